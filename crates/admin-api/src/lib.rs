@@ -1,0 +1,1 @@
+//! wardroom-admin-api
