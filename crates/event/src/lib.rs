@@ -1,1 +1,11 @@
-//! wardroom-event
+//! Room events (PDUs) of room versions 6 to 12 as pure functions: canonical JSON, hashes, event ids, signatures,
+//! redaction, authorization rules, state resolution, and the forms in which clients see events.
+//!
+//! Invariants:
+//! - Nothing here does I/O, waits, reads a clock or knows a store: whatever is needed is passed in, events by closures.
+//! - What differs between room versions is data ([`RoomVersion::rules`]), never a comparison of versions.
+//! - A [`Pdu`] never changes, and its JSON is canonical: what was hashed and signed is what is kept.
+//! - Input of peers and clients never panics and is never trusted to have the shapes that the specification gives it.
+
+mod room_version;
+pub use room_version::{RoomVersion, UnsupportedRoomVersion};
