@@ -14,6 +14,7 @@ mod pdu;
 mod pdu_format;
 mod redaction;
 mod room_version;
+mod signatures;
 mod signing_key;
 pub use canonical::Fault;
 pub use draft::{BuildError, Draft};
@@ -23,4 +24,5 @@ pub use pdu_format::{
 };
 pub use redaction::{RedactError, redact};
 pub use room_version::{RoomVersion, UnsupportedRoomVersion};
+pub use signatures::{PublicKey, PublicKeys, Verified, VerifyError, required_servers, verify};
 pub use signing_key::{KeyError, SigningKey};
