@@ -7,21 +7,26 @@
 //! - A [`Pdu`] never changes, and its JSON is canonical: what was hashed and signed is what is kept.
 //! - Input of peers and clients never panics and is never trusted to have the shapes that the specification gives it.
 
+mod auth;
 mod canonical;
 mod draft;
 mod hash;
 mod pdu;
 mod pdu_format;
+mod power;
 mod redaction;
 mod room_version;
 mod signatures;
 mod signing_key;
+
+pub use auth::{Rejection, auth_types, authorize, check_standalone};
 pub use canonical::Fault;
 pub use draft::{BuildError, Draft};
 pub use pdu::Pdu;
 pub use pdu_format::{
     AUTH_EVENTS_MAX, DEPTH_MAX, FIELD_BYTES_MAX, PDU_BYTES_MAX, PREV_EVENTS_MAX, ParseError, RAW_PDU_BYTES_MAX,
 };
+pub use power::{Action, PowerLevels, UserPower, level_for, power_of};
 pub use redaction::{RedactError, redact};
 pub use room_version::{RoomVersion, UnsupportedRoomVersion};
 pub use signatures::{PublicKey, PublicKeys, Verified, VerifyError, required_servers, verify};
