@@ -15,6 +15,7 @@ mod pdu;
 mod pdu_format;
 mod power;
 mod redaction;
+mod resolution;
 mod room_version;
 mod signatures;
 mod signing_key;
@@ -28,6 +29,7 @@ pub use pdu_format::{
 };
 pub use power::{Action, PowerLevels, UserPower, level_for, power_of};
 pub use redaction::{RedactError, redact};
+pub use resolution::{AUTH_CHAIN_EVENTS_MAX, ResolveError, StateMap, resolve};
 pub use room_version::{RoomVersion, UnsupportedRoomVersion};
 pub use signatures::{PublicKey, PublicKeys, Verified, VerifyError, required_servers, verify};
 pub use signing_key::{KeyError, SigningKey};
