@@ -9,6 +9,7 @@
 
 mod auth;
 mod canonical;
+mod client_format;
 mod draft;
 mod hash;
 mod pdu;
@@ -22,6 +23,7 @@ mod signing_key;
 
 pub use auth::{Rejection, auth_types, authorize, check_standalone};
 pub use canonical::Fault;
+pub use client_format::{ClientFormat, client_json, stripped_state, write_client_json};
 pub use draft::{BuildError, Draft};
 pub use pdu::Pdu;
 pub use pdu_format::{
