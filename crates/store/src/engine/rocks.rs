@@ -1,0 +1,183 @@
+//! RocksDB, one column family per access profile.
+
+mod tuning;
+
+use std::{path::Path, sync::Arc};
+
+use rocksdb::{
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, ErrorKind, FlushOptions, ReadOptions, ReadTier,
+    WriteBatch, WriteOptions, checkpoint::Checkpoint,
+};
+use self_cell::self_cell;
+
+use super::{Change, Engine, Fault, Range, Reach, Read, Row};
+use crate::{Options, Profile};
+
+/// Why the database does not open.
+#[derive(Debug, Clone, Eq, PartialEq)]
+pub(crate) enum OpenFault {
+    /// Somebody has it open.
+    Locked,
+    Fault(Fault),
+}
+
+impl From<rocksdb::Error> for Fault {
+    fn from(error: rocksdb::Error) -> Self {
+        match error.kind() {
+            ErrorKind::Incomplete => Self::Incomplete,
+            // The subcode is only in the text.
+            _ if error.as_ref().contains("No space left") || error.as_ref().contains("NoSpace") => Self::NoSpace,
+            _ => Self::Engine(error.into_string().into()),
+        }
+    }
+}
+
+/// The open database.
+#[derive(Debug)]
+pub(crate) struct Rocks {
+    db: Arc<DB>,
+}
+
+type BorrowedSnapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, DB>;
+
+self_cell! {
+    /// A snapshot with the database that it borrows.
+    struct OwnedSnapshot {
+        owner: Arc<DB>,
+        #[covariant]
+        dependent: BorrowedSnapshot,
+    }
+}
+
+impl Rocks {
+    pub(crate) fn open(dir: &Path, options: &Options) -> Result<Self, OpenFault> {
+        let (db_options, families) = tuning::tune(options);
+        match DB::open_cf_descriptors(&db_options, dir, families) {
+            Ok(db) => Ok(Self { db: Arc::new(db) }),
+            Err(error) if error.as_ref().contains("/LOCK") || error.as_ref().contains("lock hold") => {
+                Err(OpenFault::Locked)
+            }
+            Err(error) => Err(OpenFault::Fault(error.into())),
+        }
+    }
+}
+
+fn family(db: &DB, profile: Profile) -> Result<&ColumnFamily, Fault> {
+    db.cf_handle(profile.name()).ok_or_else(|| Fault::Engine("a column family is missing".into()))
+}
+
+/// Options of a read; `snapshot` unless it is of the newest data.
+fn read_options(reach: Reach, snapshot: Option<&BorrowedSnapshot<'_>>) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if reach == Reach::Memory {
+        options.set_read_tier(ReadTier::BlockCache);
+    }
+    if let Some(snapshot) = snapshot {
+        options.set_snapshot(snapshot);
+    }
+    options
+}
+
+fn get(db: &DB, options: &ReadOptions, profile: Profile, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+    Ok(db.get_pinned_cf_opt(family(db, profile)?, key, options)?.map(|value| value.to_vec()))
+}
+
+fn multi_get(
+    db: &DB,
+    options: &ReadOptions,
+    profile: Profile,
+    keys: &[Vec<u8>],
+) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+    let values = db.batched_multi_get_cf_opt(family(db, profile)?, keys, false, options);
+    values.into_iter().map(|value| Ok(value?.map(|value| value.to_vec()))).collect()
+}
+
+fn scan(db: &DB, mut options: ReadOptions, range: &Range, row: &mut Row<'_>) -> Result<(), Fault> {
+    if range.start >= range.end {
+        return Ok(());
+    }
+    options.set_iterate_lower_bound(range.start.as_slice());
+    options.set_iterate_upper_bound(range.end.as_slice());
+    let mut rows = db.raw_iterator_cf_opt(family(db, range.profile)?, options);
+    if range.reverse {
+        rows.seek_to_last()
+    } else {
+        rows.seek_to_first()
+    }
+    for _ in 0..range.limit {
+        let Some((key, value)) = rows.item() else { break };
+        row(key, value);
+        if range.reverse { rows.prev() } else { rows.next() }
+    }
+    // An iterator ends alike at the end of the range and at an error.
+    Ok(rows.status()?)
+}
+
+impl Read for Rocks {
+    fn get(&self, profile: Profile, key: &[u8], reach: Reach) -> Result<Option<Vec<u8>>, Fault> {
+        get(&self.db, &read_options(reach, None), profile, key)
+    }
+
+    fn multi_get(&self, profile: Profile, keys: &[Vec<u8>], reach: Reach) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        multi_get(&self.db, &read_options(reach, None), profile, keys)
+    }
+
+    fn scan(&self, range: &Range, reach: Reach, row: &mut Row<'_>) -> Result<(), Fault> {
+        scan(&self.db, read_options(reach, None), range, row)
+    }
+}
+
+impl Read for OwnedSnapshot {
+    fn get(&self, profile: Profile, key: &[u8], reach: Reach) -> Result<Option<Vec<u8>>, Fault> {
+        get(self.borrow_owner(), &read_options(reach, Some(self.borrow_dependent())), profile, key)
+    }
+
+    fn multi_get(&self, profile: Profile, keys: &[Vec<u8>], reach: Reach) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        multi_get(self.borrow_owner(), &read_options(reach, Some(self.borrow_dependent())), profile, keys)
+    }
+
+    fn scan(&self, range: &Range, reach: Reach, row: &mut Row<'_>) -> Result<(), Fault> {
+        scan(self.borrow_owner(), read_options(reach, Some(self.borrow_dependent())), range, row)
+    }
+}
+
+impl Engine for Rocks {
+    fn write(&self, changes: &mut dyn Iterator<Item = Change<'_>>, sync: bool) -> Result<(), Fault> {
+        let mut batch = WriteBatch::default();
+        for change in changes {
+            match change {
+                Change::Put { profile, key, value } => batch.put_cf(family(&self.db, profile)?, key, value),
+                Change::Delete { profile, key } => batch.delete_cf(family(&self.db, profile)?, key),
+                Change::DeleteRange { profile, start, end } => {
+                    batch.delete_range_cf(family(&self.db, profile)?, start, end);
+                }
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(sync);
+        Ok(self.db.write_opt(batch, &options)?)
+    }
+
+    fn snapshot(&self) -> Arc<dyn Read> {
+        Arc::new(OwnedSnapshot::new(Arc::clone(&self.db), |db| db.snapshot()))
+    }
+
+    fn checkpoint(&self, dir: &Path) -> Result<(), Fault> {
+        Ok(Checkpoint::new(&*self.db)?.create_checkpoint(dir)?)
+    }
+
+    fn purge(&self, profile: Profile, start: &[u8], end: &[u8]) -> Result<(), Fault> {
+        // Once every family is flushed, no log is needed, and those with the purged rows go.
+        self.flush()?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        self.db.compact_range_cf_opt(family(&self.db, profile)?, Some(start), Some(end), &options);
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), Fault> {
+        let families = Profile::ALL.map(|profile| family(&self.db, profile));
+        let families = families.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
+    }
+}

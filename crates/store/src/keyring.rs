@@ -1,0 +1,445 @@
+//! Keys: the master key outside, data keys inside, wrapped.
+//!
+//! A wrapped data key is an ordinary sealed value of the table `store.keys`, sealed with the *wrapping key*, which is
+//! derived from the master key and has id 0. So there is one format at rest and one way to open it.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, LessSafeKey, UnboundKey},
+    hkdf, hmac, rand,
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use parking_lot::RwLock;
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::{
+    Batch, CodecError, Hash16, Key, KeyBuf, Packed, Position, Value,
+    engine::{Engine, Fault, Reach},
+    internal::{KEYS, LogRecord, ROOTS, Roots, SCHEMA, SCOPES},
+    sealing::{self, Header, Unsealable},
+};
+
+/// Length of every key.
+const KEY_BYTES: usize = 32;
+/// Opened data keys kept in memory, about 1 KiB each.
+const DATA_KEYS_CACHED_MAX: usize = 4096;
+/// Random nonces stay collision-free (below 2^-32) up to this many values under one key (NIST SP 800-38D, 8.3).
+pub(crate) const SYSTEM_KEY_SEALS_MAX: u64 = 1 << 31;
+/// Age at which the system key is replaced when the store opens.
+pub(crate) const SYSTEM_KEY_AGE_SECONDS_MAX: u64 = 30 * 24 * 60 * 60;
+/// Id of the wrapping key.
+const WRAPPING_KEY_ID: u32 = 0;
+
+/// The key that everything else is wrapped with. It lives outside the store.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct MasterKey([u8; KEY_BYTES]);
+
+/// The text is no master key.
+#[derive(Debug, Clone, Eq, PartialEq, thiserror::Error)]
+#[error("a master key is 32 bytes in base64")]
+pub struct MasterKeyError;
+
+impl MasterKey {
+    /// The key of these bytes.
+    pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads 32 bytes of padded base64; white space around them is ignored.
+    ///
+    /// # Errors
+    /// When the text is anything else.
+    pub fn from_base64(text: &str) -> Result<Self, MasterKeyError> {
+        let bytes = Zeroizing::new(BASE64_STANDARD.decode(text.trim()).map_err(|_| MasterKeyError)?);
+        bytes.as_slice().try_into().map(Self).map_err(|_| MasterKeyError)
+    }
+
+    /// The key as base64, for the file it is kept in.
+    pub fn to_base64(&self) -> Zeroizing<String> {
+        Zeroizing::new(BASE64_STANDARD.encode(self.0))
+    }
+
+    /// A new random key.
+    #[expect(clippy::expect_used, reason = "a system without randomness must not make keys")]
+    pub fn generate() -> Self {
+        let mut bytes = [0; KEY_BYTES];
+        rand::fill(&mut bytes).expect("the operating system gives random bytes");
+        Self(bytes)
+    }
+
+    #[expect(clippy::expect_used, reason = "the requested length is a constant that HKDF allows")]
+    fn wrapping_key(&self) -> DataKey {
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wardroom-store").extract(&self.0);
+        let key = root.expand(&[b"wrapping key 1"], &AES_256_GCM).expect("32 bytes are within HKDF's limit");
+        DataKey(Arc::new(OpenedKey { id: WRAPPING_KEY_ID, key: LessSafeKey::new(UnboundKey::from(key)) }))
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey")
+    }
+}
+
+/// What a data key belongs to, in the writer's numbers: for instance a kind for room contents, the room and the day.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize)]
+pub struct Scope {
+    /// What `a` and `b` mean.
+    pub kind: u8,
+    /// First coordinate.
+    pub a: u64,
+    /// Second coordinate.
+    pub b: u64,
+}
+
+impl Key for Scope {
+    fn encode(&self, out: &mut KeyBuf) {
+        (self.kind, self.a, self.b).encode(out);
+    }
+
+    fn decode(input: &mut &[u8]) -> Result<Self, CodecError> {
+        let (kind, a, b) = Key::decode(input)?;
+        Ok(Self { kind, a, b })
+    }
+}
+
+struct OpenedKey {
+    id: u32,
+    key: LessSafeKey,
+}
+
+/// A data key, ready to seal values. Cheap to clone.
+#[derive(Clone)]
+pub struct DataKey(Arc<OpenedKey>);
+
+impl DataKey {
+    fn new(id: u32, material: &[u8; KEY_BYTES]) -> Result<Self, Unsealable> {
+        let key = UnboundKey::new(&AES_256_GCM, material).map_err(|_| Unsealable)?;
+        Ok(Self(Arc::new(OpenedKey { id, key: LessSafeKey::new(key) })))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id
+    }
+
+    pub(crate) fn cipher(&self) -> &LessSafeKey {
+        &self.0.key
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataKey({})", self.id())
+    }
+}
+
+/// What a data key is for.
+#[derive(Debug, Copy, Clone, Serialize, Deserialize)]
+pub(crate) enum Purpose {
+    Index,
+    System { created_unix_seconds: u64 },
+    Scope(Scope),
+}
+
+/// A data key at rest.
+#[derive(Serialize, Deserialize, ZeroizeOnDrop)]
+pub(crate) struct KeyRecord {
+    #[zeroize(skip)]
+    pub(crate) purpose: Purpose,
+    material: [u8; KEY_BYTES],
+}
+
+/// Why a value could not be read.
+#[derive(Debug, Clone, Eq, PartialEq)]
+pub(crate) enum Unread {
+    Fault(Fault),
+    Corrupt,
+    Shredded,
+}
+
+impl From<Fault> for Unread {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<CodecError> for Unread {
+    fn from(_: CodecError) -> Self {
+        Self::Corrupt
+    }
+}
+
+impl From<Unsealable> for Unread {
+    fn from(_: Unsealable) -> Self {
+        Self::Corrupt
+    }
+}
+
+/// The keys of an open store.
+pub(crate) struct Keyring {
+    engine: Arc<dyn Engine>,
+    wrapping: DataKey,
+    index: hmac::Key,
+    index_id: u32,
+    system: RwLock<DataKey>,
+    system_seals: AtomicU64,
+    next_id: AtomicU32,
+    opened: Cache<u32, DataKey>,
+    scoped: Cache<Scope, DataKey>,
+    /// Keys destroyed in this run. Handles and caches may outlive a key; this set decides.
+    destroyed: RwLock<HashSet<u32>>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").finish_non_exhaustive()
+    }
+}
+
+/// The first id of data keys that are not the store's own.
+const FIRST_KEY_ID: u32 = WRAPPING_KEY_ID + 1;
+
+impl Keyring {
+    /// Whether the store was made with another master key; none if it was never made.
+    pub(crate) fn recognises(engine: &dyn Engine, master: &MasterKey) -> Result<Option<bool>, Fault> {
+        let key = SCHEMA.row_key(&());
+        let Some(sealed) = engine.get(SCHEMA.spec().profile, &key, Reach::Disk)? else { return Ok(None) };
+        Ok(Some(sealing::open(&key, sealed, master.wrapping_key().cipher()).is_ok()))
+    }
+
+    /// The keyring of a store that was made before.
+    pub(crate) fn load(engine: Arc<dyn Engine>, master: &MasterKey) -> Result<Self, Unread> {
+        let wrapping = master.wrapping_key();
+        let key = ROOTS.row_key(&());
+        let sealed = engine.get(ROOTS.spec().profile, &key, Reach::Disk)?.ok_or(Unread::Corrupt)?;
+        let Packed(roots) = Packed::<Roots>::decode(sealing::open(&key, sealed, wrapping.cipher())?)?;
+        let index = unwrap_key(&*engine, &wrapping, roots.index_key, Reach::Disk)?.ok_or(Unread::Corrupt)?;
+        let system = unwrap_key(&*engine, &wrapping, roots.system_key, Reach::Disk)?.ok_or(Unread::Corrupt)?;
+        let system = DataKey::new(roots.system_key, &system.material)?;
+        Ok(Self::of(engine, wrapping, (roots.index_key, &index), system))
+    }
+
+    /// The keyring of a new store; `first` gets what has to be written.
+    pub(crate) fn create(
+        engine: Arc<dyn Engine>,
+        master: &MasterKey,
+        now_unix_seconds: u64,
+        first: &mut Batch,
+    ) -> Result<Self, Unsealable> {
+        let wrapping = master.wrapping_key();
+        let (index_id, system_id) = (FIRST_KEY_ID, FIRST_KEY_ID + 1);
+        let index = KeyRecord::random(Purpose::Index)?;
+        let system = KeyRecord::random(Purpose::System { created_unix_seconds: now_unix_seconds })?;
+        let system_key = DataKey::new(system_id, &system.material)?;
+        let keyring = Self::of(engine, wrapping, (index_id, &index), system_key);
+        keyring.next_id.store(system_id + 1, Ordering::Relaxed);
+        keyring.wrap(first, index_id, index);
+        keyring.wrap(first, system_id, system);
+        keyring.point_to(first, system_id);
+        Ok(keyring)
+    }
+
+    fn of(engine: Arc<dyn Engine>, wrapping: DataKey, index: (u32, &KeyRecord), system: DataKey) -> Self {
+        Self {
+            engine,
+            wrapping,
+            index: hmac::Key::new(hmac::HMAC_SHA256, &index.1.material),
+            index_id: index.0,
+            system: RwLock::new(system),
+            system_seals: AtomicU64::new(0),
+            next_id: AtomicU32::new(FIRST_KEY_ID),
+            opened: Cache::new(DATA_KEYS_CACHED_MAX),
+            scoped: Cache::new(DATA_KEYS_CACHED_MAX),
+            destroyed: RwLock::default(),
+        }
+    }
+
+    /// Puts the wrapped key into the batch.
+    fn wrap(&self, batch: &mut Batch, id: u32, record: KeyRecord) {
+        batch.put_sealed(&KEYS, &id, &Packed(record), &self.wrapping);
+    }
+
+    fn point_to(&self, batch: &mut Batch, system_key: u32) {
+        let roots = Roots { index_key: self.index_id, system_key };
+        batch.put_sealed(&ROOTS, &(), &Packed(roots), &self.wrapping);
+    }
+
+    pub(crate) fn wrapping(&self) -> &DataKey {
+        &self.wrapping
+    }
+
+    /// The key that seals values of tables with [`crate::Seal::System`].
+    pub(crate) fn system(&self) -> DataKey {
+        self.system.read().clone()
+    }
+
+    /// A system key to follow the present one; [`Self::install`] it when `batch` is written.
+    pub(crate) fn next_system(&self, now_unix_seconds: u64, batch: &mut Batch) -> Result<DataKey, Unsealable> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let record = KeyRecord::random(Purpose::System { created_unix_seconds: now_unix_seconds })?;
+        let key = DataKey::new(id, &record.material)?;
+        self.wrap(batch, id, record);
+        self.point_to(batch, id);
+        Ok(key)
+    }
+
+    /// Makes `key` the system key.
+    pub(crate) fn install(&self, key: DataKey) {
+        *self.system.write() = key;
+        self.system_seals.store(0, Ordering::Relaxed);
+    }
+
+    /// When the present system key was made.
+    pub(crate) fn system_created_unix_seconds(&self) -> Result<u64, Unread> {
+        let record = unwrap_key(&*self.engine, &self.wrapping, self.system().id(), Reach::Disk)?;
+        match record.ok_or(Unread::Corrupt)?.purpose {
+            Purpose::System { created_unix_seconds } => Ok(created_unix_seconds),
+            Purpose::Index | Purpose::Scope(_) => Err(Unread::Corrupt),
+        }
+    }
+
+    /// Counts values sealed with the system key.
+    pub(crate) fn count_seals(&self, seals: u64) {
+        self.system_seals.fetch_add(seals, Ordering::Relaxed);
+    }
+
+    pub(crate) fn system_key_is_worn(&self) -> bool {
+        self.system_seals.load(Ordering::Relaxed) >= SYSTEM_KEY_SEALS_MAX
+    }
+
+    /// What the log has to remember of the keyring.
+    pub(crate) fn log_record(&self, position: Position) -> LogRecord {
+        LogRecord {
+            position: position.get(),
+            system_seals: self.system_seals.load(Ordering::Relaxed),
+            next_key_id: self.next_id.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Goes on where the log says.
+    pub(crate) fn resume(&self, log: LogRecord) {
+        self.system_seals.store(log.system_seals, Ordering::Relaxed);
+        self.next_id.store(log.next_key_id, Ordering::Relaxed);
+    }
+
+    /// HMAC-SHA256 under the index key, truncated; domains (all of one length) keep equal bytes of different meaning
+    /// apart.
+    pub(crate) fn keyed_hash(&self, domain: [u8; 2], bytes: &[u8]) -> Hash16 {
+        let mut context = hmac::Context::with_key(&self.index);
+        context.update(&domain);
+        context.update(bytes);
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&context.sign().as_ref()[..16]);
+        hash
+    }
+
+    /// The scope's key, if it was used lately.
+    pub(crate) fn cached(&self, scope: &Scope) -> Option<DataKey> {
+        self.scoped.get(scope)
+    }
+
+    /// The scope's key, by its id.
+    pub(crate) fn of_scope(&self, scope: Scope, id: u32, reach: Reach) -> Result<DataKey, Unread> {
+        let key = self.by_id(id, reach)?;
+        self.scoped.insert(scope, key.clone());
+        Ok(key)
+    }
+
+    /// A new key; [`Self::remember`] it when `batch` is written.
+    pub(crate) fn new_scoped(&self, scope: Scope, batch: &mut Batch) -> Result<DataKey, Unsealable> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let record = KeyRecord::random(Purpose::Scope(scope))?;
+        let key = DataKey::new(id, &record.material)?;
+        self.wrap(batch, id, record);
+        batch.put(&SCOPES, &scope, &u64::from(id));
+        Ok(key)
+    }
+
+    pub(crate) fn remember(&self, scope: Scope, key: &DataKey) {
+        self.opened.insert(key.id(), key.clone());
+        self.scoped.insert(scope, key.clone());
+    }
+
+    /// Nothing is sealed or opened with these keys from here on.
+    pub(crate) fn forget(&self, keys: &[(Scope, u32)]) {
+        self.destroyed.write().extend(keys.iter().map(|(_, id)| *id));
+        for (scope, id) in keys {
+            self.scoped.remove(scope);
+            self.opened.remove(id);
+        }
+    }
+
+    /// Takes [`Self::forget`] back: the keys could not be destroyed.
+    pub(crate) fn spare(&self, keys: &[(Scope, u32)]) {
+        let mut destroyed = self.destroyed.write();
+        for (_, id) in keys {
+            destroyed.remove(id);
+        }
+    }
+
+    pub(crate) fn is_destroyed(&self, id: u32) -> bool {
+        self.destroyed.read().contains(&id)
+    }
+
+    /// Opens a value read from the engine.
+    pub(crate) fn open(&self, row_key: &[u8], sealed: Vec<u8>, reach: Reach) -> Result<(Bytes, Position), Unread> {
+        let Header { version, key_id, .. } = Header::of(&sealed)?;
+        let key = self.by_id(key_id, reach)?;
+        Ok((sealing::open(row_key, sealed, key.cipher())?, version))
+    }
+
+    fn by_id(&self, id: u32, reach: Reach) -> Result<DataKey, Unread> {
+        if id == WRAPPING_KEY_ID {
+            return Ok(self.wrapping.clone());
+        }
+        if self.is_destroyed(id) {
+            return Err(Unread::Shredded);
+        }
+        if let Some(key) = self.opened.get(&id) {
+            return Ok(key);
+        }
+        let record = unwrap_key(&*self.engine, &self.wrapping, id, reach)?.ok_or(Unread::Shredded)?;
+        let key = DataKey::new(id, &record.material)?;
+        self.opened.insert(id, key.clone());
+        if self.is_destroyed(id) {
+            // Destroyed while it was read: nothing may keep it.
+            self.opened.remove(&id);
+            return Err(Unread::Shredded);
+        }
+        Ok(key)
+    }
+}
+
+impl KeyRecord {
+    fn random(purpose: Purpose) -> Result<Self, Unsealable> {
+        let mut material = [0; KEY_BYTES];
+        rand::fill(&mut material).map_err(|_| Unsealable)?;
+        Ok(Self { purpose, material })
+    }
+}
+
+/// Reads a data key. Always the newest state, whatever view asks: a destroyed key is gone from snapshots too.
+fn unwrap_key(engine: &dyn Engine, wrapping: &DataKey, id: u32, reach: Reach) -> Result<Option<KeyRecord>, Unread> {
+    let row_key = KEYS.row_key(&id);
+    let Some(sealed) = engine.get(KEYS.spec().profile, &row_key, reach)? else { return Ok(None) };
+    if Header::of(&sealed)?.key_id != WRAPPING_KEY_ID {
+        return Err(Unread::Corrupt);
+    }
+    let opened = sealing::open(&row_key, sealed, wrapping.cipher())?;
+    let record = postcard::from_bytes(&opened).map_err(|_| Unread::Corrupt)?;
+    if let Ok(mut bytes) = opened.try_into_mut() {
+        bytes.zeroize();
+    }
+    Ok(Some(record))
+}
