@@ -8,13 +8,13 @@
 //! - Readers work on immutable pictures ([`RoomView`]) and never wait for writers.
 //!
 //! Deliberately absent: HTTP, who is logged in, what other servers say.
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests"))]
 
 mod create;
 mod directory;
 mod error;
 mod events;
 mod filter;
+mod fsck;
 mod gate;
 mod history;
 mod ids;
@@ -36,13 +36,14 @@ use quick_cache::sync::Cache;
 use ruma::{DeviceId, OwnedServerName, RoomId, RoomVersionId, UserId};
 use wardroom_clock::SharedClock;
 use wardroom_event::SigningKey;
-use wardroom_store::Store;
+use wardroom_store::{Batch, Scan, Store};
 
 pub use self::{
     create::{NewRoom, Preset},
     error::RoomError,
     events::Stored,
     filter::passes,
+    fsck::{FsckReport, fsck},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
@@ -60,6 +61,7 @@ pub use self::{
 use self::{
     events::{EventCache, event_cache},
     room::Registry,
+    tables::TRANSACTIONS,
     trie::Tries,
 };
 
@@ -134,6 +136,18 @@ impl Rooms {
     /// The room with this number as it is now.
     pub async fn view_of(&self, room: RoomNid) -> Result<Arc<RoomView>, RoomError> {
         Ok(self.engine.room(room).await?.view())
+    }
+
+    /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.
+    pub async fn forget_transactions(&self) -> Result<(), RoomError> {
+        let today = writer::day_of(self.engine.clock.now_ms());
+        let scan = Scan::range(&0_u32, &today.saturating_sub(1)).limit(1);
+        while let Some((day, _)) = self.engine.store.latest().scan_keys(&TRANSACTIONS, scan.clone()).await?.pop() {
+            let mut batch = Batch::default();
+            batch.delete_prefix(&TRANSACTIONS, &day);
+            self.engine.store.commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// Version of new rooms whose creator asks for none.

@@ -236,10 +236,7 @@ impl Tries {
     /// The state with `event` at `slot`; its new nodes go to the batch and to the overlay.
     pub(crate) async fn insert(
         &self,
-        view: &View,
-        overlay: &mut Overlay,
-        batch: &mut Batch,
-        room: RoomNid,
+        growth: &mut Growth<'_>,
         root: Root,
         slot: Slot,
         event: EventNid,
@@ -251,7 +248,7 @@ impl Tries {
             if id == ABSENT {
                 break Vec::new();
             }
-            match &*self.node(view, Some(overlay), room, id).await? {
+            match &*self.node(growth.view, Some(growth.overlay), growth.room, id).await? {
                 Node::Leaf(entries) => break entries.clone(),
                 Node::Branch(children) => {
                     let depth = u32::try_from(above.len()).unwrap_or(DEPTH_MAX).min(DEPTH_MAX - 1);
@@ -264,7 +261,6 @@ impl Tries {
             Ok(index) => entries[index].1 = event,
             Err(index) => entries.insert(index, (slot, event)),
         }
-        let mut growth = Growth { overlay, batch, room };
         let mut depth = u32::try_from(above.len()).unwrap_or(DEPTH_MAX);
         let mut id = growth.build(entries, depth);
         while let Some(mut children) = above.pop() {
@@ -367,11 +363,12 @@ impl Tries {
     }
 }
 
-/// New nodes on their way to a batch.
-struct Growth<'a> {
-    overlay: &'a mut Overlay,
-    batch: &'a mut Batch,
-    room: RoomNid,
+/// What a state grows into: new nodes go to the batch, and to the overlay where the next insertion finds them.
+pub(crate) struct Growth<'a> {
+    pub(crate) view: &'a View,
+    pub(crate) overlay: &'a mut Overlay,
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) room: RoomNid,
 }
 
 impl Growth<'_> {
@@ -407,7 +404,7 @@ impl Growth<'_> {
 mod tests {
     use std::collections::{BTreeMap, HashSet};
 
-    use super::{Node, Overlay, Root, StateWhich, Tries, path};
+    use super::{Growth, Node, Overlay, Root, StateWhich, Tries, path};
     use crate::{
         ids::{EventNid, RoomNid, Slot, UserNid},
         tables::TABLES,
@@ -427,7 +424,8 @@ mod tests {
         let mut roots = vec![root];
         for (slot, event) in changes {
             let event = EventNid::new(*event);
-            root = tries.insert(&store.latest(), &mut overlay, &mut batch, ROOM, root, *slot, event).await.unwrap();
+            let mut growth = Growth { view: &store.latest(), overlay: &mut overlay, batch: &mut batch, room: ROOM };
+            root = tries.insert(&mut growth, root, *slot, event).await.unwrap();
             roots.push(root);
         }
         store.commit(batch).await.unwrap();

@@ -21,7 +21,7 @@ use crate::{
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
     room::{Room, RoomView},
     tables::{EVENT_META, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry},
-    trie::Overlay,
+    trie::{Growth, Overlay},
     visibility::Visibility,
 };
 
@@ -346,9 +346,8 @@ impl Writer {
                 let name = Slot::name(&StateEventType::from(pdu.kind().to_string()), state_key);
                 Slot::new(names.intern(&mut self.batch, NS_SLOT, &name).await?)
             };
-            let (tries, overlay) = (&self.engine.tries, &mut self.overlay);
-            self.head.state =
-                tries.insert(&self.store, overlay, &mut self.batch, room, state_before, slot, nid).await?;
+            let mut growth = Growth { view: &self.store, overlay: &mut self.overlay, batch: &mut self.batch, room };
+            self.head.state = self.engine.tries.insert(&mut growth, state_before, slot, nid).await?;
             if let Some(user) = slot.user() {
                 self.record_membership(user, nid, &pdu).await?;
             } else if pdu.kind() == &ruma::events::TimelineEventType::RoomHistoryVisibility && state_key.is_empty() {
