@@ -337,7 +337,7 @@ proptest! {
             let world = World::new();
             let mut people = Vec::new();
             for name in ["a", "b", "c", "d"] {
-                people.push(world.person(&ruma::UserId::parse(format!("@{name}:a.example")).unwrap()).await);
+                people.push(world.person(&UserId::parse(format!("@{name}:a.example")).unwrap()).await);
             }
             let version = RoomVersion::ALL[version].as_str();
             let room = world.rooms.create(people[0].actor(), new_room(version, Preset::PublicChat)).await.unwrap();
