@@ -5,6 +5,7 @@
 
 mod discovery;
 mod state;
+mod sync;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -18,5 +19,5 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes()
+    discovery::routes().merge(sync::routes())
 }

@@ -11,6 +11,7 @@ use wardroom_client_api::{ClientSettings, ClientState};
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
+use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
@@ -113,9 +114,11 @@ impl App {
             signing_key,
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
+        let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let client = ClientState {
             accounts,
             rooms,
+            sync,
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled)),
             settings: Arc::new(ClientSettings {
                 server_name: config.server_name.clone(),
