@@ -1,5 +1,7 @@
 //! What a store promises, on both engines where it makes sense.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 mod at_rest;
 mod commits;
 mod interner;

@@ -223,3 +223,25 @@ async fn a_directory_that_cannot_be_made_is_an_error() {
     let opened = Store::open(&file.join("store"), &site.key, catalogue(), Options::default()).await;
     assert!(matches!(opened, Err(OpenError::Io(_))));
 }
+
+#[tokio::test]
+async fn reads_from_disk_leave_the_callers_thread() {
+    let site = Site::new();
+    let store = site.open().await;
+    let mut expected = Vec::new();
+    for number in 0..100 {
+        let text = format!("line {number}");
+        expected.push((line(&store, &text).await, text));
+    }
+    store.close().await;
+    let store = site.open().await;
+    let key = (1, expected[50].0);
+    let before = store.snapshot();
+    assert_eq!(before.get(&LINES, &key).await.unwrap().as_ref(), Some(&expected[50].1));
+    let cold = store.stats();
+    assert!(cold.reads_blocking >= 1, "{cold:?}");
+    assert_eq!(before.get(&LINES, &key).await.unwrap().as_ref(), Some(&expected[50].1));
+    assert_eq!(lines(&store).await, expected);
+    let warm = store.stats();
+    assert!(warm.reads_inline > cold.reads_inline, "{warm:?}");
+}
