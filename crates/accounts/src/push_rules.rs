@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use ruma::{
     UserId,
-    push::{
-        Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset,
-    },
+    push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
 };
 use serde::{Deserialize, Serialize};
 use wardroom_store::Batch;

@@ -125,13 +125,8 @@ impl Accounts {
         let mut batch = Batch::default();
         let nid = self.0.store.interner().intern(&mut batch, NS_USER, id.as_str()).await?;
         let nid = crate::UserNid::new(nid);
-        let row = UserRow {
-            created_ms: self.now_ms(),
-            admin: new.admin,
-            guest: new.guest,
-            deactivated: false,
-            password,
-        };
+        let row =
+            UserRow { created_ms: self.now_ms(), admin: new.admin, guest: new.guest, deactivated: false, password };
         let user = User::from_row(id.to_owned(), nid, &row);
         batch.expect_absent(&USERS, &nid.get());
         batch.put(&USERS, &nid.get(), &Packed(row));

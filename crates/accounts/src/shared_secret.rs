@@ -28,7 +28,8 @@ impl Nonces {
             nonces.retain(|_, expires_ms| *expires_ms > now_ms);
         }
         if nonces.len() >= NONCES_MAX
-            && let Some(oldest) = nonces.iter().min_by_key(|(_, expires_ms)| **expires_ms).map(|(nonce, _)| nonce.clone())
+            && let Some(oldest) =
+                nonces.iter().min_by_key(|(_, expires_ms)| **expires_ms).map(|(nonce, _)| nonce.clone())
         {
             nonces.remove(&oldest);
         }
