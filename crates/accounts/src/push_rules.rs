@@ -64,7 +64,7 @@ impl Accounts {
             None => Ruleset::server_default(&self.user_id(user).await?),
         };
         let rules = Arc::new(rules);
-        cache.insert(user, Arc::clone(&rules), before);
+        cache.insert(&user, Arc::clone(&rules), before);
         Ok(rules)
     }
 
