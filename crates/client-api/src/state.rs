@@ -6,6 +6,7 @@ use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
+use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits};
 
 /// The services, as every handler receives them. Clones are cheap: everything inside is shared.
@@ -13,6 +14,8 @@ use wardroom_web::{ApiState, RateLimits};
 pub struct ClientState {
     /// Users, devices, tokens, profiles, account data.
     pub accounts: Accounts,
+    /// Rooms.
+    pub rooms: Rooms,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Settings of this API.
