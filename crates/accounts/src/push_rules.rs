@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use ruma::{
     UserId,
-    push::{
-        Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset,
-    },
+    push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
 };
 use serde::{Deserialize, Serialize};
 use wardroom_store::Batch;
@@ -66,7 +64,7 @@ impl Accounts {
             None => Ruleset::server_default(&self.user_id(user).await?),
         };
         let rules = Arc::new(rules);
-        cache.insert(user, Arc::clone(&rules), before);
+        cache.insert(&user, Arc::clone(&rules), before);
         Ok(rules)
     }
 
