@@ -1,1 +1,181 @@
-//! wardroom-rooms
+//! The room engine: one writer per room, event graph, state tries, timelines, membership index.
+//!
+//! Invariants:
+//!
+//! - A room has one writer. What it adds is one atomic batch: event, timeline entry, state, indexes.
+//! - Every action of a user, read or write, passes the [`Gate`] (`Engine::permit`).
+//! - State is immutable: a state once named by a [`Root`] never changes.
+//! - Readers work on immutable pictures ([`RoomView`]) and never wait for writers.
+//!
+//! Deliberately absent: HTTP, who is logged in, what other servers say.
+
+mod create;
+mod directory;
+mod error;
+mod events;
+mod filter;
+mod fsck;
+mod gate;
+mod history;
+mod ids;
+mod join_rules;
+mod members;
+mod membership;
+mod room;
+mod send;
+mod state;
+mod tables;
+mod timeline;
+mod trie;
+mod visibility;
+mod writer;
+
+use std::sync::Arc;
+
+use quick_cache::sync::Cache;
+use ruma::{DeviceId, OwnedServerName, RoomId, RoomVersionId, UserId};
+use wardroom_clock::SharedClock;
+use wardroom_event::SigningKey;
+use wardroom_store::{Batch, Scan, Store};
+
+pub use self::{
+    create::{NewRoom, Preset},
+    error::RoomError,
+    events::Stored,
+    filter::passes,
+    fsck::{FsckReport, fsck},
+    gate::{Action, Asker, Gate, StandardGate, Verdict},
+    history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
+    ids::{
+        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
+    },
+    members::MembershipEntry,
+    membership::MemberProfile,
+    room::RoomView,
+    state::StateAt,
+    tables::{Membership, TABLES},
+    timeline::{Reader, TimelineItem, TimelineRange},
+    trie::{Root, StateChange, StateWhich},
+    visibility::Visibility,
+};
+use self::{
+    events::{EventCache, event_cache},
+    room::Registry,
+    tables::TRANSACTIONS,
+    trie::Tries,
+};
+
+/// What the engine is told at start.
+#[derive(Debug)]
+pub struct Settings {
+    /// This server's name.
+    pub server_name: OwnedServerName,
+    /// Version of new rooms whose creator asks for none.
+    pub default_version: RoomVersionId,
+    /// Key that signs this server's events.
+    pub signing_key: SigningKey,
+}
+
+/// Who acts.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor<'a> {
+    /// The user.
+    pub user: &'a UserId,
+    /// The user's number.
+    pub nid: UserNid,
+    /// The device, where one acts.
+    pub device: Option<&'a DeviceId>,
+}
+
+/// The rooms of this server.
+#[derive(Clone, Debug)]
+pub struct Rooms {
+    engine: Arc<Engine>,
+}
+
+/// What all parts of the engine share.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    store: Store,
+    clock: SharedClock,
+    gate: Arc<dyn Gate>,
+    server_name: OwnedServerName,
+    default_version: RoomVersionId,
+    key: SigningKey,
+    registry: Registry,
+    tries: Tries,
+    event_cache: EventCache,
+    /// History visibility by state.
+    sights: Cache<Root, Visibility>,
+}
+
+impl Rooms {
+    /// The rooms in `store`, whose catalogue must hold [`TABLES`].
+    pub fn new(store: Store, clock: SharedClock, gate: Arc<dyn Gate>, settings: Settings) -> Self {
+        Self {
+            engine: Arc::new(Engine {
+                store,
+                clock,
+                gate,
+                server_name: settings.server_name,
+                default_version: settings.default_version,
+                key: settings.signing_key,
+                registry: Registry::default(),
+                tries: Tries::new(),
+                event_cache: event_cache(),
+                sights: Cache::new(timeline::SIGHTS_MAX),
+            }),
+        }
+    }
+
+    /// The room with this id as it is now, if there is one. Ungated: for `sync` and for the room's own members.
+    pub async fn view(&self, room: &RoomId) -> Result<Option<Arc<RoomView>>, RoomError> {
+        Ok(self.engine.find_room(room).await?.map(|room| room.view()))
+    }
+
+    /// The room with this number as it is now.
+    pub async fn view_of(&self, room: RoomNid) -> Result<Arc<RoomView>, RoomError> {
+        Ok(self.engine.room(room).await?.view())
+    }
+
+    /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.
+    pub async fn forget_transactions(&self) -> Result<(), RoomError> {
+        let today = writer::day_of(self.engine.clock.now_ms());
+        let scan = Scan::range(&0_u32, &today.saturating_sub(1)).limit(1);
+        while let Some((day, _)) = self.engine.store.latest().scan_keys(&TRANSACTIONS, scan.clone()).await?.pop() {
+            let mut batch = Batch::default();
+            batch.delete_prefix(&TRANSACTIONS, &day);
+            self.engine.store.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Version of new rooms whose creator asks for none.
+    pub fn default_version(&self) -> &RoomVersionId {
+        &self.engine.default_version
+    }
+}
+
+impl Engine {
+    /// Puts an action to the gate; tells the actor's membership where it may go ahead.
+    pub(crate) async fn permit(
+        &self,
+        actor: Actor<'_>,
+        room: &RoomView,
+        action: Action<'_>,
+    ) -> Result<Option<MembershipEntry>, RoomError> {
+        let entry = self.membership(actor.nid, room.nid).await?;
+        let asker = Asker {
+            user: actor.user,
+            membership: entry.as_ref().map(|entry| entry.membership),
+            was_joined: entry.as_ref().is_some_and(|entry| entry.was_joined && !entry.forgotten),
+        };
+        match self.gate.may(&asker, action, room) {
+            Verdict::Allow => Ok(entry),
+            Verdict::Deny(sentence) => Err(RoomError::Forbidden(sentence)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::{
 
 /// A part of the batch's bytes.
 type Span = std::ops::Range<usize>;
-type Hook = Box<dyn FnOnce(Position) + Send>;
+type Hook = Box<dyn FnOnce(Position) + Send + Sync>;
 
 /// What one write does to its key.
 #[derive(Clone)]
@@ -113,7 +113,7 @@ impl Batch {
 
     /// Runs `f` on the committer, in commit order, after the commit is durable and before its position is published.
     /// It must be short and must not block: every commit waits for it.
-    pub fn on_commit(&mut self, f: impl FnOnce(Position) + Send + 'static) {
+    pub fn on_commit(&mut self, f: impl FnOnce(Position) + Send + Sync + 'static) {
         self.hooks.push(Box::new(f));
     }
 

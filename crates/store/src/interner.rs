@@ -116,6 +116,28 @@ impl Interner {
         Ok(Some(nid))
     }
 
+    /// The number of a name that was committed, or that some batch on its way to a commit carries: what whoever
+    /// builds on an uncommitted batch needs.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn known(&self, ns: u8, name: &str) -> Result<Option<u64>, ReadError> {
+        loop {
+            let settled = self.names.settled.load(Ordering::Acquire);
+            if let Some(nid) = self.lookup(ns, name).await? {
+                return Ok(Some(nid));
+            }
+            let pending = self.names.pending.lock();
+            if let Some((nid, _)) = pending.names.get(&Name(ns, Arc::from(name))) {
+                return Ok(Some(*nid));
+            }
+            // Settled since the store was asked: it may have been this name.
+            if self.names.settled.load(Ordering::Acquire) == settled {
+                return Ok(None);
+            }
+        }
+    }
+
     /// The number of a name. If it is new, the mapping becomes part of `batch`.
     ///
     /// # Errors

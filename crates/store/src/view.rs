@@ -128,19 +128,33 @@ impl View {
     /// # Errors
     /// When one of the rows cannot be read.
     pub async fn scan<K: Key, V: Value>(&self, table: &Table<K, V>, scan: Scan) -> Result<Vec<(K, V)>, ReadError> {
+        let rows = self.scan_versioned(table, scan).await?;
+        Ok(rows.into_iter().map(|(key, value, _)| (key, value)).collect())
+    }
+
+    /// The rows of a part of the table, each with the commit that wrote it.
+    ///
+    /// # Errors
+    /// When one of the rows cannot be read.
+    pub async fn scan_versioned<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        scan: Scan,
+    ) -> Result<Vec<(K, V, Position)>, ReadError> {
         let spec = *table.spec();
         let range = range(&spec, &scan);
         let read = move |core: &Core, source: &dyn Read, reach| {
             let mut sealed = Vec::new();
             source.scan(&range, reach, &mut |key, value| sealed.push((key.to_vec(), value.to_vec())))?;
             let open = |(key, sealed): (Vec<u8>, Vec<u8>)| {
-                let (bytes, _) = core.keyring().open(&key, sealed, reach)?;
-                Ok((key, bytes))
+                let (bytes, version) = core.keyring().open(&key, sealed, reach)?;
+                Ok((key, bytes, version))
             };
             sealed.into_iter().map(open).collect::<Result<Vec<_>, Unread>>()
         };
         let rows = self.read(spec.name, read).await?;
-        rows.into_iter().map(|(key, bytes)| Ok((decode_key(&spec, &key)?, decode(&spec, bytes)?))).collect()
+        let decode = |(key, bytes, version): (Vec<u8>, _, _)| Ok((decode_key(&spec, &key)?, decode(&spec, bytes)?, version));
+        rows.into_iter().map(decode).collect()
     }
 
     /// The keys of a part of the table; values are not opened.

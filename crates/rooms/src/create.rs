@@ -1,0 +1,268 @@
+//! Creating rooms (specification, `POST /createRoom`): all events of a new room are one commit.
+
+use std::sync::Arc;
+
+use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue as RawJsonValue, to_raw_value},
+};
+use wardroom_event::{Draft, Pdu, RoomVersion, check_standalone};
+use wardroom_store::{Batch, Json};
+
+use crate::{
+    Action, Actor, Engine, Rooms,
+    error::RoomError,
+    ids::{EventNid, NS_ROOM, Place, RoomNid},
+    membership::{MemberChange, MemberProfile},
+    room::RoomView,
+    tables::{Head, LISTED, ROOMS, RoomRecord},
+    trie::Root,
+    visibility::Visibility,
+    writer::{NewEvent, Writer},
+};
+
+/// Users that one request may invite.
+const INVITES_MAX: usize = 500;
+/// State events that one request may bring.
+const INITIAL_STATE_MAX: usize = 500;
+
+/// What a new room starts with (specification, "Presets").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preset {
+    /// Invited users only.
+    PrivateChat,
+    /// Invited users only, each with the creator's power.
+    TrustedPrivateChat,
+    /// Everybody.
+    PublicChat,
+}
+
+impl Preset {
+    const fn join_rule(self) -> &'static str {
+        match self {
+            Self::PrivateChat | Self::TrustedPrivateChat => "invite",
+            Self::PublicChat => "public",
+        }
+    }
+
+    const fn guest_access(self) -> &'static str {
+        match self {
+            Self::PrivateChat | Self::TrustedPrivateChat => "can_join",
+            Self::PublicChat => "forbidden",
+        }
+    }
+
+    const fn invite_level(self) -> i64 {
+        match self {
+            Self::PrivateChat | Self::TrustedPrivateChat => 0,
+            Self::PublicChat => 50,
+        }
+    }
+}
+
+/// A room to be made; the fields are those of `POST /createRoom`.
+#[derive(Debug)]
+pub struct NewRoom {
+    /// Version; the server's default where none is asked for.
+    pub version: Option<RoomVersionId>,
+    /// Preset.
+    pub preset: Preset,
+    /// Further fields of the `m.room.create` event's content.
+    pub creation_content: Map<String, Value>,
+    /// State to start with: type, state key, content.
+    pub initial_state: Vec<(String, String, Box<RawJsonValue>)>,
+    /// Fields of the `m.room.power_levels` event's content that replace the preset's.
+    pub power_levels: Map<String, Value>,
+    /// Name.
+    pub name: Option<String>,
+    /// Topic.
+    pub topic: Option<String>,
+    /// Alias that becomes the canonical one.
+    pub alias: Option<OwnedRoomAliasId>,
+    /// Whom to invite, with their profiles.
+    pub invite: Vec<(OwnedUserId, MemberProfile)>,
+    /// The invitations are to a direct chat.
+    pub is_direct: bool,
+    /// List the room in the public directory.
+    pub listed: bool,
+    /// The creator's profile.
+    pub profile: MemberProfile,
+}
+
+impl Rooms {
+    /// Makes a room with the actor as its first member.
+    pub async fn create(&self, actor: Actor<'_>, request: NewRoom) -> Result<OwnedRoomId, RoomError> {
+        let id = request.version.as_ref().unwrap_or(&self.engine.default_version);
+        let version = RoomVersion::new(id).ok_or_else(|| RoomError::unsupported(id))?;
+        if request.invite.len() > INVITES_MAX {
+            return Err(RoomError::InvalidParam(format!(
+                "invite: at most {INVITES_MAX} users can be invited at once."
+            )));
+        }
+        if request.initial_state.len() > INITIAL_STATE_MAX {
+            return Err(RoomError::InvalidParam(format!(
+                "initial_state: at most {INITIAL_STATE_MAX} events are allowed."
+            )));
+        }
+        let create = self.engine.create_event(actor.user, version, &request)?;
+        let mut writer = self.engine.begin_new_room(version, &create).await?;
+        self.engine.permit(actor, &writer.view(), Action::Create).await?;
+        let stored = writer.add(create, None).await?;
+        writer.created_by(stored.nid);
+        let record = RoomRecord { version: version.id().clone(), create: stored.nid };
+        writer.batch.put(&ROOMS, &writer.nid(), &Json(record));
+        let room_id = writer.view().id;
+        writer.furnish(actor, version, request).await.map_err(|error| match error {
+            RoomError::Forbidden(sentence) => RoomError::InvalidRoomState(sentence),
+            other => other,
+        })?;
+        writer.commit().await?;
+        Ok(room_id)
+    }
+}
+
+impl Engine {
+    /// The create event; in version 12 the room's id is made of it.
+    fn create_event(&self, creator: &UserId, version: RoomVersion, request: &NewRoom) -> Result<Arc<Pdu>, RoomError> {
+        let rules = version.rules();
+        let mut content = request.creation_content.clone();
+        content.insert("room_version".to_owned(), version.as_str().into());
+        content.remove("creator");
+        if !rules.authorization.use_room_create_sender {
+            content.insert("creator".to_owned(), creator.as_str().into());
+        }
+        if rules.authorization.explicitly_privilege_room_creators && request.preset == Preset::TrustedPrivateChat {
+            let also = content.entry("additional_creators").or_insert_with(|| json!([]));
+            let also = also.as_array_mut().ok_or_else(|| {
+                RoomError::BadContent("creation_content.additional_creators: must be a list of user ids.".to_owned())
+            })?;
+            for (user, _) in &request.invite {
+                if user != creator && !also.iter().any(|creator| creator.as_str() == Some(user.as_str())) {
+                    also.push(user.as_str().into());
+                }
+            }
+        }
+        let id_from_event = rules.authorization.room_create_event_id_as_room_id;
+        let draft = Draft {
+            room_id: (!id_from_event).then(|| RoomId::new_v1(&self.server_name)),
+            sender: creator.to_owned(),
+            kind: "m.room.create".into(),
+            state_key: Some(String::new()),
+            content: raw(&content)?,
+            redacts: None,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            depth: 1,
+            origin_server_ts: self.clock.now_ms(),
+        };
+        let create = draft.sign(version, &self.server_name, &self.key)?;
+        check_standalone(&create, |_| None)
+            .map_err(|rejection| RoomError::BadContent(format!("creation_content: {rejection}")))?;
+        Ok(Arc::new(create))
+    }
+
+    async fn begin_new_room(self: &Arc<Self>, version: RoomVersion, create: &Pdu) -> Result<Writer, RoomError> {
+        let mut batch = Batch::default();
+        let nid = RoomNid::new(self.store.interner().intern(&mut batch, NS_ROOM, create.room_id().as_str()).await?);
+        let head = Head { extremities: Vec::new(), depth: 0, state: Root::EMPTY, joined: 0, invited: 0, events: 0 };
+        let view = RoomView {
+            nid,
+            id: create.room_id().to_owned(),
+            version,
+            create: EventNid::new(0),
+            state: head.state,
+            joined: 0,
+            invited: 0,
+            visibility: Visibility::Shared,
+            end: Place::FIRST,
+            head: Arc::new(head),
+        };
+        let mut writer = Writer::begin_room(Arc::clone(self), view).await?;
+        writer.batch.append(batch);
+        Ok(writer)
+    }
+}
+
+impl Writer {
+    /// Everything after the create event, in the order the specification gives.
+    async fn furnish(&mut self, actor: Actor<'_>, version: RoomVersion, request: NewRoom) -> Result<(), RoomError> {
+        let creator = actor.user;
+        let profile = request.profile.clone();
+        self.append(MemberChange { profile, ..MemberChange::new(creator, creator, "join") }.event()?).await?;
+        let levels = power_levels(creator, version, &request);
+        self.set(creator, "m.room.power_levels", &levels).await?;
+        if let Some(alias) = &request.alias {
+            let nid = self.nid();
+            self.engine.put_alias(&mut self.batch, alias, nid, actor.nid);
+            self.set(creator, "m.room.canonical_alias", &json!({ "alias": alias })).await?;
+        }
+        let preset = [
+            ("m.room.join_rules", json!({ "join_rule": request.preset.join_rule() })),
+            ("m.room.history_visibility", json!({ "history_visibility": "shared" })),
+            ("m.room.guest_access", json!({ "guest_access": request.preset.guest_access() })),
+        ];
+        for (kind, content) in preset {
+            if !request.initial_state.iter().any(|(given, key, _)| given == kind && key.is_empty()) {
+                self.set(creator, kind, &content).await?;
+            }
+        }
+        for (kind, state_key, content) in request.initial_state {
+            self.append(NewEvent::state(creator.to_owned(), &kind, state_key, content)).await?;
+        }
+        if let Some(name) = request.name {
+            self.set(creator, "m.room.name", &json!({ "name": name })).await?;
+        }
+        if let Some(topic) = request.topic {
+            let rich = json!({ "m.text": [{ "body": topic }] });
+            self.set(creator, "m.room.topic", &json!({ "topic": topic, "m.topic": rich })).await?;
+        }
+        for (user, profile) in request.invite {
+            let is_direct = request.is_direct.then_some(true);
+            let invite = MemberChange { profile, is_direct, ..MemberChange::new(creator, &user, "invite") };
+            self.append(invite.event()?).await?;
+        }
+        if request.listed {
+            let nid = self.nid();
+            self.batch.put(&LISTED, &nid, &());
+        }
+        Ok(())
+    }
+
+    async fn set(&mut self, sender: &UserId, kind: &str, content: &Value) -> Result<(), RoomError> {
+        self.append(NewEvent::state(sender.to_owned(), kind, "", raw(content)?)).await.map(drop)
+    }
+}
+
+fn raw(content: &impl serde::Serialize) -> Result<Box<RawJsonValue>, RoomError> {
+    to_raw_value(content).map_err(|error| RoomError::BadContent(error.to_string()))
+}
+
+/// Content of the first power levels event.
+fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Value {
+    let privileged_creators = version.rules().authorization.explicitly_privilege_room_creators;
+    let mut users = Map::new();
+    if !privileged_creators {
+        users.insert(creator.as_str().to_owned(), json!(100));
+        if request.preset == Preset::TrustedPrivateChat {
+            users.extend(request.invite.iter().map(|(user, _)| (user.as_str().to_owned(), json!(100))));
+        }
+    }
+    // Where creators stand above every number, closing a room is kept out of reach of ordinary admins.
+    let tombstone = if privileged_creators { 150 } else { 100 };
+    let mut levels = json!({
+        "ban": 50, "kick": 50, "redact": 50, "invite": request.preset.invite_level(),
+        "state_default": 50, "events_default": 0, "users_default": 0,
+        "users": users,
+        "events": {
+            "m.room.name": 50, "m.room.avatar": 50, "m.room.canonical_alias": 50,
+            "m.room.power_levels": 100, "m.room.history_visibility": 100, "m.room.server_acl": 100,
+            "m.room.encryption": 100, "m.room.tombstone": tombstone,
+        },
+        "notifications": { "room": 50 },
+    });
+    if let Some(levels) = levels.as_object_mut() {
+        levels.extend(request.power_levels.clone());
+    }
+    levels
+}

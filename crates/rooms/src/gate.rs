@@ -1,0 +1,96 @@
+//! The one gate: every action of a user on a room, read or write, is put to it.
+//!
+//! `rooms` declares the question; who answers is given to [`crate::Rooms`] at start. [`StandardGate`] answers by the
+//! specification alone. The authorization rules of the room version are no part of it: they bind every server and
+//! are checked besides.
+
+use std::fmt;
+
+use ruma::UserId;
+
+use crate::{room::RoomView, tables::Membership, visibility::Visibility};
+
+/// What a user wants to do with a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Make a room; the room is the one in the making.
+    Create,
+    /// Become a member.
+    Join,
+    /// Ask to become a member.
+    Knock,
+    /// End one's membership, invitation or knock.
+    Leave,
+    /// Ask somebody in.
+    Invite(&'a UserId),
+    /// Remove somebody.
+    Kick(&'a UserId),
+    /// Keep somebody out.
+    Ban(&'a UserId),
+    /// Let somebody in again.
+    Unban(&'a UserId),
+    /// Send an event of this type; a state event where there is a state key.
+    Send {
+        /// Event type.
+        kind: &'a str,
+        /// State key of a state event.
+        state_key: Option<&'a str>,
+    },
+    /// Strip an event of its content.
+    Redact,
+    /// Read events, state or members. What of the history is visible is decided event by event besides.
+    Read,
+    /// Tell others what one has read, or that one is typing.
+    Signal,
+    /// Give the room a name in the directory, or take it.
+    Name,
+}
+
+/// What the gate knows of who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The user.
+    pub user: &'a UserId,
+    /// The user's membership now.
+    pub membership: Option<Membership>,
+    /// Whether the user was ever joined.
+    pub was_joined: bool,
+}
+
+/// The gate's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Go ahead.
+    Allow,
+    /// No; the sentence may be shown to the asker.
+    Deny(String),
+}
+
+/// Decides over every action on a room.
+pub trait Gate: fmt::Debug + Send + Sync + 'static {
+    /// May this user do this in this room?
+    fn may(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView) -> Verdict;
+}
+
+/// The specification's own rules, and no more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StandardGate;
+
+impl Gate for StandardGate {
+    fn may(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView) -> Verdict {
+        let joined = asker.membership == Some(Membership::Join);
+        let allowed = match action {
+            Action::Read => joined || asker.was_joined || room.visibility == Visibility::WorldReadable,
+            Action::Signal | Action::Name | Action::Send { .. } | Action::Redact => joined,
+            Action::Create
+            | Action::Join
+            | Action::Knock
+            | Action::Leave
+            | Action::Invite(_)
+            | Action::Kick(_)
+            | Action::Ban(_)
+            | Action::Unban(_) => true,
+        };
+        if allowed { Verdict::Allow } else { Verdict::Deny("You are not in this room.".to_owned()) }
+    }
+}

@@ -1,0 +1,212 @@
+//! Small numbers for what has a long name, and places in a timeline.
+//!
+//! The store's keys hold no names, so rooms, events, users and state keys are interned; these types keep the
+//! kinds of number apart.
+
+use std::{fmt, str::FromStr};
+
+use ruma::events::{StateEventType, TimelineEventType};
+use serde::{Deserialize, Serialize};
+use wardroom_store::{CodecError, Key, KeyBuf, Position, WatchKey};
+
+/// Interner namespace of user ids, shared with `accounts`.
+pub const NS_USER: u8 = 1;
+/// Interner namespace of room ids.
+pub const NS_ROOM: u8 = 2;
+/// Interner namespace of event ids.
+pub const NS_EVENT: u8 = 3;
+/// Interner namespace of state keys other than memberships.
+pub const NS_SLOT: u8 = 4;
+
+/// Kind of the [`WatchKey`] of a room: its timeline, receipts or typing moved.
+pub const WATCH_ROOM: u8 = 1;
+/// Kind of the [`WatchKey`] of a user: something for this user alone moved. Shared with `accounts`.
+pub const WATCH_USER: u8 = 2;
+
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// Wraps a number the interner gave.
+            pub const fn new(number: u64) -> Self {
+                Self(number)
+            }
+
+            /// The number.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl Key for $name {
+            fn encode(&self, out: &mut KeyBuf) {
+                self.0.encode(out);
+            }
+
+            fn decode(input: &mut &[u8]) -> Result<Self, CodecError> {
+                u64::decode(input).map(Self)
+            }
+        }
+    };
+}
+
+number! {
+    /// A room.
+    RoomNid
+}
+number! {
+    /// An event.
+    EventNid
+}
+number! {
+    /// A user.
+    UserNid
+}
+number! {
+    /// A place in a room's state: an event type and a state key.
+    ///
+    /// Memberships are most of the state of a large room and their state key is a user, so their slot is the
+    /// user's number with the top bit set and costs the interner nothing.
+    Slot
+}
+
+impl RoomNid {
+    /// What waiters of this room watch.
+    pub const fn watch(self) -> WatchKey {
+        WatchKey { kind: WATCH_ROOM, id: self.0 }
+    }
+}
+
+impl UserNid {
+    /// What waiters of this user watch.
+    pub const fn watch(self) -> WatchKey {
+        WatchKey { kind: WATCH_USER, id: self.0 }
+    }
+}
+
+impl Slot {
+    const MEMBER_BIT: u64 = 1 << 63;
+
+    /// The slot of a user's membership.
+    pub const fn member(user: UserNid) -> Self {
+        Self(user.0 | Self::MEMBER_BIT)
+    }
+
+    /// The user whose membership stands here, if this is a membership.
+    pub const fn user(self) -> Option<UserNid> {
+        if self.0 & Self::MEMBER_BIT == 0 { None } else { Some(UserNid(self.0 & !Self::MEMBER_BIT)) }
+    }
+
+    /// The name under which slots other than memberships are interned. NUL cannot stand in an event type that a
+    /// client may name in a path, and where a peer forces one in, two names still differ.
+    pub(crate) fn name(kind: &StateEventType, state_key: &str) -> String {
+        let kind = kind.to_string();
+        format!("{}:{kind}{state_key}", kind.len())
+    }
+}
+
+/// True where the state event's slot is a membership.
+pub(crate) fn is_member(kind: &TimelineEventType) -> bool {
+    *kind == TimelineEventType::RoomMember
+}
+
+/// Place of an event in its room's timeline: the commit that brought it, and its index within that commit.
+///
+/// As a boundary it stands before the event at that place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// Position of the commit on the one log.
+    position: u64,
+    /// Index within the commit.
+    index: u16,
+}
+
+impl Place {
+    /// Before everything.
+    pub const FIRST: Self = Self { position: 0, index: 0 };
+    /// After everything.
+    pub const LAST: Self = Self { position: u64::MAX, index: u16::MAX };
+
+    /// The place of the event with this index in the commit at `position`.
+    pub const fn new(position: Position, index: u16) -> Self {
+        Self { position: position.get(), index }
+    }
+
+    /// The boundary after everything that the commit at `position` brought.
+    pub const fn after(position: Position) -> Self {
+        Self { position: position.get().saturating_add(1), index: 0 }
+    }
+
+    /// The boundary right after the event at this place.
+    pub const fn next(self) -> Self {
+        if self.index == u16::MAX {
+            Self { position: self.position.saturating_add(1), index: 0 }
+        } else {
+            Self { position: self.position, index: self.index + 1 }
+        }
+    }
+
+    /// Position of the commit.
+    pub const fn position(self) -> Position {
+        Position::new(self.position)
+    }
+
+    /// Index within the commit.
+    pub const fn index(self) -> u16 {
+        self.index
+    }
+}
+
+/// A sync or pagination token is not one of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("token is not one that this server gave")]
+pub struct BadToken;
+
+/// `t<position>_<index>`, a boundary in a timeline.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "t{}_{}", self.position, self.index)
+    }
+}
+
+/// Accepts pagination tokens, and sync tokens (`s<position>`) as the boundary after what that sync has told.
+impl FromStr for Place {
+    type Err = BadToken;
+
+    fn from_str(token: &str) -> Result<Self, BadToken> {
+        if let Some(position) = token.strip_prefix('s') {
+            return position.parse().map(|position| Self::after(Position::new(position))).map_err(|_| BadToken);
+        }
+        let (position, index) = token.strip_prefix('t').and_then(|rest| rest.split_once('_')).ok_or(BadToken)?;
+        Ok(Self { position: position.parse().map_err(|_| BadToken)?, index: index.parse().map_err(|_| BadToken)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BadToken, Place, Slot, UserNid};
+    use ruma::events::StateEventType;
+    use wardroom_store::Position;
+
+    #[test]
+    fn tokens_survive_the_client() {
+        let place = Place::new(Position::new(77), 3);
+        assert_eq!(place.to_string().parse(), Ok(place));
+        assert_eq!("s77".parse(), Ok(Place::after(Position::new(77))));
+        for junk in ["", "t", "t1", "s", "s-1", "t1_70000", "x1_1", "t1_1_1", "t99999999999999999999_0"] {
+            assert_eq!(junk.parse::<Place>(), Err(BadToken), "{junk}");
+        }
+    }
+
+    #[test]
+    fn slot_names_of_different_keys_differ() {
+        let a = Slot::name(&StateEventType::from("a".to_owned()), "bc");
+        let b = Slot::name(&StateEventType::from("ab".to_owned()), "c");
+        assert_ne!(a, b);
+        assert_eq!(Slot::member(UserNid::new(5)).user(), Some(UserNid::new(5)));
+        assert_eq!(Slot::new(5).user(), None);
+    }
+}

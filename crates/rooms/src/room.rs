@@ -1,0 +1,172 @@
+//! Rooms in memory: an immutable picture of each for readers, and one queue of writes each.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use parking_lot::Mutex;
+use ruma::{OwnedRoomId, RoomId, events::StateEventType};
+use wardroom_event::RoomVersion;
+use wardroom_store::Position;
+
+use crate::{
+    Engine,
+    error::RoomError,
+    ids::{EventNid, NS_ROOM, Place, RoomNid},
+    tables::{HEADS, Head, ROOMS},
+    trie::Root,
+    visibility::Visibility,
+    writer::Job,
+};
+
+/// Rooms kept in memory, about 500 bytes each. Rooms at rest are dropped beyond that.
+const ROOMS_IN_MEMORY_MAX: usize = 20_000;
+
+/// An immutable picture of a room at one position of the log.
+#[derive(Clone, Debug)]
+pub struct RoomView {
+    /// The room's number.
+    pub nid: RoomNid,
+    /// The room's id.
+    pub id: OwnedRoomId,
+    /// The room's version.
+    pub version: RoomVersion,
+    /// The create event.
+    pub create: EventNid,
+    /// Current state.
+    pub state: Root,
+    /// Users whose membership is `join`.
+    pub joined: u64,
+    /// Users whose membership is `invite`.
+    pub invited: u64,
+    /// History visibility now.
+    pub visibility: Visibility,
+    /// Boundary after the newest event.
+    pub end: Place,
+    pub(crate) head: Arc<Head>,
+}
+
+/// A room in memory.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) nid: RoomNid,
+    view: RwLock<Arc<RoomView>>,
+    pub(crate) queue: Mutex<Queue>,
+}
+
+/// Writes waiting for the room's one writer.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) jobs: VecDeque<Box<dyn Job>>,
+    /// A task is draining the queue.
+    pub(crate) draining: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("jobs", &self.jobs.len()).field("draining", &self.draining).finish()
+    }
+}
+
+impl Room {
+    pub(crate) fn new(view: RoomView) -> Self {
+        Self { nid: view.nid, view: RwLock::new(Arc::new(view)), queue: Mutex::default() }
+    }
+
+    /// The room now.
+    pub(crate) fn view(&self) -> Arc<RoomView> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn publish(&self, view: RoomView) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+}
+
+/// The rooms in memory, loaded on first use.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    rooms: Mutex<HashMap<RoomNid, Arc<Room>>>,
+    /// Held while a room is read and entered, so that no second writer of a room comes to be.
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl Registry {
+    fn get(&self, nid: RoomNid) -> Option<Arc<Room>> {
+        self.rooms.lock().get(&nid).cloned()
+    }
+
+    /// Enters a room, dropping others that nobody uses where there are too many.
+    pub(crate) fn enter(&self, room: Arc<Room>) {
+        let mut rooms = self.rooms.lock();
+        if rooms.len() >= ROOMS_IN_MEMORY_MAX {
+            // Whoever uses a room holds a second reference; without one there is nothing in flight either.
+            rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        }
+        rooms.insert(room.nid, room);
+    }
+}
+
+impl Engine {
+    /// The room with this number; it must exist.
+    pub(crate) async fn room(&self, nid: RoomNid) -> Result<Arc<Room>, RoomError> {
+        if let Some(room) = self.registry.get(nid) {
+            return Ok(room);
+        }
+        let _alone = self.registry.loading.lock().await;
+        if let Some(room) = self.registry.get(nid) {
+            return Ok(room);
+        }
+        let room = Arc::new(Room::new(self.load(nid).await?));
+        self.registry.enter(Arc::clone(&room));
+        Ok(room)
+    }
+
+    /// The room with this id, if there is one.
+    pub(crate) async fn find_room(&self, id: &RoomId) -> Result<Option<Arc<Room>>, RoomError> {
+        match self.room_nid(id).await? {
+            // A room of which only the name is known (in somebody's allow list, say) is not there.
+            Some(nid) => match self.room(nid).await {
+                Err(RoomError::NoSuchRoom) => Ok(None),
+                found => found.map(Some),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// The number of a room, if it has one.
+    pub(crate) async fn room_nid(&self, id: &RoomId) -> Result<Option<RoomNid>, RoomError> {
+        Ok(self.store.interner().lookup(NS_ROOM, id.as_str()).await?.map(RoomNid::new))
+    }
+
+    async fn load(&self, nid: RoomNid) -> Result<RoomView, RoomError> {
+        let store = self.store.latest();
+        let record = store.get(&ROOMS, &nid).await?.ok_or(RoomError::NoSuchRoom)?.0;
+        let (head, written): (_, Position) =
+            store.get_versioned(&HEADS, &nid).await?.ok_or_else(|| RoomError::inconsistent("room without head"))?;
+        let head = Arc::new(head.0);
+        let id = self.store.interner().resolve(NS_ROOM, nid.get()).await?;
+        let id = id.and_then(|id| OwnedRoomId::try_from(&*id).ok());
+        let id = id.ok_or_else(|| RoomError::inconsistent("room without id"))?;
+        let version = RoomVersion::new(&record.version).ok_or_else(|| RoomError::unsupported(&record.version))?;
+        let visibility = match self.slot(&StateEventType::RoomHistoryVisibility, "").await? {
+            Some(slot) => self.tries.get(&store, None, nid, head.state, slot).await?,
+            None => None,
+        };
+        // Boxed because reading events may load their room: it never does here, the version being known.
+        let visibility = Box::pin(self.events_in(nid, Some(version), visibility.as_slice())).await?.pop().flatten();
+        Ok(RoomView {
+            nid,
+            id,
+            version,
+            create: record.create,
+            state: head.state,
+            joined: head.joined,
+            invited: head.invited,
+            visibility: Visibility::of(visibility.as_ref().map(|event| &*event.pdu)),
+            end: Place::after(written),
+            head,
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! The tables of the room engine (ids 0x0200 to 0x02FF) and what stands in them.
+
+use bytes::Bytes;
+use ruma::{OwnedEventId, RoomVersionId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue as RawJsonValue;
+use wardroom_store::{CodecError, Json, Packed, Position, Profile, Seal, Table, TableSpec, Value};
+
+use crate::{
+    ids::{EventNid, Place, RoomNid, UserNid},
+    trie::Root,
+};
+
+/// What a room is and never changes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RoomRecord {
+    pub(crate) version: RoomVersionId,
+    pub(crate) create: EventNid,
+}
+
+/// Where a room stands: rewritten with every event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    /// Forward extremities, at most [`crate::writer::PREV_EVENTS_MAX`] of which the next event names.
+    pub(crate) extremities: Vec<EventNid>,
+    /// Depth of the deepest extremity.
+    pub(crate) depth: u64,
+    /// Current state.
+    pub(crate) state: Root,
+    /// Users whose membership is `join`.
+    pub(crate) joined: u64,
+    /// Users whose membership is `invite`.
+    pub(crate) invited: u64,
+    /// Events in the timeline, ever.
+    pub(crate) events: u64,
+}
+
+/// Where an event stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventMeta {
+    pub(crate) room: RoomNid,
+    /// Index within its commit; the commit's position is the version of this record.
+    pub(crate) index: u16,
+    pub(crate) state_before: Root,
+    pub(crate) state_after: Root,
+    /// Day of arrival, in days since 1970: with the room it names the data key of the event's content.
+    pub(crate) day: u32,
+    /// The device that sent it from here and the transaction id it gave, which that device gets back in `unsigned`.
+    pub(crate) transaction: Option<([u8; 16], String)>,
+}
+
+/// An event at rest: its id and canonical JSON, and by what it was redacted.
+///
+/// On disk: number of the redaction (u64, 0 for none), length of the id (u8), id, JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EventRecord {
+    pub(crate) redacted_by: Option<EventNid>,
+    pub(crate) id: OwnedEventId,
+    pub(crate) json: Bytes,
+}
+
+const NO_EVENT: CodecError = CodecError::expected("event record");
+const NO_ENTRY: CodecError = CodecError::expected("timeline entry");
+
+impl Value for EventRecord {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(9 + self.id.as_bytes().len() + self.json.len());
+        out.extend_from_slice(&self.redacted_by.map_or(0, EventNid::get).to_be_bytes());
+        // Event ids are at most 255 bytes long (specification, appendix "Common identifier format").
+        out.push(u8::try_from(self.id.as_bytes().len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(self.id.as_bytes());
+        out.extend_from_slice(&self.json);
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, CodecError> {
+        let (redacted_by, rest) = bytes.split_first_chunk::<8>().ok_or(NO_EVENT)?;
+        let (&length, rest) = rest.split_first().ok_or(NO_EVENT)?;
+        let (id, _) = rest.split_at_checked(usize::from(length)).ok_or(NO_EVENT)?;
+        let id = std::str::from_utf8(id).ok().and_then(|id| OwnedEventId::try_from(id).ok()).ok_or(NO_EVENT)?;
+        let redacted_by = match u64::from_be_bytes(*redacted_by) {
+            0 => None,
+            nid => Some(EventNid::new(nid)),
+        };
+        Ok(Self { redacted_by, id, json: bytes.slice(9 + usize::from(length)..) })
+    }
+}
+
+/// An entry of a timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimelineEntry {
+    pub(crate) event: EventNid,
+    pub(crate) state_before: Root,
+}
+
+impl Value for TimelineEntry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.event.get().to_be_bytes());
+        out.extend_from_slice(self.state_before.as_bytes());
+    }
+
+    fn decode(bytes: Bytes) -> Result<Self, CodecError> {
+        let (event, root) = bytes.split_first_chunk::<8>().ok_or(NO_ENTRY)?;
+        Ok(Self {
+            event: EventNid::new(u64::from_be_bytes(*event)),
+            state_before: Root::from_bytes(root.try_into().map_err(|_| NO_ENTRY)?),
+        })
+    }
+}
+
+/// A user's membership (specification, `m.room.member`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[repr(u8)]
+pub enum Membership {
+    /// In the room.
+    Join = 1,
+    /// Asked in.
+    Invite = 2,
+    /// Asks to come in.
+    Knock = 3,
+    /// Was in, was asked in, or asked; is not any more.
+    Leave = 4,
+    /// Kept out.
+    Ban = 5,
+}
+
+/// A user's membership of a room, now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MembershipRecord {
+    pub(crate) membership: Membership,
+    pub(crate) event: EventNid,
+    /// Index of the event within its commit; the commit's position is the version of this record.
+    pub(crate) index: u16,
+    /// Where the membership became this one; `None` for the very place of this record.
+    pub(crate) since: Option<Place>,
+    /// Where the user last ceased to be joined, if not here.
+    pub(crate) left: Option<Place>,
+    /// The user ceased to be joined at the very place of this record.
+    pub(crate) left_here: bool,
+    /// Membership before: tells a rejected invite from a left room.
+    pub(crate) previous: Option<Membership>,
+    /// Joined now or ever before: such users may read up to where they left.
+    pub(crate) was_joined: bool,
+    pub(crate) forgotten: bool,
+}
+
+impl MembershipRecord {
+    /// Fills in the places that stood for "here", once the position of the record's commit is known.
+    pub(crate) fn settle(&mut self, written: Position) {
+        let here = Place::new(written, self.index);
+        self.since.get_or_insert(here);
+        if std::mem::take(&mut self.left_here) {
+            self.left = Some(here);
+        }
+    }
+}
+
+/// A change of a user's own membership, for `/sync`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct MembershipChange {
+    pub(crate) room: RoomNid,
+    pub(crate) membership: Membership,
+}
+
+/// An alias of this server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AliasRecord {
+    pub(crate) alias: ruma::OwnedRoomAliasId,
+    pub(crate) room: RoomNid,
+    pub(crate) creator: UserNid,
+}
+
+pub(crate) const ROOMS: Table<RoomNid, Json<RoomRecord>> = Table::new(0x0200, "rooms", Profile::Point, Seal::System);
+pub(crate) const HEADS: Table<RoomNid, Packed<Head>> = Table::new(0x0201, "room_heads", Profile::Churn, Seal::System);
+/// Sealed under the data key of (room, day of arrival), so that destroying a day's key ends the day's contents.
+pub(crate) const EVENTS: Table<(RoomNid, EventNid), EventRecord> =
+    Table::new(0x0202, "events", Profile::Scan, Seal::Scoped).compressed();
+pub(crate) const EVENT_META: Table<EventNid, Packed<EventMeta>> =
+    Table::new(0x0203, "event_meta", Profile::Point, Seal::System);
+pub(crate) const TIMELINE: Table<(RoomNid, Position, u16), TimelineEntry> =
+    Table::new(0x0204, "timeline", Profile::Scan, Seal::System);
+pub(crate) const STATE_NODES: Table<(RoomNid, [u8; 16]), Bytes> =
+    Table::new(0x0205, "state_nodes", Profile::Point, Seal::System);
+pub(crate) const MEMBERSHIPS: Table<(UserNid, RoomNid), Packed<MembershipRecord>> =
+    Table::new(0x0206, "memberships", Profile::Scan, Seal::System);
+pub(crate) const MEMBERS: Table<(RoomNid, u8, UserNid), ()> =
+    Table::new(0x0207, "members", Profile::Scan, Seal::System);
+pub(crate) const MEMBERSHIP_CHANGES: Table<(UserNid, Position, u16), Packed<MembershipChange>> =
+    Table::new(0x0208, "membership_changes", Profile::Scan, Seal::System);
+/// Transaction ids by day of use, so that old days go in one stroke: (day, keyed hash of user, device, room, id).
+pub(crate) const TRANSACTIONS: Table<(u32, [u8; 16]), Packed<EventNid>> =
+    Table::new(0x0209, "transactions", Profile::Churn, Seal::System);
+/// What an invited or knocking user may know of the room: (user, room) to stripped state.
+pub(crate) const STRIPPED_STATE: Table<(UserNid, RoomNid), Json<Vec<Box<RawJsonValue>>>> =
+    Table::new(0x020A, "stripped_state", Profile::Point, Seal::System).compressed();
+pub(crate) const ALIASES: Table<[u8; 16], Json<AliasRecord>> =
+    Table::new(0x020B, "aliases", Profile::Point, Seal::System);
+pub(crate) const ROOM_ALIASES: Table<(RoomNid, [u8; 16]), ()> =
+    Table::new(0x020C, "room_aliases", Profile::Scan, Seal::System);
+/// Rooms in the public directory.
+pub(crate) const LISTED: Table<RoomNid, ()> = Table::new(0x020D, "listed_rooms", Profile::Scan, Seal::System);
+
+/// The tables of the room engine, for the store's catalogue.
+pub const TABLES: &[TableSpec] = &[
+    *ROOMS.spec(),
+    *HEADS.spec(),
+    *EVENTS.spec(),
+    *EVENT_META.spec(),
+    *TIMELINE.spec(),
+    *STATE_NODES.spec(),
+    *MEMBERSHIPS.spec(),
+    *MEMBERS.spec(),
+    *MEMBERSHIP_CHANGES.spec(),
+    *TRANSACTIONS.spec(),
+    *STRIPPED_STATE.spec(),
+    *ALIASES.spec(),
+    *ROOM_ALIASES.spec(),
+    *LISTED.spec(),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::EventRecord;
+    use crate::ids::EventNid;
+    use bytes::Bytes;
+    use ruma::owned_event_id;
+    use wardroom_store::Value;
+
+    #[test]
+    fn an_event_record_survives_the_store() {
+        for redacted_by in [None, Some(EventNid::new(9))] {
+            let record = EventRecord {
+                redacted_by,
+                id: owned_event_id!("$abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
+                json: Bytes::from_static(b"{}"),
+            };
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            assert_eq!(EventRecord::decode(bytes.into()).ok(), Some(record));
+        }
+        for junk in [&b""[..], b"12345678", b"12345678\xff123", b"\0\0\0\0\0\0\0\0\x02no"] {
+            assert!(EventRecord::decode(Bytes::from_static(junk)).is_err());
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The engine over the in-memory store.
+
+use std::sync::Arc;
+
+use ruma::{OwnedUserId, UserId, api::client::filter::RoomEventFilter, owned_server_name, room_version_id, user_id};
+use serde_json::{Map, json, value::to_raw_value};
+use wardroom_clock::ManualClock;
+use wardroom_event::{RoomVersion, SigningKey};
+use wardroom_store::{Batch, Catalogue, Store};
+
+use crate::{
+    Actor, MemberProfile, Membership, NS_USER, NewRoom, Page, Preset, RoomError, Rooms, Settings, StandardGate,
+    StateWhich, TABLES, UserNid,
+};
+
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+}
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) rooms: Rooms,
+}
+
+#[derive(Clone)]
+pub(crate) struct Person {
+    id: OwnedUserId,
+    nid: UserNid,
+    device: ruma::OwnedDeviceId,
+}
+
+impl Person {
+    pub(crate) fn actor(&self) -> Actor<'_> {
+        Actor { user: &self.id, nid: self.nid, device: Some(&self.device) }
+    }
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+        let settings = Settings {
+            server_name: owned_server_name!("a.example"),
+            default_version: room_version_id!("12"),
+            signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
+        };
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let rooms = Rooms::new(store.clone(), clock, Arc::new(StandardGate), settings);
+        Self { store, rooms }
+    }
+
+    pub(crate) async fn person(&self, id: &UserId) -> Person {
+        let mut batch = Batch::default();
+        let nid = self.store.interner().intern(&mut batch, NS_USER, id.as_str()).await.unwrap();
+        self.store.commit(batch).await.unwrap();
+        Person { id: id.to_owned(), nid: UserNid::new(nid), device: "DEVICE".into() }
+    }
+}
+
+pub(crate) fn new_room(version: &str, preset: Preset) -> NewRoom {
+    NewRoom {
+        version: Some(version.try_into().unwrap()),
+        preset,
+        creation_content: Map::new(),
+        initial_state: Vec::new(),
+        power_levels: Map::new(),
+        name: Some("Ward 7".to_owned()),
+        topic: None,
+        alias: None,
+        invite: Vec::new(),
+        is_direct: false,
+        listed: false,
+        profile: MemberProfile::default(),
+    }
+}
+
+fn message(body: &str) -> Box<serde_json::value::RawValue> {
+    to_raw_value(&json!({ "msgtype": "m.text", "body": body })).unwrap()
+}
+
+fn page(backwards: bool, filter: &RoomEventFilter) -> Page<'_> {
+    Page { from: None, to: None, backwards, limit: 100, filter }
+}
+
+#[test]
+fn a_room_of_every_version_is_made_joined_and_spoken_in() {
+    run(async {
+        for version in RoomVersion::ALL {
+            let world = World::new();
+            let (alice, bob) =
+                (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@bob:a.example")).await);
+            let room = world.rooms.create(alice.actor(), new_room(version.as_str(), Preset::PublicChat)).await.unwrap();
+            world.rooms.join(bob.actor(), &room, MemberProfile::default(), None).await.unwrap();
+            let sent = world.rooms.send(bob.actor(), &room, "m.room.message", message("hello"), None).await.unwrap();
+            let event = world.rooms.event(alice.actor(), &room, &sent).await.unwrap();
+            assert_eq!(
+                event.pdu.content().get(),
+                message("hello")
+                    .get()
+                    .replace(r#""msgtype":"m.text","body":"hello""#, r#""body":"hello","msgtype":"m.text""#)
+            );
+            let view = world.rooms.view(&room).await.unwrap().unwrap();
+            assert_eq!((view.joined, view.invited), (2, 0));
+            let state = world.rooms.state(view.nid, view.state, StateWhich::All).await.unwrap();
+            assert_eq!(state.len(), 8, "create, two members, power levels, three of the preset, name");
+            let filter = RoomEventFilter::default();
+            let forwards = world.rooms.messages(bob.actor(), &room, page(false, &filter)).await.unwrap().chunk;
+            let mut backwards = world.rooms.messages(bob.actor(), &room, page(true, &filter)).await.unwrap().chunk;
+            backwards.reverse();
+            assert_eq!(forwards.len(), 9, "version {}", version.as_str());
+            assert!(forwards.iter().zip(&backwards).all(|(a, b)| a.nid == b.nid));
+        }
+    });
+}
+
+#[test]
+fn a_retry_with_the_same_transaction_id_sends_once() {
+    run(async {
+        let world = World::new();
+        let alice = world.person(user_id!("@alice:a.example")).await;
+        let room = world.rooms.create(alice.actor(), new_room("11", Preset::PrivateChat)).await.unwrap();
+        let id: &ruma::TransactionId = "t1".into();
+        let sends = (0..8).map(|_| world.rooms.send(alice.actor(), &room, "m.room.message", message("once"), Some(id)));
+        let sent: Vec<_> = futures_util::future::join_all(sends).await.into_iter().map(Result::unwrap).collect();
+        assert!(sent.iter().all(|event| *event == sent[0]));
+        let other: &ruma::TransactionId = "t2".into();
+        assert_ne!(
+            world.rooms.send(alice.actor(), &room, "m.room.message", message("once"), Some(other)).await.unwrap(),
+            sent[0]
+        );
+    });
+}
+
+#[test]
+fn strangers_see_nothing_and_change_nothing() {
+    run(async {
+        let world = World::new();
+        let (alice, eve) =
+            (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@eve:a.example")).await);
+        let room = world.rooms.create(alice.actor(), new_room("12", Preset::PrivateChat)).await.unwrap();
+        let before = world.rooms.view(&room).await.unwrap().unwrap().end;
+        let filter = RoomEventFilter::default();
+        assert!(matches!(
+            world.rooms.messages(eve.actor(), &room, page(true, &filter)).await,
+            Err(RoomError::Forbidden(_))
+        ));
+        assert!(matches!(world.rooms.current_state(eve.actor(), &room).await, Err(RoomError::Forbidden(_))));
+        assert!(matches!(
+            world.rooms.send(eve.actor(), &room, "m.room.message", message("x"), None).await,
+            Err(RoomError::Forbidden(_))
+        ));
+        assert!(matches!(
+            world.rooms.join(eve.actor(), &room, MemberProfile::default(), None).await,
+            Err(RoomError::Forbidden(_))
+        ));
+        assert_eq!(world.rooms.view(&room).await.unwrap().unwrap().end, before);
+    });
+}
+
+#[test]
+fn who_left_reads_up_to_the_end_of_the_membership() {
+    run(async {
+        let world = World::new();
+        let (alice, bob) =
+            (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@bob:a.example")).await);
+        let mut request = new_room("11", Preset::PrivateChat);
+        request.invite.push((bob.id.clone(), MemberProfile::default()));
+        let room = world.rooms.create(alice.actor(), request).await.unwrap();
+        world.rooms.join(bob.actor(), &room, MemberProfile::default(), None).await.unwrap();
+        world.rooms.send(alice.actor(), &room, "m.room.message", message("for both"), None).await.unwrap();
+        world.rooms.leave(bob.actor(), &room, None).await.unwrap();
+        let later = world.rooms.send(alice.actor(), &room, "m.room.message", message("for alice"), None).await.unwrap();
+        let filter = RoomEventFilter::default();
+        let seen = world.rooms.messages(bob.actor(), &room, page(true, &filter)).await.unwrap().chunk;
+        assert_eq!(seen[0].pdu.membership().map(|m| m.to_string()), Some("leave".to_owned()));
+        assert!(matches!(world.rooms.event(bob.actor(), &room, &later).await, Err(RoomError::NoSuchEvent)));
+        let entry = world
+            .rooms
+            .membership(bob.nid, world.rooms.view(&room).await.unwrap().unwrap().nid)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!((entry.membership, entry.previous), (Membership::Leave, Some(Membership::Join)));
+        world.rooms.forget(bob.actor(), &room).await.unwrap();
+        assert!(matches!(
+            world.rooms.messages(bob.actor(), &room, page(true, &filter)).await,
+            Err(RoomError::Forbidden(_))
+        ));
+    });
+}
+
+#[test]
+fn a_redacted_event_loses_its_content_for_good() {
+    run(async {
+        for version in ["10", "11", "12"] {
+            let world = World::new();
+            let (alice, bob) =
+                (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@bob:a.example")).await);
+            let room = world.rooms.create(alice.actor(), new_room(version, Preset::PublicChat)).await.unwrap();
+            world.rooms.join(bob.actor(), &room, MemberProfile::default(), None).await.unwrap();
+            let sent = world.rooms.send(alice.actor(), &room, "m.room.message", message("secret"), None).await.unwrap();
+            assert!(matches!(
+                world.rooms.redact(bob.actor(), &room, &sent, None, None).await,
+                Err(RoomError::Forbidden(_))
+            ));
+            world.rooms.redact(alice.actor(), &room, &sent, Some("typo".to_owned()), None).await.unwrap();
+            let event = world.rooms.event(bob.actor(), &room, &sent).await.unwrap();
+            assert_eq!(event.pdu.content().get(), "{}");
+            let shown = world.rooms.client_event(bob.actor(), &event, true).await.unwrap();
+            let shown: serde_json::Value = serde_json::from_str(shown.get()).unwrap();
+            assert_eq!(shown["unsigned"]["redacted_because"]["content"]["reason"], "typo");
+            assert_eq!(shown["unsigned"]["redacted_because"]["redacts"], sent.as_str());
+        }
+    });
+}
+
+#[test]
+fn a_refused_job_leaves_its_group_alone() {
+    run(async {
+        let world = World::new();
+        let (alice, bob) =
+            (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@bob:a.example")).await);
+        let room = world.rooms.create(alice.actor(), new_room("12", Preset::PublicChat)).await.unwrap();
+        world.rooms.join(bob.actor(), &room, MemberProfile::default(), None).await.unwrap();
+        let sends = (0..20).map(|n| {
+            let (world, alice, bob, room) = (&world, &alice, &bob, &room);
+            async move {
+                let kind = &ruma::events::StateEventType::RoomName;
+                if n % 4 == 0 {
+                    let content = to_raw_value(&json!({ "name": "mine" })).unwrap();
+                    assert!(matches!(
+                        world.rooms.set_state(bob.actor(), room, kind, "", content).await,
+                        Err(RoomError::Forbidden(_))
+                    ));
+                } else {
+                    world
+                        .rooms
+                        .send(alice.actor(), room, "m.room.message", message(&n.to_string()), None)
+                        .await
+                        .unwrap();
+                }
+            }
+        });
+        futures_util::future::join_all(sends).await;
+        let filter = RoomEventFilter::default();
+        let all = world.rooms.messages(alice.actor(), &room, page(false, &filter)).await.unwrap().chunk;
+        assert_eq!(all.iter().filter(|event| !event.pdu.is_state()).count(), 15);
+        let mut depths: Vec<u64> = all.iter().map(|event| event.pdu.depth()).collect();
+        let sorted = depths.clone();
+        depths.dedup();
+        assert_eq!(depths, sorted, "each event stands on the one before");
+        assert!(all.windows(2).all(|pair| pair[1].pdu.prev_events().eq([pair[0].pdu.event_id()])));
+    });
+}

@@ -1,0 +1,230 @@
+//! Timelines: a room's events in the order in which they came, and who sees which of them.
+
+use std::sync::Arc;
+
+use ruma::events::StateEventType;
+use serde_json::value::RawValue as RawJsonValue;
+use wardroom_event::{ClientFormat, Pdu, client_json};
+use wardroom_store::Scan;
+
+use crate::{
+    Action, Actor, Engine, Rooms,
+    error::RoomError,
+    events::Stored,
+    ids::{EventNid, Place, RoomNid, Slot, UserNid},
+    members::MembershipEntry,
+    room::RoomView,
+    tables::{Membership, TIMELINE},
+    trie::Root,
+    visibility::Visibility,
+};
+
+/// States of which the history visibility is kept at hand, about 40 bytes each.
+pub(crate) const SIGHTS_MAX: usize = 20_000;
+
+/// An event in its room's timeline.
+#[derive(Clone, Debug)]
+pub struct TimelineItem {
+    /// Where it stands.
+    pub place: Place,
+    /// The event.
+    pub event: Arc<Stored>,
+    /// The room's state before it.
+    pub state_before: Root,
+}
+
+/// A stretch of a timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimelineRange {
+    /// Boundary before the oldest event of the stretch.
+    pub from: Place,
+    /// Boundary after the newest.
+    pub to: Place,
+    /// Newest first.
+    pub backwards: bool,
+    /// Events at most.
+    pub limit: usize,
+}
+
+/// Somebody whom the gate lets read a room, and how far.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    /// The user's number.
+    pub nid: UserNid,
+    /// The user's membership now.
+    pub entry: Option<MembershipEntry>,
+    /// Boundary up to which the user was joined: [`Place::LAST`] for members, [`Place::FIRST`] for who never was.
+    pub end: Place,
+}
+
+impl Reader {
+    fn new(nid: UserNid, entry: Option<MembershipEntry>) -> Self {
+        let end = match &entry {
+            Some(entry) if entry.membership == Membership::Join => Place::LAST,
+            Some(entry) => entry.left.map_or(Place::FIRST, Place::next),
+            None => Place::FIRST,
+        };
+        Self { nid, entry, end }
+    }
+
+    /// Whether the user is joined now.
+    pub fn is_joined(&self) -> bool {
+        self.end == Place::LAST
+    }
+}
+
+impl Engine {
+    /// Events of a stretch of a room's timeline; ungated.
+    pub(crate) async fn timeline(&self, room: RoomNid, range: TimelineRange) -> Result<Vec<TimelineItem>, RoomError> {
+        let key = |place: Place| (room, place.position(), place.index());
+        let mut scan = Scan::range(&key(range.from), &key(range.to)).limit(range.limit);
+        if range.backwards {
+            scan = scan.reverse();
+        }
+        let entries = self.store.latest().scan(&TIMELINE, scan).await?;
+        let nids: Vec<EventNid> = entries.iter().map(|(_, entry)| entry.event).collect();
+        let events = self.events(room, &nids).await?;
+        let items = entries.into_iter().zip(events).filter_map(|(((_, position, index), entry), event)| {
+            Some(TimelineItem { place: Place::new(position, index), event: event?, state_before: entry.state_before })
+        });
+        Ok(items.collect())
+    }
+
+    /// As [`Engine::timeline`], without the events: places and the states before them.
+    pub(crate) async fn timeline_roots(
+        &self,
+        room: RoomNid,
+        range: TimelineRange,
+    ) -> Result<Vec<(Place, Root)>, RoomError> {
+        let key = |place: Place| (room, place.position(), place.index());
+        let mut scan = Scan::range(&key(range.from), &key(range.to)).limit(range.limit);
+        if range.backwards {
+            scan = scan.reverse();
+        }
+        let entries = self.store.latest().scan(&TIMELINE, scan).await?;
+        Ok(entries
+            .into_iter()
+            .map(|((_, position, index), entry)| (Place::new(position, index), entry.state_before))
+            .collect())
+    }
+
+    /// The history visibility of a state.
+    async fn visibility_at(&self, room: RoomNid, root: Root) -> Result<Visibility, RoomError> {
+        if let Some(visibility) = self.sights.get(&root) {
+            return Ok(visibility);
+        }
+        let event = self.state_event(room, root, &StateEventType::RoomHistoryVisibility, "").await?;
+        let visibility = Visibility::of(event.as_ref().map(|event| &*event.pdu));
+        self.sights.insert(root, visibility);
+        Ok(visibility)
+    }
+
+    async fn membership_at(&self, room: RoomNid, root: Root, user: UserNid) -> Result<Option<Membership>, RoomError> {
+        let event = self.event_at(room, root, Slot::member(user)).await?;
+        Ok(event.and_then(|event| event.pdu.membership()).as_ref().map(Membership::from))
+    }
+
+    /// Whether the reader sees an event, by the history visibility rules.
+    pub(crate) async fn sees(&self, reader: &Reader, room: &RoomView, item: &TimelineItem) -> Result<bool, RoomError> {
+        let joined_after = item.place < reader.end;
+        let mut visibility = self.visibility_at(room.nid, item.state_before).await?;
+        let pdu = &item.event.pdu;
+        if pdu.is_state() && *pdu.kind() == ruma::events::TimelineEventType::RoomHistoryVisibility {
+            // A change of the visibility is seen under the more permissive of the two (specification, same module).
+            visibility = visibility.max(Visibility::of(Some(pdu)));
+        }
+        if visibility.shows(None, joined_after) {
+            return Ok(true);
+        }
+        let then = self.membership_at(room.nid, item.state_before, reader.nid).await?;
+        if visibility.shows(then, joined_after) {
+            return Ok(true);
+        }
+        // One's own membership event is seen under the membership before or the one it brings.
+        let own = self.own_membership(reader.nid, pdu).await?;
+        Ok(own.is_some_and(|own| own <= Membership::Invite || visibility.shows(Some(own), joined_after)))
+    }
+
+    async fn own_membership(&self, user: UserNid, pdu: &Pdu) -> Result<Option<Membership>, RoomError> {
+        let Some(membership) = pdu.membership() else { return Ok(None) };
+        let slot = self.slot(&StateEventType::RoomMember, pdu.state_key().unwrap_or_default()).await?;
+        Ok((slot == Some(Slot::member(user))).then(|| Membership::from(&membership)))
+    }
+
+    /// What the room's state held before a state event, for its `unsigned`.
+    async fn replaced(&self, room: RoomNid, stored: &Stored) -> Result<Option<Arc<Stored>>, RoomError> {
+        let Some(state_key) = stored.pdu.state_key() else { return Ok(None) };
+        let Some((meta, _)) = self.meta(stored.nid).await? else { return Ok(None) };
+        let kind = StateEventType::from(stored.pdu.kind().to_string());
+        self.state_event(room, meta.state_before, &kind, state_key).await
+    }
+}
+
+impl Rooms {
+    /// Lets somebody read a room, as far as the gate allows.
+    pub async fn reader(&self, actor: Actor<'_>, room: &RoomView) -> Result<Reader, RoomError> {
+        let entry = self.engine.permit(actor, room, Action::Read).await?;
+        Ok(Reader::new(actor.nid, entry))
+    }
+
+    /// Events of a stretch of a room's timeline. Ungated: pass each through [`Rooms::visible`].
+    pub async fn timeline(&self, room: RoomNid, range: TimelineRange) -> Result<Vec<TimelineItem>, RoomError> {
+        self.engine.timeline(room, range).await
+    }
+
+    /// Drops the events that the reader does not see.
+    pub async fn visible(
+        &self,
+        reader: &Reader,
+        room: &RoomView,
+        mut items: Vec<TimelineItem>,
+    ) -> Result<Vec<TimelineItem>, RoomError> {
+        let mut seen = Vec::with_capacity(items.len());
+        for item in items.drain(..) {
+            if self.engine.sees(reader, room, &item).await? {
+                seen.push(item);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// An event as its reader gets it (specification, "Room event format").
+    ///
+    /// `unsigned` carries what it replaced, its redaction, its age, and the transaction id where the reader's own
+    /// device sent it. Inside `/sync`, where the room is known, `room_id` is left out.
+    pub async fn client_event(
+        &self,
+        reader: Actor<'_>,
+        stored: &Stored,
+        room_id: bool,
+    ) -> Result<Box<RawJsonValue>, RoomError> {
+        let pdu = &stored.pdu;
+        let redaction = stored
+            .redacted_because
+            .as_ref()
+            .map(|by| client_json(by, &ClientFormat { room_id, ..ClientFormat::default() }));
+        let is_state = pdu.is_state();
+        let own = reader.device.is_some() && pdu.sender() == reader.user;
+        let room = if is_state { self.engine.room_nid(pdu.room_id()).await? } else { None };
+        let replaced = match room {
+            Some(room) => self.engine.replaced(room, stored).await?,
+            None => None,
+        };
+        let transaction = if own { self.transaction_of(reader, stored).await? } else { None };
+        let format = ClientFormat {
+            room_id,
+            age_ms: Some(self.engine.clock.now_ms().saturating_sub(pdu.origin_server_ts())),
+            redacted_because: redaction.as_deref(),
+            prev_content: replaced.as_ref().map(|replaced| replaced.pdu.content()),
+            transaction_id: transaction.as_deref(),
+            ..ClientFormat::default()
+        };
+        Ok(client_json(pdu, &format))
+    }
+
+    async fn transaction_of(&self, reader: Actor<'_>, stored: &Stored) -> Result<Option<String>, RoomError> {
+        let device = self.engine.device_hash(reader);
+        let meta = self.engine.meta(stored.nid).await?;
+        Ok(meta.and_then(|(meta, _)| meta.transaction).filter(|(by, _)| Some(*by) == device).map(|(_, id)| id))
+    }
+}
