@@ -45,6 +45,9 @@ pub enum RoomError {
     /// The alias names a room already.
     #[error("the alias is in use")]
     AliasInUse,
+    /// Too many writes wait for the room.
+    #[error("too many requests for this room are waiting; try again")]
+    Busy,
     /// The disk is full; reads go on.
     #[error("the server has no room to store this")]
     DiskFull,

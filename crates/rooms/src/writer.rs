@@ -8,7 +8,7 @@
 use std::{collections::HashMap, mem, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use ruma::{OwnedUserId, events::StateEventType};
+use ruma::{OwnedUserId, UserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_event::{Draft, Pdu, RoomVersion, auth_types, authorize};
@@ -27,6 +27,8 @@ use crate::{
 
 /// Jobs that share one commit.
 const GROUP_JOBS_MAX: usize = 64;
+/// Jobs that wait for one room; more are refused.
+const QUEUE_JOBS_MAX: usize = 4_096;
 /// Forward extremities that a new event names as `prev_events` (specification, server-server API: at most 20).
 pub(crate) const PREV_EVENTS_MAX: usize = 20;
 /// Kind of the [`Scope`] under which event contents of a room and day are sealed.
@@ -89,6 +91,9 @@ impl Engine {
         let job = Box::new(Call { function: Some(function), built: None, waiting });
         let start = {
             let mut queue = room.queue.lock();
+            if queue.jobs.len() >= QUEUE_JOBS_MAX {
+                return Err(RoomError::Busy);
+            }
             queue.jobs.push_back(job);
             !mem::replace(&mut queue.draining, true)
         };
@@ -272,6 +277,7 @@ impl Writer {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
+        self.check_reachable(&new)?;
         let transaction = new.transaction.clone();
         let (pdu, state) = self.draft(new).await?;
         let find = |kind: &StateEventType, key: &str| {
@@ -284,6 +290,23 @@ impl Writer {
             self.failed = Some(failure.clone());
         }
         added
+    }
+
+    /// An invitation to a user of another server would never arrive: this server does not federate.
+    fn check_reachable(&self, new: &NewEvent) -> Result<(), RoomError> {
+        #[derive(serde::Deserialize)]
+        struct Content {
+            membership: Option<String>,
+        }
+        let Some(user) = new.state_key.as_deref().filter(|_| new.kind == "m.room.member") else { return Ok(()) };
+        let remote = <&UserId>::try_from(user).is_ok_and(|user| user.server_name() != self.engine.server_name);
+        let content = remote.then(|| serde_json::from_str::<Content>(new.content.get()));
+        match content {
+            Some(Ok(Content { membership: Some(membership) })) if membership == "invite" => {
+                Err(RoomError::Forbidden("user_id: users of other servers cannot be invited.".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives up the whole group: the batch holds half of something.
