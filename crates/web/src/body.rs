@@ -96,8 +96,8 @@ pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use super::{check_object, read};
+    use axum::body::Body;
 
     fn chunked(chunks: &'static [&'static str]) -> Body {
         let chunks = chunks.iter().map(|chunk| Ok::<_, std::io::Error>(bytes::Bytes::from_static(chunk.as_bytes())));

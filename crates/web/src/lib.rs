@@ -11,6 +11,7 @@
 //! Absent on purpose: multipart and streamed bodies (media routes are written on axum's bodies directly).
 
 mod body;
+mod causes;
 mod client_ip;
 mod error;
 mod json_path;
@@ -33,6 +34,6 @@ pub use self::{
     reply::Reply,
     request::Ruma,
     routes::{Route, Routes},
-    session::{ApiState, Demand, Session, TokenRefusal, UserNid},
+    session::{ApiState, Demand},
     shell::shell,
 };

@@ -11,9 +11,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use wardroom_accounts::UserNid;
 use wardroom_clock::SharedClock;
 
-use crate::{ApiError, UserNid};
+use crate::ApiError;
 
 /// Keys remembered in all; at 48 bytes each some 3 MB.
 const KEYS_MAX: usize = 65_536;
@@ -172,7 +173,7 @@ impl RateLimits {
 
     fn owner(&self, subject: Subject<'_>) -> Owner {
         match subject {
-            Subject::User(UserNid(nid)) => Owner::User(nid),
+            Subject::User(user) => Owner::User(user.get()),
             Subject::Ip(IpAddr::V4(ip)) => Owner::V4(ip.to_bits()),
             Subject::Ip(IpAddr::V6(ip)) => match ip.to_ipv4_mapped() {
                 Some(ip) => Owner::V4(ip.to_bits()),
@@ -204,12 +205,12 @@ fn make_room(shard: &mut Shard, now_ms: u64) {
 mod tests {
     use std::{net::IpAddr, sync::Arc};
 
+    use wardroom_accounts::UserNid;
     use wardroom_clock::ManualClock;
 
     use super::{Class, KEYS_MAX, RateLimits, SHARDS, Subject};
-    use crate::UserNid;
 
-    const USER: UserNid = UserNid(7);
+    const USER: UserNid = UserNid::new(7);
 
     fn limits() -> (RateLimits, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::new(1_000_000));
@@ -239,7 +240,7 @@ mod tests {
         let (limits, _clock) = limits();
         exhaust(&limits, Class::Message, USER);
         assert!(limits.take(Class::Join, USER).is_ok());
-        assert!(limits.take(Class::Message, UserNid(8)).is_ok());
+        assert!(limits.take(Class::Message, UserNid::new(8)).is_ok());
         assert!(limits.take(Class::Message, "7").is_ok());
     }
 
@@ -267,8 +268,8 @@ mod tests {
         exhaust(&limits, Class::Message, USER);
         for nid in 0..3 * KEYS_MAX as u64 {
             // Not that one: it would be refused.
-            if nid != USER.0 {
-                limits.take(Class::Message, UserNid(nid)).unwrap();
+            if nid != USER.get() {
+                limits.take(Class::Message, UserNid::new(nid)).unwrap();
             }
         }
         let kept: usize = limits.shards.iter().map(|shard| shard.lock().len()).sum();

@@ -6,9 +6,10 @@ use axum::extract::{FromRequest, FromRequestParts as _, RawPathParams, Request};
 use bytes::Bytes;
 use http::Method;
 use ruma::api::{IncomingRequest, IncomingRequestExt as _};
+use wardroom_accounts::Session;
 
 use crate::{
-    ApiError, ApiState, Demand, Session,
+    ApiError, ApiState, Demand,
     body::{self, JSON_BODY_BYTES_MAX},
     client_ip,
     malformed::{self, Refused},

@@ -46,13 +46,14 @@ impl<S: ApiState> Routes<S> {
     }
 
     /// Serves `T` at every path ruma knows for it.
-    pub fn endpoint<T, F, Fut, R>(self, handler: F) -> Self
+    pub fn endpoint<T, F, Fut, R, E>(self, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
         T::Authentication: Demand,
         F: Fn(State<S>, Ruma<T>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, ApiError>> + Send + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
         R: IntoResponse + 'static,
+        E: IntoResponse + 'static,
     {
         let paths: Vec<&'static str> = T::PATH_BUILDER.all_paths().collect();
         self.endpoint_at(&paths, handler)
@@ -60,13 +61,14 @@ impl<S: ApiState> Routes<S> {
 
     /// Serves `T` at these paths instead: for the ones that ruma's list lacks (call it beside [`Self::endpoint`]).
     /// Their variables must be a number and order that `T` reads.
-    pub fn endpoint_at<T, F, Fut, R>(mut self, paths: &[&str], handler: F) -> Self
+    pub fn endpoint_at<T, F, Fut, R, E>(mut self, paths: &[&str], handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
         T::Authentication: Demand,
         F: Fn(State<S>, Ruma<T>) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<R, ApiError>> + Send + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
         R: IntoResponse + 'static,
+        E: IntoResponse + 'static,
     {
         #[expect(clippy::expect_used, reason = "ruma's endpoints use the common methods, and tests register them all")]
         let filter = MethodFilter::try_from(T::METHOD).expect("a method that axum routes");
@@ -112,14 +114,15 @@ impl<S: ApiState> Routes<S> {
 }
 
 /// Reads the request, runs the handler, writes the answer.
-async fn answer<S, T, F, Fut, R>(state: S, request: Request, handler: F) -> Response
+async fn answer<S, T, F, Fut, R, E>(state: S, request: Request, handler: F) -> Response
 where
     S: ApiState,
     T: IncomingRequest + Send + 'static,
     T::Authentication: Demand,
     F: Fn(State<S>, Ruma<T>) -> Fut,
-    Fut: Future<Output = Result<R, ApiError>> + Send + 'static,
+    Fut: Future<Output = Result<R, E>> + Send + 'static,
     R: IntoResponse,
+    E: IntoResponse,
 {
     let request = match Ruma::<T>::read(request, &state, JSON_BODY_BYTES_MAX).await {
         Ok(request) => request,

@@ -1,57 +1,19 @@
 //! Who calls: access tokens, and which endpoints ask for one.
 
-use std::{fmt, future::Future, net::IpAddr};
+use std::{fmt, net::IpAddr};
 
 use http::{header::AUTHORIZATION, request::Parts};
-use ruma::{
-    OwnedDeviceId, OwnedUserId,
-    api::auth_scheme::{
-        AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken, NoAuthentication,
-    },
+use ruma::api::auth_scheme::{
+    AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken, NoAuthentication,
 };
+use wardroom_accounts::{Accounts, Session};
 
 use crate::{ApiError, RateLimits};
 
-/// Number of a user in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UserNid(pub u64);
-
-/// An authenticated user on one of their devices.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// The user.
-    pub user: OwnedUserId,
-    /// The user's number.
-    pub nid: UserNid,
-    /// The device the token belongs to.
-    pub device: OwnedDeviceId,
-    /// The device's number.
-    pub device_nid: u64,
-    /// Whether the user administers the server.
-    pub admin: bool,
-    /// Whether this is a guest account.
-    pub guest: bool,
-}
-
-/// Why a token was not accepted.
-#[derive(Debug)]
-pub enum TokenRefusal {
-    /// Nobody's token, or one that was logged out.
-    Unknown,
-    /// The token has expired; its device still exists.
-    Expired,
-    /// Something else, said in full.
-    Other(ApiError),
-}
-
 /// What the state of an API crate offers to the extractor.
 pub trait ApiState: Clone + Send + Sync + 'static {
-    /// Whose token this is. Runs on every authenticated request.
-    fn authenticate(
-        &self,
-        token: &str,
-        client_ip: IpAddr,
-    ) -> impl Future<Output = Result<Session, TokenRefusal>> + Send;
+    /// Whose token is it.
+    fn accounts(&self) -> &Accounts;
 
     /// The rate limits shared by all listeners.
     fn limits(&self) -> &RateLimits;
@@ -128,20 +90,16 @@ pub(crate) async fn authenticate<A: Demand, S: ApiState>(
         return A::demand(None);
     }
     // The header first, borrowed: it is what today's clients send on every request.
-    let refusal = if let Some(value) = parts.headers.get(AUTHORIZATION) {
+    let session = if let Some(value) = parts.headers.get(AUTHORIZATION) {
         let token = value.to_str().ok().and_then(bearer).ok_or_else(ApiError::missing_token)?;
-        state.authenticate(token, client_ip).await
+        state.accounts().authenticate(token).await?
     } else if let Some(token) = query_token(parts) {
-        state.authenticate(&token, client_ip).await
+        state.accounts().authenticate(&token).await?
     } else {
         return A::demand(None);
     };
-    match refusal {
-        Ok(session) => A::demand(Some(session)),
-        Err(TokenRefusal::Unknown) => Err(ApiError::unknown_token(false)),
-        Err(TokenRefusal::Expired) => Err(ApiError::unknown_token(true)),
-        Err(TokenRefusal::Other(error)) => Err(error),
-    }
+    state.accounts().note_seen(&session, Some(client_ip));
+    A::demand(Some(session))
 }
 
 /// The token of an `Authorization` value of the scheme "Bearer" (RFC 6750, section 2.1; the scheme's case is free).
