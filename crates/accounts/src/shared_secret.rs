@@ -110,6 +110,10 @@ impl Accounts {
 }
 
 fn verify_mac(secret: &str, request: &SharedSecretRegistration<'_>) -> Result<(), AccountError> {
+    // NUL separates the fields: within one, it would make two different requests have the same MAC.
+    if [request.username, request.password, request.user_type.unwrap_or_default()].iter().any(|s| s.contains('\0')) {
+        return Err(AccountError::WrongMac);
+    }
     let given = from_hex(request.mac).ok_or(AccountError::WrongMac)?;
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).map_err(|_| AccountError::WrongMac)?;
     mac.update(request.nonce.as_bytes());
