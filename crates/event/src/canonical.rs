@@ -50,7 +50,7 @@ pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct Fault {
-    /// The field, as in `content.list[3].power`. At most [`FAULT_PATH_BYTES_MAX`] bytes.
+    /// The field, as in `content.list[3].power`. Long ones are cut.
     pub path: String,
     /// What is wrong with it.
     pub problem: &'static str,

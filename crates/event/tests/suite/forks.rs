@@ -90,7 +90,7 @@ fn plainly_resolved(room: &Room, states: &[StateMap]) -> StateMap {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn resolution_is_that_of_full_auth_chains(
@@ -98,6 +98,7 @@ proptest! {
         before in vec(deed(), 0..6),
         forks in vec(vec(deed(), 0..8), 2..4),
         after in vec(deed(), 0..3),
+        stale in vec(any::<bool>(), 8),
     ) {
         let creator = !version.rules().authorization.explicitly_privilege_room_creators;
         let users = if creator { json!({ALICE: 100, BOB: 50}) } else { json!({BOB: 50}) };
@@ -111,6 +112,14 @@ proptest! {
             all.know(&fork);
             states.push(fork.state);
         }
+        // And a state that is partly behind, so that auth chains that all states share lead between conflicted events.
+        let mut behind = states[0].clone();
+        let mut changed: Vec<_> = trunk.state.iter().filter(|(key, id)| behind.get(*key) != Some(*id)).collect();
+        changed.sort();
+        let old = changed.into_iter().zip(&stale).filter(|(_, stale)| **stale).map(|(entry, _)| entry);
+        behind.extend(old.map(|(key, id)| (key.clone(), id.clone())));
+        let pair = [states[0].clone(), behind];
+        prop_assert_eq!(resolve(version, &pair, |id| all.event(id)).unwrap(), plainly_resolved(&all, &pair));
         let resolved = resolve(version, &states, |id| all.event(id)).unwrap();
         prop_assert_eq!(&resolved, &plainly_resolved(&all, &states));
         // Life goes on on the resolved state, and meets one of the forks again.
