@@ -6,6 +6,7 @@ use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
+use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits};
 
 /// The services, as every handler receives them. Clones are cheap: everything inside is shared.
@@ -13,6 +14,8 @@ use wardroom_web::{ApiState, RateLimits};
 pub struct ClientState {
     /// Users, devices, tokens, profiles, account data.
     pub accounts: Accounts,
+    /// Rooms, their events and members.
+    pub rooms: Rooms,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Settings of this API.
@@ -30,8 +33,6 @@ pub struct ClientSettings {
     pub server_name: OwnedServerName,
     /// Where clients reach this server, as `/.well-known/matrix/client` tells them; without a slash at the end.
     pub public_url: String,
-    /// Room version of new rooms, and what `/capabilities` says is the default.
-    pub default_room_version: ruma::RoomVersionId,
 }
 
 impl ApiState for ClientState {
