@@ -4,6 +4,8 @@
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
 mod discovery;
+mod error;
+mod room;
 mod state;
 
 use axum::Router;
@@ -18,5 +20,5 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes()
+    discovery::routes().merge(room::routes())
 }
