@@ -2,7 +2,10 @@
 //!
 //! Handlers say who acts and hand on what was asked; whether it may be done is decided by `rooms`.
 
+mod alias;
 mod create_room;
+mod create_typing_event;
+mod directory;
 mod event_json;
 mod forget_and_leave;
 mod get_context;
@@ -14,6 +17,7 @@ mod invite_user;
 mod join_room;
 mod kick_and_ban;
 mod members;
+mod receipt;
 mod redact_event;
 mod send_message_event;
 mod send_state_event;
@@ -40,6 +44,10 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(get_room_event::routes())
         .merge(get_state_events::routes())
         .merge(members::routes())
+        .merge(alias::routes())
+        .merge(directory::routes())
+        .merge(receipt::routes())
+        .merge(create_typing_event::routes())
 }
 
 /// The caller, as the room engine knows users.
