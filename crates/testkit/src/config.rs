@@ -20,12 +20,14 @@ pub struct Config {
     /// Dotted key to TOML literal.
     values: BTreeMap<String, String>,
     pub(crate) listeners: Vec<Listener>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) launcher: Vec<String>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let config = Self { values: BTreeMap::new(), listeners: Vec::new() };
-        config
+        let (values, listeners, environment, launcher) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { values, listeners, environment, launcher }
             .set("server_name", r#""hospital-a.example""#)
             .set("registration.open", "true")
             .set("registration.shared_secret", r#""a shared secret of the tests""#)
@@ -53,6 +55,21 @@ impl Config {
     #[must_use]
     pub fn listener(mut self, listener: Listener) -> Self {
         self.listeners.push(listener);
+        self
+    }
+
+    /// Sets an environment variable of the server.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the server through a command that gets its command line appended, and must `exec` it: the process that
+    /// is started must become the server.
+    #[must_use]
+    pub fn launched_by(mut self, command: &[&str]) -> Self {
+        self.launcher = command.iter().map(|&word| word.to_owned()).collect();
         self
     }
 

@@ -262,6 +262,29 @@ impl Reply {
         json
     }
 
+    /// A refusal that may hide whether the thing exists: 403 `M_FORBIDDEN` or 404 `M_NOT_FOUND`.
+    ///
+    /// # Panics
+    /// When the answer is another one.
+    #[track_caller]
+    pub fn denied(&self) -> Value {
+        let errcode = if self.status == 404 { "M_NOT_FOUND" } else { "M_FORBIDDEN" };
+        self.refused(if self.status == 404 { 404 } else { 403 }, errcode)
+    }
+
+    /// A 4xx answer with any error code, where the specification leaves the choice.
+    ///
+    /// # Panics
+    /// When the answer is another one.
+    #[track_caller]
+    pub fn refused_somehow(&self) -> Value {
+        assert!((400..500).contains(&self.status), "expected a refusal: {}", self.story());
+        let json = self.json();
+        let errcode = json["errcode"].as_str().unwrap_or_default();
+        assert!(errcode.starts_with("M_"), "an errcode is missing: {}", self.story());
+        json
+    }
+
     /// The request, the answer and, for a server's fault, the end of its log.
     pub fn story(&self) -> String {
         let shown: String = String::from_utf8_lossy(&self.bytes).chars().take(SHOWN_CHARS_MAX).collect();

@@ -27,8 +27,9 @@ pub use self::{
     http::{Body, Http, Reply, Target, Unreachable, encode, raw, v1, v3},
     json::{bodies, event_ids, events, find_event, has_event, joined, same_set, text, timeline},
     name::unique,
+    process::{Ended, free_port, run},
     register::{dummy_auth, password_auth, shared_secret_mac},
-    server::{Server, TlsVersion, wait_until},
+    server::{Server, TlsVersion, command_in, wait_until},
     sync::Follower,
     tls::TlsFiles,
 };

@@ -95,8 +95,77 @@ impl Drop for Process {
     }
 }
 
+/// How a command ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The standard output of a command that succeeded.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn ok(&self) -> &str {
+        assert_eq!(self.code, Some(0), "expected success: {self:#?}");
+        &self.stdout
+    }
+
+    /// Asserts that the command failed by itself and said why, mentioning each word, whatever its case.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn failed(&self, words: &[&str]) {
+        let code = self.code.unwrap_or_else(|| panic!("ended by a signal: {self:#?}"));
+        assert_ne!(code, 0, "expected a failure: {self:#?}");
+        assert_ne!(code, 101, "a panic is no way to say it: {self:#?}");
+        let said = format!("{}{}", self.stdout, self.stderr).to_lowercase();
+        for word in words {
+            assert!(said.contains(&word.to_lowercase()), "{word:?} is not mentioned: {self:#?}");
+        }
+    }
+}
+
+/// Runs a command to its end, without standard input.
+///
+/// # Panics
+/// When it takes longer than `limit`; it is killed then.
+#[track_caller]
+pub fn run(mut command: Command, limit: Duration) -> Ended {
+    let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    command.stdin(Stdio::null()).stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let deadline = Instant::now() + limit;
+    let mut late = false;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("the child can be waited for") {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            late = true;
+            drop(child.kill());
+        }
+        thread::sleep(LOOK_AGAIN);
+    };
+    let read = |mut file: File| {
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("the output can be read");
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let ended = Ended { code: status.code(), stdout: read(stdout), stderr: read(stderr) };
+    assert!(!late, "{command:?} took longer than {limit:?}: {ended:#?}");
+    ended
+}
+
 /// A port of the loopback address that was free a moment ago, below the range that outgoing connections use.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const TRIES_MAX: usize = 1_000;
     for _ in 0..TRIES_MAX {
         let port = rand::random_range(16_000..32_000);

@@ -57,7 +57,7 @@ impl Server {
     /// # Panics
     /// When it does not answer within 30 seconds; the message has its log.
     pub fn start_in(binary: &str, config: Config, dir: TempDir) -> Self {
-        let binary = env::var_os("WARDROOM_BIN").map_or_else(|| PathBuf::from(binary), PathBuf::from);
+        let binary = binary_under_test(binary);
         let http = Http::new(String::new(), dir.path().join("server.log"));
         let mut server = Self { binary, config, dir, ports: Vec::new(), http, process: None };
         server.start_again();
@@ -75,7 +75,7 @@ impl Server {
             if self.ports.is_empty() {
                 self.ports = (0..=self.config.listeners.len()).map(|_| free_port()).collect();
             }
-            fs::write(self.config_path(), self.config.to_toml(self.dir.path(), &self.ports)).unwrap();
+            self.write_config();
             let process = Process::spawn(self.serve_command(), self.dir.path());
             self.http.redirect(format!("http://127.0.0.1:{}", self.ports[0]));
             match self.wait_ready(process) {
@@ -94,7 +94,16 @@ impl Server {
 
     fn serve_command(&self) -> Command {
         let log = OpenOptions::new().create(true).append(true).open(self.log_path()).expect("the log file opens");
-        let mut command = self.command(&["serve", "--config"]);
+        let serve = self.command(&["serve", "--config"]);
+        let mut command = match self.config.launcher.split_first() {
+            None => serve,
+            Some((launcher, words)) => {
+                let mut launch = without_wardroom_variables(Command::new(launcher));
+                launch.args(words).arg(serve.get_program()).args(serve.get_args()).current_dir(self.dir.path());
+                launch
+            }
+        };
+        command.envs(self.config.environment.iter().map(|(name, value)| (name, value)));
         command.arg(self.config_path()).stdout(Stdio::from(log.try_clone().unwrap())).stderr(Stdio::from(log));
         command
     }
@@ -118,10 +127,7 @@ impl Server {
 
     /// A command of the binary under test, in the server's directory and without the caller's `WARDROOM_` variables.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WARDROOM_")) {
-            command.env_remove(name);
-        }
+        let mut command = without_wardroom_variables(Command::new(&self.binary));
         command.args(args).current_dir(self.dir.path());
         command
     }
@@ -156,6 +162,11 @@ impl Server {
     pub fn restart(&mut self) {
         self.stop();
         self.start_again();
+    }
+
+    /// Writes the configuration file, which a start does by itself.
+    pub fn write_config(&self) {
+        fs::write(self.config_path(), self.config.to_toml(self.dir.path(), &self.ports)).unwrap();
     }
 
     /// Changes the configuration for the next start.
@@ -274,6 +285,26 @@ impl Drop for Server {
             drop(std::io::Write::write_all(&mut std::io::stderr(), log_tail(&self.log_path()).as_bytes()));
         }
     }
+}
+
+/// The variables of whoever runs the tests must not configure the server under test.
+fn without_wardroom_variables(mut command: Command) -> Command {
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WARDROOM_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// The binary under test: what Cargo built (`built`), or what the variable `WARDROOM_BIN` names.
+pub(crate) fn binary_under_test(built: &str) -> PathBuf {
+    env::var_os("WARDROOM_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from)
+}
+
+/// A command of the binary under test, in a directory and without the caller's `WARDROOM_` variables.
+pub fn command_in(binary: &str, dir: &Path, args: &[&str]) -> Command {
+    let mut command = without_wardroom_variables(Command::new(binary_under_test(binary)));
+    command.args(args).current_dir(dir);
+    command
 }
 
 /// The endpoint that answers as soon as the server serves.
