@@ -3,6 +3,7 @@
 
 mod accounts;
 mod rooms;
+mod sync;
 
 use std::{sync::OnceLock, time::Duration};
 
