@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod accounts;
+mod bad_input;
 mod rooms;
 mod sync;
+mod unserved;
 
 use std::{sync::OnceLock, time::Duration};
 
