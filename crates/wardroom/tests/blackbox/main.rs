@@ -3,6 +3,9 @@
 
 mod accounts;
 mod bad_input;
+mod durability;
+mod full_disk;
+mod plaintext;
 mod rooms;
 mod sync;
 mod unserved;
