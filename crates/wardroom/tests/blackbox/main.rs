@@ -3,8 +3,10 @@
 
 mod accounts;
 mod bad_input;
+mod cli;
 mod durability;
 mod full_disk;
+mod listeners;
 mod plaintext;
 mod rooms;
 mod sync;
