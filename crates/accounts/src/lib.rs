@@ -1,1 +1,113 @@
-//! wardroom-accounts
+//! Users, their devices and tokens, user-interactive authentication, profiles, account data, push rules and filters,
+//! over `wardroom-store`. Knows nothing of HTTP, and of rooms only their numbers.
+//!
+//! Invariants:
+//! - A user's row is never deleted, so that a name is never given out twice.
+//! - A token is stored as a keyed hash only; who reads the store learns no token.
+//! - A session is in the cache only while its token is good: whatever ends a token removes it from the cache before
+//!   the commit is published ([`session`](Session)).
+//! - `account_data_changes` holds exactly one row per row of `account_data`, under the position of its newest write.
+//! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch.
+
+mod access_token;
+mod account_data;
+mod device;
+mod error;
+mod filter;
+mod fresh_cache;
+mod last_seen;
+mod login;
+mod password;
+mod profile;
+mod push_rules;
+mod refresh;
+mod registration;
+mod secret;
+mod session;
+mod settings;
+mod shared_secret;
+mod tables;
+mod tag;
+mod uia;
+mod user;
+mod user_name;
+
+use std::{fmt, sync::Arc};
+
+use wardroom_clock::SharedClock;
+use wardroom_store::Store;
+
+pub use self::{
+    account_data::{
+        ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
+    },
+    device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
+    error::{AccountError, TokenError},
+    filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
+    login::{Login, LoginRequest},
+    password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
+    profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
+    refresh::Refreshed,
+    registration::{NewUser, Registered},
+    session::{SESSIONS_CACHED_MAX, Session, SessionData},
+    settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
+    shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
+    tables::{NS_USER, TABLES, WATCH_USER},
+    tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
+    uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
+    user::{LogoutDevices, User, UserNid},
+};
+
+/// All accounts of one server. Clones share everything.
+#[derive(Clone)]
+pub struct Accounts(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    clock: SharedClock,
+    settings: Settings,
+    passwords: password::PasswordHasher,
+    sessions: Arc<session::SessionCache>,
+    last_seen: last_seen::LastSeen,
+    uia: uia::UiaSessions,
+    nonces: shared_secret::Nonces,
+    rulesets: push_rules::RulesetCache,
+    filters: filter::FilterCache,
+}
+
+impl Accounts {
+    /// Accounts kept in `store`, whose catalogue has [`TABLES`].
+    ///
+    /// # Errors
+    /// [`AccountError::Settings`] when the password cost is not one that argon2 allows.
+    pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
+        let passwords = password::PasswordHasher::new(settings.password).await?;
+        Ok(Self(Arc::new(Inner {
+            store,
+            clock,
+            settings,
+            passwords,
+            sessions: Arc::new(session::SessionCache::new(SESSIONS_CACHED_MAX)),
+            last_seen: last_seen::LastSeen::default(),
+            uia: uia::UiaSessions::default(),
+            nonces: shared_secret::Nonces::default(),
+            rulesets: push_rules::RulesetCache::default(),
+            filters: filter::FilterCache::default(),
+        })))
+    }
+
+    /// The settings given at the start.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts").field("settings", &self.0.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,289 @@
+//! Push rules: section "Push Rules". They live in the user's account data as `m.push_rules`, with the server's default
+//! rules from the first moment.
+
+use std::sync::Arc;
+
+use ruma::{
+    UserId,
+    push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
+};
+use serde::{Deserialize, Serialize};
+use wardroom_store::Batch;
+
+use crate::{AccountError, Accounts, DataScope, User, UserNid, fresh_cache::FreshCache};
+
+/// Rulesets kept in memory, about 10 KB each.
+const RULESETS_CACHED_MAX: usize = 1_024;
+/// Longest id of a rule, in bytes.
+const RULE_ID_BYTES_MAX: usize = 255;
+
+const PUSH_RULES_TYPE: &str = "m.push_rules";
+
+/// Content of `m.push_rules`.
+#[derive(Serialize, Deserialize)]
+struct PushRulesContent {
+    global: Ruleset,
+}
+
+impl PushRulesContent {
+    fn into_json(self) -> Result<String, AccountError> {
+        serde_json::to_string(&self).map_err(|_| AccountError::Damaged("push rules"))
+    }
+}
+
+/// Parsed rulesets by user.
+pub(crate) struct RulesetCache(Arc<FreshCache<UserNid, Arc<Ruleset>>>);
+
+impl Default for RulesetCache {
+    fn default() -> Self {
+        Self(Arc::new(FreshCache::new(RULESETS_CACHED_MAX)))
+    }
+}
+
+impl RulesetCache {
+    pub(crate) fn forget_on_commit(&self, batch: &mut Batch, user: UserNid) {
+        let rulesets = Arc::clone(&self.0);
+        batch.on_commit(move |_| rulesets.end(&user));
+    }
+}
+
+impl Accounts {
+    /// The push rules of a user. From memory, for users whose events are evaluated often.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn push_rules(&self, user: UserNid) -> Result<Arc<Ruleset>, AccountError> {
+        let cache = &self.0.rulesets.0;
+        if let Some(rules) = cache.get(&user) {
+            return Ok(rules);
+        }
+        let before = cache.before_read();
+        let content = self.account_data(user, DataScope::Global, PUSH_RULES_TYPE).await?;
+        let rules = match content {
+            Some(content) => parse(content.get())?,
+            None => Ruleset::server_default(&self.user_id(user).await?),
+        };
+        let rules = Arc::new(rules);
+        cache.insert(&user, Arc::clone(&rules), before);
+        Ok(rules)
+    }
+
+    /// One rule.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn push_rule(
+        &self,
+        user: UserNid,
+        kind: RuleKind,
+        rule_id: &str,
+    ) -> Result<Option<AnyPushRule>, AccountError> {
+        Ok(self.push_rules(user).await?.get(kind, rule_id).map(|rule| rule.to_owned()))
+    }
+
+    /// Adds a rule of the user's own, or replaces one; `after` and `before` name the neighbours it gets.
+    ///
+    /// # Errors
+    /// [`AccountError::InvalidPushRule`], [`AccountError::UnknownPushRule`] for an unknown neighbour,
+    /// [`AccountError::Limit`], or the store's.
+    pub async fn set_push_rule(
+        &self,
+        user: &UserId,
+        rule: NewPushRule,
+        after: Option<&str>,
+        before: Option<&str>,
+    ) -> Result<(), AccountError> {
+        let rule_id = rule.rule_id();
+        if rule_id.len() > RULE_ID_BYTES_MAX {
+            return Err(AccountError::Limit { what: "The length of the rule id, in bytes,", limit: RULE_ID_BYTES_MAX });
+        }
+        if [after, before].contains(&Some(rule_id)) {
+            return Err(AccountError::InvalidPushRule("A rule cannot be placed before or after itself."));
+        }
+        self.change_push_rules(user, |rules| place(rules, rule.clone(), after, before)).await
+    }
+
+    /// Removes a rule of the user's own.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownPushRule`], [`AccountError::InvalidPushRule`] for the server's rules, or the store's.
+    pub async fn delete_push_rule(&self, user: &UserId, kind: RuleKind, rule_id: &str) -> Result<(), AccountError> {
+        self.change_push_rules(user, |rules| {
+            rules.remove(kind.clone(), rule_id).map_err(|error| match error {
+                RemovePushRuleError::ServerDefault => {
+                    AccountError::InvalidPushRule("The server's own rules cannot be removed.")
+                }
+                _ => AccountError::UnknownPushRule,
+            })
+        })
+        .await
+    }
+
+    /// Turns a rule on or off.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownPushRule`], or the store's.
+    pub async fn set_push_rule_enabled(
+        &self,
+        user: &UserId,
+        kind: RuleKind,
+        rule_id: &str,
+        enabled: bool,
+    ) -> Result<(), AccountError> {
+        self.change_push_rules(user, |rules| {
+            rules.set_enabled(kind.clone(), rule_id, enabled).map_err(|_| AccountError::UnknownPushRule)
+        })
+        .await
+    }
+
+    /// Changes what a rule does.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownPushRule`], [`AccountError::Limit`], or the store's.
+    pub async fn set_push_rule_actions(
+        &self,
+        user: &UserId,
+        kind: RuleKind,
+        rule_id: &str,
+        actions: Vec<Action>,
+    ) -> Result<(), AccountError> {
+        self.change_push_rules(user, |rules| {
+            rules.set_actions(kind.clone(), rule_id, actions.clone()).map_err(|_| AccountError::UnknownPushRule)
+        })
+        .await
+    }
+
+    async fn change_push_rules(
+        &self,
+        user: &UserId,
+        change: impl Fn(&mut Ruleset) -> Result<(), AccountError>,
+    ) -> Result<(), AccountError> {
+        let (nid, ..) = self.active_row(user).await?;
+        self.change_account_data(nid, DataScope::Global, PUSH_RULES_TYPE, |old| {
+            let mut rules = old.map(parse).transpose()?.unwrap_or_default();
+            // New versions of the specification change the default rules.
+            rules.update_with_server_default(Ruleset::server_default(user));
+            change(&mut rules)?;
+            PushRulesContent { global: rules }.into_json().map(Some)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Adds the default rules of a new user to the batch that makes the user.
+    pub(crate) fn put_default_push_rules(&self, batch: &mut Batch, user: &User) -> Result<(), AccountError> {
+        let key = self.account_data_key(user.nid, DataScope::Global, PUSH_RULES_TYPE);
+        let content = PushRulesContent { global: Ruleset::server_default(&user.id) }.into_json()?;
+        self.put_account_data(batch, key, PUSH_RULES_TYPE, content)
+    }
+}
+
+fn parse(content: &str) -> Result<Ruleset, AccountError> {
+    let content: PushRulesContent = serde_json::from_str(content).map_err(|_| AccountError::Damaged("push rules"))?;
+    Ok(content.global)
+}
+
+/// Inserts a rule. ruma 0.17 panics when it moves a rule that exists to behind the last one, so such a rule is taken out
+/// before it is placed again.
+fn place(
+    rules: &mut Ruleset,
+    rule: NewPushRule,
+    after: Option<&str>,
+    before: Option<&str>,
+) -> Result<(), AccountError> {
+    let (kind, rule_id) = (rule.kind(), rule.rule_id().to_owned());
+    let existing = rules.get(kind.clone(), &rule_id);
+    let was_enabled = existing.is_none_or(|rule| rule.enabled());
+    let moves = after.is_some() || before.is_some();
+    if moves && existing.is_some_and(|rule| !rule.is_server_default()) {
+        rules.remove(kind.clone(), &rule_id).map_err(|_| AccountError::UnknownPushRule)?;
+    }
+    rules.insert(rule, after, before).map_err(|error| match error {
+        InsertPushRuleError::ServerDefaultRuleId => {
+            AccountError::InvalidPushRule("Ids of rules that start with a dot are reserved for the server.")
+        }
+        InsertPushRuleError::InvalidRuleId => {
+            AccountError::InvalidPushRule("The id of a rule cannot contain '/' or '\\'.")
+        }
+        InsertPushRuleError::RelativeToServerDefaultRule => {
+            AccountError::InvalidPushRule("A rule cannot be placed relative to one of the server's own.")
+        }
+        InsertPushRuleError::BeforeHigherThanAfter => {
+            AccountError::InvalidPushRule("The rule in 'before' comes above the rule in 'after'.")
+        }
+        _ => AccountError::UnknownPushRule,
+    })?;
+    rules.set_enabled(kind, &rule_id, was_enabled).map_err(|_| AccountError::UnknownPushRule)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ruma::{
+        push::{Action, NewConditionalPushRule, NewPatternedPushRule, NewPushRule, RuleKind, Ruleset},
+        user_id,
+    };
+
+    use super::place;
+
+    fn content_rule(id: &str) -> NewPushRule {
+        NewPushRule::Content(NewPatternedPushRule::new(id.to_owned(), "cake".to_owned(), vec![Action::Notify]))
+    }
+
+    fn order(rules: &Ruleset) -> Vec<&str> {
+        rules.content.iter().map(|rule| rule.rule_id.as_str()).collect()
+    }
+
+    #[test]
+    fn rules_are_placed_by_their_neighbours() {
+        let mut rules = Ruleset::server_default(user_id!("@alice:localhost"));
+        for id in ["a", "b", "c"] {
+            place(&mut rules, content_rule(id), None, None).unwrap();
+        }
+        assert_eq!(order(&rules), ["c", "b", "a"]);
+        place(&mut rules, content_rule("c"), Some("a"), None).unwrap();
+        assert_eq!(order(&rules), ["b", "a", "c"]);
+        place(&mut rules, content_rule("c"), None, Some("b")).unwrap();
+        assert_eq!(order(&rules), ["c", "b", "a"]);
+        place(&mut rules, content_rule("b"), None, None).unwrap();
+        assert_eq!(order(&rules), ["c", "b", "a"], "a changed rule stays in its place");
+        assert!(place(&mut rules, content_rule("d"), Some("nowhere"), None).is_err());
+    }
+
+    #[test]
+    fn a_moved_rule_stays_off() {
+        let mut rules = Ruleset::server_default(user_id!("@alice:localhost"));
+        place(&mut rules, content_rule("a"), None, None).unwrap();
+        place(&mut rules, content_rule("b"), None, None).unwrap();
+        rules.set_enabled(RuleKind::Content, "b", false).unwrap();
+        place(&mut rules, content_rule("b"), Some("a"), None).unwrap();
+        assert!(!rules.get(RuleKind::Content, "b").unwrap().enabled());
+    }
+
+    proptest! {
+        #[test]
+        fn no_placement_panics(steps in prop::collection::vec(
+            (0..2_usize, 0..5_usize, prop::option::of(0..5_usize), prop::option::of(0..5_usize)), 0..30,
+        )) {
+            let ids = ["a", "b", "c", "d", "e"];
+            let mut rules = Ruleset::server_default(user_id!("@alice:localhost"));
+            for (kind, id, after, before) in steps {
+                let id_text = ids[id].to_owned();
+                let rule = if kind == 0 {
+                    content_rule(&id_text)
+                } else {
+                    NewPushRule::Override(NewConditionalPushRule::new(id_text, vec![], vec![Action::Notify]))
+                };
+                // `set_push_rule` refuses a rule as its own neighbour.
+                if after == Some(id) || before == Some(id) {
+                    continue;
+                }
+                let mut changed = rules.clone();
+                if place(&mut changed, rule, after.map(|i| ids[i]), before.map(|i| ids[i])).is_ok() {
+                    rules = changed;
+                }
+                prop_assert_eq!(rules.override_.first().map(|rule| rule.rule_id.as_str()), Some(".m.rule.master"));
+            }
+        }
+    }
+}

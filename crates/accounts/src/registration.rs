@@ -1,0 +1,165 @@
+//! Registration: section "Account registration and management".
+
+use ruma::{
+    DeviceId,
+    api::client::uiaa::{AuthFlow, AuthType},
+};
+use subtle::ConstantTimeEq as _;
+use wardroom_store::{Batch, Packed};
+
+use crate::{
+    AccountError, Accounts, Login, LoginRequest, User,
+    device::check_display_name,
+    error::{CONFLICT_ROUNDS_MAX, settled},
+    tables::{NS_USER, PROFILES, USERS, UserRow},
+    user_name::{generated_localpart, new_user_id},
+};
+
+/// A user to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewUser<'a> {
+    /// Wished localpart; the server makes one up without it.
+    pub localpart: Option<&'a str>,
+    /// Password; without one nobody can log in with a password.
+    pub password: Option<&'a str>,
+    /// Administrator of this server.
+    pub admin: bool,
+    /// Guest account.
+    pub guest: bool,
+    /// Display name of the new profile.
+    pub display_name: Option<&'a str>,
+}
+
+impl<'a> NewUser<'a> {
+    /// An ordinary user without a password.
+    pub fn named(localpart: &'a str) -> Self {
+        Self { localpart: Some(localpart), password: None, admin: false, guest: false, display_name: None }
+    }
+
+    /// A guest, whose name the server makes up.
+    pub fn guest() -> Self {
+        Self { localpart: None, password: None, admin: false, guest: true, display_name: None }
+    }
+}
+
+/// A user who was made, and signed in if that was asked for.
+#[derive(Debug)]
+pub struct Registered {
+    /// The user.
+    pub user: User,
+    /// The session.
+    pub login: Option<Login>,
+}
+
+impl Accounts {
+    /// The flows of user-interactive authentication by which anybody may register, `None` when registration is closed.
+    pub fn registration_flows(&self) -> Option<Vec<AuthFlow>> {
+        let registration = &self.0.settings.registration;
+        let mut flows = Vec::new();
+        if !registration.tokens.is_empty() {
+            flows.push(AuthFlow::new(vec![AuthType::RegistrationToken]));
+        }
+        if registration.open {
+            flows.push(AuthFlow::new(vec![AuthType::Dummy]));
+        }
+        if flows.is_empty() { None } else { Some(flows) }
+    }
+
+    /// Whether the token lets somebody register.
+    pub fn is_registration_token(&self, token: &str) -> bool {
+        // All are compared, each in constant time: the answer says nothing about how close a guess came.
+        let tokens = &self.0.settings.registration.tokens;
+        tokens.iter().fold(false, |found, known| found | bool::from(known.as_bytes().ct_eq(token.as_bytes())))
+    }
+
+    /// Makes a user with the default push rules, and signs them in when `login` is given: all or nothing. Says nothing
+    /// about who may: that is for user-interactive authentication or the shared secret to decide before.
+    ///
+    /// # Errors
+    /// [`AccountError::InvalidUsername`], [`AccountError::UserInUse`], [`AccountError::UnusablePassword`],
+    /// [`AccountError::GuestsClosed`], [`AccountError::Limit`], [`AccountError::Busy`], or the store's.
+    pub async fn register(
+        &self,
+        new: NewUser<'_>,
+        login: Option<&LoginRequest<'_>>,
+    ) -> Result<Registered, AccountError> {
+        if new.guest && !self.0.settings.registration.guests {
+            return Err(AccountError::GuestsClosed);
+        }
+        let generated;
+        let localpart = match new.localpart {
+            Some(localpart) => localpart,
+            None => {
+                generated = generated_localpart(if new.guest { "guest_" } else { "" });
+                &generated
+            }
+        };
+        // Before the password is hashed, which costs much more.
+        self.check_username(localpart).await?;
+        if let Some(name) = login.and_then(|login| login.display_name) {
+            check_display_name(name)?;
+        }
+        let password = match new.password {
+            Some(password) => Some(self.0.passwords.hash(password).await?),
+            None => None,
+        };
+        let id = new_user_id(localpart, &self.0.settings.server_name)?;
+        for _ in 0..CONFLICT_ROUNDS_MAX {
+            let (batch, registered) = self.new_user_batch(&id, &new, password.clone(), login).await?;
+            if settled(self.0.store.commit(batch).await)?.is_some() {
+                return Ok(registered);
+            }
+            // Somebody else took the name meanwhile.
+            self.check_username(localpart).await?;
+        }
+        Err(AccountError::Contended)
+    }
+
+    /// [`Accounts::register`] of a user who signs in for certain.
+    pub(crate) async fn register_signed_in(
+        &self,
+        new: NewUser<'_>,
+        login: &LoginRequest<'_>,
+    ) -> Result<(User, Login), AccountError> {
+        match self.register(new, Some(login)).await? {
+            Registered { user, login: Some(login) } => Ok((user, login)),
+            Registered { login: None, .. } => Err(AccountError::Damaged("session")),
+        }
+    }
+
+    async fn new_user_batch(
+        &self,
+        id: &ruma::UserId,
+        new: &NewUser<'_>,
+        password: Option<String>,
+        login: Option<&LoginRequest<'_>>,
+    ) -> Result<(Batch, Registered), AccountError> {
+        let mut batch = Batch::default();
+        let nid = self.0.store.interner().intern(&mut batch, NS_USER, id.as_str()).await?;
+        let nid = crate::UserNid::new(nid);
+        let row =
+            UserRow { created_ms: self.now_ms(), admin: new.admin, guest: new.guest, deactivated: false, password };
+        let user = User::from_row(id.to_owned(), nid, &row);
+        batch.expect_absent(&USERS, &nid.get());
+        batch.put(&USERS, &nid.get(), &Packed(row));
+        if let Some(name) = new.display_name {
+            let profile = crate::Profile { displayname: Some(name.to_owned()), avatar_url: None };
+            profile.check()?;
+            batch.put(&PROFILES, &nid.get(), &Packed(profile));
+        }
+        self.put_default_push_rules(&mut batch, &user)?;
+        let login = match login {
+            Some(request) => {
+                let request = if new.guest { guest_login(request) } else { *request };
+                Some(self.sign_in(&mut batch, nid, id.to_owned(), &request, false).await?)
+            }
+            None => None,
+        };
+        Ok((batch, Registered { user, login }))
+    }
+}
+
+/// A guest gets a device id that the server chose ("Guest access"): no parameter but the display name counts.
+fn guest_login<'a>(request: &LoginRequest<'a>) -> LoginRequest<'a> {
+    LoginRequest { device_id: None::<&DeviceId>, ..*request }
+}

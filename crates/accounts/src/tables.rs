@@ -1,0 +1,142 @@
+//! What this crate keeps in the store, table ids 0x0100 to 0x01FF. Keys hold user, room and device numbers and keyed
+//! hashes, never a name.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use wardroom_store::{Hash16, Packed, Position, Profile, Seal, Table, TableSpec};
+
+/// Namespace of user ids in the store's interner; the full id is the name.
+pub const NS_USER: u8 = 1;
+/// Kind of the watch keys that say "something for this one user changed"; the id is the user's number.
+pub const WATCH_USER: u8 = 2;
+
+/// Domains of keyed hashes, so that equal texts of different meaning have different hashes.
+pub(crate) mod domain {
+    pub(crate) const ACCESS_TOKEN: u8 = 0x10;
+    pub(crate) const REFRESH_TOKEN: u8 = 0x11;
+    pub(crate) const DEVICE_ID: u8 = 0x12;
+    pub(crate) const ACCOUNT_DATA_TYPE: u8 = 0x13;
+    pub(crate) const FILTER: u8 = 0x14;
+}
+
+/// User number of a [`UserNid`](crate::UserNid) in keys.
+pub(crate) type UserKey = u64;
+/// (user, hash of the device id).
+pub(crate) type DeviceKey = (UserKey, Hash16);
+/// (user, room or [`GLOBAL`], hash of the type).
+pub(crate) type AccountDataKey = (UserKey, u64, Hash16);
+
+/// Stands where a room number would for account data that belongs to no room; real room numbers start at 1.
+pub(crate) const GLOBAL: u64 = 0;
+
+/// user -> [`UserRow`].
+pub(crate) const USERS: Table<UserKey, Packed<UserRow>> = Table::new(0x0100, "users", Profile::Point, Seal::System);
+/// (user, device) -> [`DeviceRow`].
+pub(crate) const DEVICES: Table<DeviceKey, Packed<DeviceRow>> =
+    Table::new(0x0101, "devices", Profile::Scan, Seal::System);
+/// (user, device) -> [`SeenRow`]; apart from `devices` so that being seen conflicts with nothing.
+pub(crate) const DEVICES_SEEN: Table<DeviceKey, Packed<SeenRow>> =
+    Table::new(0x0102, "devices_seen", Profile::Churn, Seal::System);
+/// hash of an access token -> [`TokenRow`].
+pub(crate) const ACCESS_TOKENS: Table<Hash16, Packed<TokenRow>> =
+    Table::new(0x0103, "access_tokens", Profile::Point, Seal::System);
+/// hash of a refresh token -> [`TokenRow`].
+pub(crate) const REFRESH_TOKENS: Table<Hash16, Packed<TokenRow>> =
+    Table::new(0x0104, "refresh_tokens", Profile::Point, Seal::System);
+/// user -> [`Profile`](crate::Profile).
+pub(crate) const PROFILES: Table<UserKey, Packed<crate::Profile>> =
+    Table::new(0x0105, "profiles", Profile::Point, Seal::System);
+/// (user, room, type) -> [`AccountDataRow`].
+pub(crate) const ACCOUNT_DATA: Table<AccountDataKey, Packed<AccountDataRow>> =
+    Table::new(0x0106, "account_data", Profile::Scan, Seal::System).compressed();
+/// (user, position of the newest write, room, type): exactly one per row of `account_data`.
+pub(crate) const ACCOUNT_DATA_CHANGES: Table<(UserKey, Position, u64, Hash16), ()> =
+    Table::new(0x0107, "account_data_changes", Profile::Churn, Seal::System);
+/// (user, hash of the filter's JSON) -> the JSON.
+pub(crate) const FILTERS: Table<(UserKey, Hash16), String> =
+    Table::new(0x0108, "filters", Profile::Point, Seal::System).compressed();
+
+/// All tables of this crate, for the store's catalogue.
+pub const TABLES: &[TableSpec] = &[
+    *USERS.spec(),
+    *DEVICES.spec(),
+    *DEVICES_SEEN.spec(),
+    *ACCESS_TOKENS.spec(),
+    *REFRESH_TOKENS.spec(),
+    *PROFILES.spec(),
+    *ACCOUNT_DATA.spec(),
+    *ACCOUNT_DATA_CHANGES.spec(),
+    *FILTERS.spec(),
+];
+
+/// A local user. The row stays for ever, so that a name is never given out twice.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct UserRow {
+    pub(crate) created_ms: u64,
+    pub(crate) admin: bool,
+    pub(crate) guest: bool,
+    pub(crate) deactivated: bool,
+    /// PHC string (argon2id); `None` cannot log in with a password.
+    pub(crate) password: Option<String>,
+}
+
+impl fmt::Debug for UserRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UserRow")
+            .field("admin", &self.admin)
+            .field("guest", &self.guest)
+            .field("deactivated", &self.deactivated)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hashes of an access token and the refresh token that came with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TokenPair {
+    pub(crate) access: Hash16,
+    pub(crate) refresh: Option<Hash16>,
+}
+
+/// A signed-in client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeviceRow {
+    /// Number of this device, never used for another one.
+    pub(crate) nid: u64,
+    pub(crate) device_id: String,
+    pub(crate) display_name: Option<String>,
+    pub(crate) created_ms: u64,
+    pub(crate) current: TokenPair,
+    /// The pair that `current` replaced, good until `current` is used for the first time.
+    pub(crate) previous: Option<TokenPair>,
+}
+
+impl DeviceRow {
+    /// The pairs that still open something.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = &TokenPair> {
+        std::iter::once(&self.current).chain(&self.previous)
+    }
+}
+
+/// Where and when a device was seen last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SeenRow {
+    pub(crate) at_ms: u64,
+    pub(crate) ip: Option<std::net::IpAddr>,
+}
+
+/// Whose token it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct TokenRow {
+    pub(crate) user: UserKey,
+    pub(crate) device: Hash16,
+    pub(crate) expires_ms: Option<u64>,
+}
+
+/// One piece of account data.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct AccountDataRow {
+    pub(crate) event_type: String,
+    /// The content as JSON, as the client wrote it.
+    pub(crate) content: String,
+}

@@ -1,0 +1,278 @@
+//! User-interactive authentication: section "User-Interactive Authentication API". Sessions live in memory: a restart
+//! makes a client start the dialogue again, nothing more.
+
+use std::collections::{BTreeMap, HashMap};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use parking_lot::Mutex;
+use ruma::{
+    UserId,
+    api::{
+        client::uiaa::{AuthData, AuthFlow, AuthType, UiaaInfo, UserIdentifier},
+        error::{ErrorKind, StandardErrorBody},
+    },
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::{AccountError, Accounts, UserNid, secret::random_bytes, user_name::typed_user_id};
+
+/// Sessions at the same time; the oldest goes when there are more.
+pub const UIA_SESSIONS_MAX: usize = 10_000;
+/// A dialogue has to be finished in this time.
+pub const UIA_SESSION_LIFETIME_MS: u64 = 15 * 60 * 1_000;
+
+/// What an authentication is good for: one operation of one user with the same parameters. Whoever completes a dialogue
+/// for one cannot spend it on another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UiaBinding([u8; 32]);
+
+impl UiaBinding {
+    /// Binds to an operation (its method and path), the user it is for, and its parameters without `auth`.
+    pub fn new(operation: &str, user: Option<UserNid>, parameters: &impl Serialize) -> Self {
+        let mut hash = Sha256::new();
+        hash.update((operation.len() as u64).to_be_bytes());
+        hash.update(operation);
+        hash.update(user.map_or(0, UserNid::get).to_be_bytes());
+        // Parameters that do not serialize bind to nothing else: equal only to themselves.
+        hash.update(serde_json::to_vec(parameters).unwrap_or_default());
+        Self(hash.finalize().into())
+    }
+}
+
+/// How far an authentication is.
+#[derive(Debug)]
+pub enum UiaOutcome {
+    /// Every stage of a flow is done: the operation may go ahead, once.
+    Complete,
+    /// The client has something to do first: the body of the 401 answer.
+    Challenge(Box<UiaaInfo>),
+}
+
+/// Dialogues that are not finished.
+#[derive(Default)]
+pub(crate) struct UiaSessions(Mutex<Sessions>);
+
+#[derive(Default)]
+struct Sessions {
+    by_id: HashMap<String, UiaSession>,
+    /// Id of each session by its number: the first is the oldest.
+    by_age: BTreeMap<u64, String>,
+    next_number: u64,
+}
+
+struct UiaSession {
+    number: u64,
+    binding: UiaBinding,
+    completed: Vec<AuthType>,
+    expires_ms: u64,
+}
+
+impl Sessions {
+    fn open(&mut self, binding: UiaBinding, completed: Vec<AuthType>, now_ms: u64) -> String {
+        while let Some((number, id)) = self.by_age.first_key_value().map(|(number, id)| (*number, id.clone())) {
+            let expired = self.by_id.get(&id).is_none_or(|session| session.expires_ms <= now_ms);
+            if !expired && self.by_id.len() < UIA_SESSIONS_MAX {
+                break;
+            }
+            self.by_age.remove(&number);
+            self.by_id.remove(&id);
+        }
+        let id = URL_SAFE_NO_PAD.encode(random_bytes::<18>());
+        let number = self.next_number;
+        self.next_number += 1;
+        let expires_ms = now_ms.saturating_add(UIA_SESSION_LIFETIME_MS);
+        self.by_age.insert(number, id.clone());
+        self.by_id.insert(id.clone(), UiaSession { number, binding, completed, expires_ms });
+        id
+    }
+
+    fn find(&mut self, id: &str, binding: UiaBinding, now_ms: u64) -> Option<&mut UiaSession> {
+        self.by_id.get_mut(id).filter(|session| session.binding == binding && session.expires_ms > now_ms)
+    }
+
+    fn close(&mut self, id: &str) {
+        if let Some(session) = self.by_id.remove(id) {
+            self.by_age.remove(&session.number);
+        }
+    }
+}
+
+/// Why a stage was not passed, for the client.
+struct Refusal(ErrorKind, &'static str);
+
+impl Accounts {
+    /// The flows for an operation on an account that needs its password again.
+    pub fn password_flows(&self) -> Vec<AuthFlow> {
+        vec![AuthFlow::new(vec![AuthType::Password])]
+    }
+
+    /// Takes a dialogue one step further. `user` is whom the password stage is about; `auth` what the client sent.
+    ///
+    /// # Errors
+    /// [`AccountError::Busy`], or the store's. A stage that is not passed is not an error but a challenge that says so.
+    pub async fn interactive_auth(
+        &self,
+        binding: UiaBinding,
+        flows: Vec<AuthFlow>,
+        user: Option<&UserId>,
+        auth: Option<&AuthData>,
+    ) -> Result<UiaOutcome, AccountError> {
+        let Some(auth) = auth else {
+            return Ok(self.challenge(binding, flows, None, Vec::new(), None));
+        };
+        let id = auth.session();
+        let completed = match id {
+            None => Vec::new(),
+            Some(id) => {
+                let completed =
+                    self.0.uia.0.lock().find(id, binding, self.now_ms()).map(|session| session.completed.clone());
+                let Some(completed) = completed else {
+                    let refusal = Refusal(
+                        ErrorKind::Forbidden,
+                        "The authentication session is unknown, has expired, or was begun for something else.",
+                    );
+                    return Ok(self.challenge(binding, flows, None, Vec::new(), Some(refusal)));
+                };
+                completed
+            }
+        };
+        let stage = auth.auth_type().filter(|stage| !completed.contains(stage));
+        let Some(stage) = stage else {
+            // A stage that is done cannot be tried again, and an acknowledgement only asks how far things are.
+            return Ok(self.challenge(binding, flows, id, completed, None));
+        };
+        if let Err(refusal) = self.pass(&flows, &completed, &stage, user, auth).await? {
+            return Ok(self.challenge(binding, flows, id, completed, Some(refusal)));
+        }
+        Ok(self.note_completed(binding, flows, id, completed, stage))
+    }
+
+    /// Whether the client passes the stage.
+    async fn pass(
+        &self,
+        flows: &[AuthFlow],
+        completed: &[AuthType],
+        stage: &AuthType,
+        user: Option<&UserId>,
+        auth: &AuthData,
+    ) -> Result<Result<(), Refusal>, AccountError> {
+        let is_next = |flow: &AuthFlow| {
+            flow.stages.strip_prefix(completed).is_some_and(|remaining| remaining.first() == Some(stage))
+        };
+        if !flows.iter().any(is_next) {
+            return Ok(Err(Refusal(ErrorKind::Forbidden, "This stage is not the next one of any flow.")));
+        }
+        let verdict = match auth {
+            AuthData::Dummy(_) => Ok(()),
+            AuthData::RegistrationToken(auth) if self.is_registration_token(&auth.token) => Ok(()),
+            AuthData::RegistrationToken(_) => Err(Refusal(ErrorKind::Unauthorized, "Invalid registration token.")),
+            AuthData::Password(auth) => {
+                let named = match &auth.identifier {
+                    UserIdentifier::Matrix(named) => typed_user_id(&named.user, &self.0.settings.server_name),
+                    _ => None,
+                };
+                let is_theirs = named.as_deref() == user;
+                match user {
+                    Some(user) if self.verify_password(user, &auth.password).await? && is_theirs => Ok(()),
+                    _ => Err(Refusal(ErrorKind::Forbidden, "Invalid password.")),
+                }
+            }
+            _ => Err(Refusal(ErrorKind::Forbidden, "This server does not know this stage.")),
+        };
+        Ok(verdict)
+    }
+
+    /// Records the stage, and ends the dialogue when it was the last one of a flow.
+    fn note_completed(
+        &self,
+        binding: UiaBinding,
+        flows: Vec<AuthFlow>,
+        id: Option<&str>,
+        mut completed: Vec<AuthType>,
+        stage: AuthType,
+    ) -> UiaOutcome {
+        completed.push(stage);
+        let is_complete = flows.iter().any(|flow| flow.stages == completed);
+        if let Some(id) = id {
+            let mut sessions = self.0.uia.0.lock();
+            let now_ms = self.now_ms();
+            let Some(session) = sessions.find(id, binding, now_ms) else {
+                drop(sessions);
+                // Another request finished the dialogue while this one checked the same stage.
+                return self.challenge(binding, flows, None, Vec::new(), None);
+            };
+            if is_complete {
+                sessions.close(id);
+                return UiaOutcome::Complete;
+            }
+            session.completed.clone_from(&completed);
+        }
+        if is_complete { UiaOutcome::Complete } else { self.challenge(binding, flows, id, completed, None) }
+    }
+
+    /// The body of a 401 answer, with a new session unless there is one already.
+    fn challenge(
+        &self,
+        binding: UiaBinding,
+        flows: Vec<AuthFlow>,
+        id: Option<&str>,
+        completed: Vec<AuthType>,
+        refusal: Option<Refusal>,
+    ) -> UiaOutcome {
+        let id = match id {
+            Some(id) => id.to_owned(),
+            None => self.0.uia.0.lock().open(binding, completed.clone(), self.now_ms()),
+        };
+        let mut info = UiaaInfo::new(flows);
+        info.session = Some(id);
+        info.completed = completed;
+        // Clients expect an object even when no stage has parameters.
+        info.params = RawValue::from_string("{}".to_owned()).ok();
+        info.auth_error =
+            refusal.map(|Refusal(kind, message)| Box::new(StandardErrorBody::new(kind, message.to_owned())));
+        UiaOutcome::Challenge(Box::new(info))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Sessions, UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding};
+    use crate::UserNid;
+
+    #[test]
+    fn a_binding_differs_by_operation_user_and_parameters() {
+        let binding = UiaBinding::new("POST /delete_devices", Some(UserNid::new(1)), &["A"]);
+        assert_eq!(binding, UiaBinding::new("POST /delete_devices", Some(UserNid::new(1)), &["A"]));
+        assert_ne!(binding, UiaBinding::new("POST /delete_devices", Some(UserNid::new(1)), &["B"]));
+        assert_ne!(binding, UiaBinding::new("POST /delete_devices", Some(UserNid::new(2)), &["A"]));
+        assert_ne!(binding, UiaBinding::new("POST /account/password", Some(UserNid::new(1)), &["A"]));
+    }
+
+    #[test]
+    fn sessions_are_bounded_in_number_and_time() {
+        let binding = UiaBinding::new("x", None, &());
+        let mut sessions = Sessions::default();
+        let first = sessions.open(binding, Vec::new(), 0);
+        let second = sessions.open(binding, Vec::new(), 1);
+        for _ in 2..=UIA_SESSIONS_MAX {
+            sessions.open(binding, Vec::new(), 2);
+        }
+        assert_eq!((sessions.by_id.len(), sessions.by_age.len()), (UIA_SESSIONS_MAX, UIA_SESSIONS_MAX));
+        assert!(sessions.find(&first, binding, 3).is_none());
+        assert!(sessions.find(&second, binding, 3).is_some());
+        assert!(sessions.find(&second, binding, 1 + UIA_SESSION_LIFETIME_MS).is_none());
+        sessions.open(binding, Vec::new(), 2 + UIA_SESSION_LIFETIME_MS);
+        assert_eq!((sessions.by_id.len(), sessions.by_age.len()), (1, 1), "all others have expired");
+    }
+
+    #[test]
+    fn a_closed_session_leaves_nothing() {
+        let binding = UiaBinding::new("x", None, &());
+        let mut sessions = Sessions::default();
+        let id = sessions.open(binding, Vec::new(), 0);
+        sessions.close(&id);
+        assert!(sessions.by_id.is_empty() && sessions.by_age.is_empty());
+    }
+}

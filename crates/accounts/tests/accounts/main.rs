@@ -1,0 +1,12 @@
+//! Accounts over an in-memory store.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod account_data;
+mod devices;
+mod login;
+mod profiles;
+mod push_rules;
+mod refresh;
+mod registration;
+mod uia;
+mod world;

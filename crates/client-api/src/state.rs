@@ -1,0 +1,46 @@
+//! What the handlers of the client-server API work with.
+
+use std::sync::Arc;
+
+use ruma::OwnedServerName;
+use tokio_util::sync::CancellationToken;
+use wardroom_accounts::Accounts;
+use wardroom_clock::SharedClock;
+use wardroom_rooms::Rooms;
+use wardroom_web::{ApiState, RateLimits};
+
+/// The services, as every handler receives them. Clones are cheap: everything inside is shared.
+#[derive(Clone, Debug)]
+pub struct ClientState {
+    /// Users, devices, tokens, profiles, account data.
+    pub accounts: Accounts,
+    /// Rooms, their events and members.
+    pub rooms: Rooms,
+    /// Rate limits, one set for all listeners.
+    pub limits: Arc<RateLimits>,
+    /// Settings of this API.
+    pub settings: Arc<ClientSettings>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Cancelled when the server stops: long polls answer at once then.
+    pub stopping: CancellationToken,
+}
+
+/// What an operator decides about the client-server API.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Name of this server.
+    pub server_name: OwnedServerName,
+    /// Where clients reach this server, as `/.well-known/matrix/client` tells them; without a slash at the end.
+    pub public_url: String,
+}
+
+impl ApiState for ClientState {
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    fn limits(&self) -> &RateLimits {
+        &self.limits
+    }
+}

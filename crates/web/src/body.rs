@@ -1,0 +1,129 @@
+//! Bodies of JSON endpoints, read within limits of size and time.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use ruma::api::error::ErrorKind;
+
+use crate::ApiError;
+
+/// Largest body of a JSON endpoint, unless the route says otherwise. An event may have 65,536 bytes; room creation
+/// carries several, and key uploads a hundred one-time keys.
+pub const JSON_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// A body must have arrived in this time, or a slow sender could hold a connection for ever.
+pub const BODY_TIMEOUT_SECONDS: u64 = 60;
+
+/// How much of a body over its limit is read and thrown away, so that the sender gets to read the answer instead of
+/// a reset connection.
+const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Reads a body of at most `limit` bytes. A body that came in one piece is not copied.
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let reading = collect(body, limit);
+    tokio::time::timeout(Duration::from_secs(BODY_TIMEOUT_SECONDS), reading).await.unwrap_or_else(|_| {
+        let sentence = format!("The request body did not arrive within {BODY_TIMEOUT_SECONDS} s.");
+        Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unknown, sentence))
+    })
+}
+
+async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    // A sender that announces too much and waits for "100 Continue" need not send it.
+    if body.size_hint().lower() > DRAIN_BYTES_MAX as u64 {
+        return Err(over(limit));
+    }
+    let mut first = Bytes::new();
+    let mut more: Option<BytesMut> = None;
+    let mut total = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::not_json("The request body broke off."))?;
+        let Ok(data) = frame.into_data() else { continue };
+        total = total.saturating_add(data.len());
+        if total > limit {
+            drain(body, DRAIN_BYTES_MAX.saturating_sub(total)).await;
+            return Err(over(limit));
+        }
+        match &mut more {
+            Some(buffer) => buffer.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+                let mut buffer = BytesMut::with_capacity(total.saturating_add(announced).min(limit));
+                buffer.extend_from_slice(&first);
+                buffer.extend_from_slice(&data);
+                more = Some(buffer);
+            }
+        }
+    }
+    Ok(more.map_or(first, BytesMut::freeze))
+}
+
+/// Throws away up to `left` further bytes.
+async fn drain(mut body: Body, mut left: usize) {
+    while let Some(Ok(frame)) = body.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(length) else { return };
+        left = rest;
+    }
+}
+
+fn over(limit: usize) -> ApiError {
+    ApiError::too_large(format!("The request body is larger than {limit} bytes."))
+}
+
+/// Checks what ruma would let pass or report wrongly: bad UTF-8, and JSON that is not an object.
+///
+/// An empty body counts as `{}`, as ruma reads it.
+pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
+    if body.is_empty() {
+        return Ok(());
+    }
+    if std::str::from_utf8(body).is_err() {
+        return Err(ApiError::not_json("The request body is not UTF-8."));
+    }
+    // A serde struct would also accept an array of its fields in order.
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{') => Ok(()),
+        _ => match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+            Ok(_) => Err(ApiError::bad_json("The request body must be a JSON object.")),
+            Err(error) => Err(ApiError::not_json(format!("The request body is not JSON: {error}."))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check_object, read};
+    use axum::body::Body;
+
+    fn chunked(chunks: &'static [&'static str]) -> Body {
+        let chunks = chunks.iter().map(|chunk| Ok::<_, std::io::Error>(bytes::Bytes::from_static(chunk.as_bytes())));
+        Body::from_stream(futures_util::stream::iter(chunks))
+    }
+
+    #[tokio::test]
+    async fn chunks_are_joined_in_order() {
+        assert_eq!(read(chunked(&["{\"a\"", ":", "1}"]), 100).await.unwrap(), "{\"a\":1}");
+        assert_eq!(read(chunked(&["{}"]), 2).await.unwrap(), "{}");
+        assert_eq!(read(chunked(&[]), 2).await.unwrap(), "");
+    }
+
+    #[tokio::test]
+    async fn a_body_over_its_limit_is_413() {
+        let error = read(chunked(&["12345", "67890", "1"]), 10).await.unwrap_err();
+        assert_eq!(error.status(), 413);
+    }
+
+    #[test]
+    fn only_objects_pass() {
+        assert!(check_object(b"").is_ok());
+        assert!(check_object(b" \n{}").is_ok());
+        for bad in ["[]", "1", "\"x\"", "null", "x", "\u{feff}{}"] {
+            assert_eq!(check_object(bad.as_bytes()).unwrap_err().status(), 400, "{bad}");
+        }
+        assert_eq!(check_object(b"{\"a\":\"\xff\"}").unwrap_err().status(), 400);
+    }
+}
