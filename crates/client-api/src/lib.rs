@@ -5,6 +5,8 @@
 
 mod account;
 mod discovery;
+mod error;
+mod room;
 mod state;
 
 use axum::Router;
@@ -19,5 +21,5 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes())
+    discovery::routes().merge(account::routes()).merge(room::routes())
 }

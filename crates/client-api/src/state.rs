@@ -14,7 +14,7 @@ use wardroom_web::{ApiState, RateLimits};
 pub struct ClientState {
     /// Users, devices, tokens, profiles, account data.
     pub accounts: Accounts,
-    /// Rooms.
+    /// Rooms, their events and members.
     pub rooms: Rooms,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
@@ -33,8 +33,6 @@ pub struct ClientSettings {
     pub server_name: OwnedServerName,
     /// Where clients reach this server, as `/.well-known/matrix/client` tells them; without a slash at the end.
     pub public_url: String,
-    /// Room version of new rooms, and what `/capabilities` says is the default.
-    pub default_room_version: ruma::RoomVersionId,
 }
 
 impl ApiState for ClientState {

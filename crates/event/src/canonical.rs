@@ -14,8 +14,13 @@ use serde::{
     ser::SerializeMap,
 };
 
+use crate::pdu_format::ParseError;
+
 /// The largest integer of canonical JSON, 2^53 - 1; the smallest is its negation.
 pub(crate) const INTEGER_MAX: i64 = (1 << 53) - 1;
+
+/// 2^53.
+const INTEGER_LIMIT: f64 = 9_007_199_254_740_992.0;
 
 /// What `serde_json` writes in place of raw JSON. As a key in foreign JSON it can mislead readers that build on
 /// `serde_json::Value`.
@@ -27,8 +32,11 @@ pub(crate) enum Json<'a> {
     Null,
     Bool(bool),
     Integer(i64),
-    /// A number that canonical JSON cannot hold. Reading accepts it, so that the checking walk can say where it stands.
-    BadNumber,
+    /// A number with an exponent or decimal places, or `-0`. Reading accepts this and the next, so that the checking
+    /// walk can say where they stand.
+    Float(f64),
+    /// An integer that canonical JSON cannot hold.
+    HugeInteger,
     String(Cow<'a, str>),
     Array(Vec<Self>),
     Object(Object<'a>),
@@ -42,7 +50,7 @@ pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct Fault {
-    /// The field, as in `content.list[3].power`. At most [`FAULT_PATH_BYTES_MAX`] bytes.
+    /// The field, as in `content.list[3].power`. Long ones are cut.
     pub path: String,
     /// What is wrong with it.
     pub problem: &'static str,
@@ -79,7 +87,7 @@ impl<'a> Json<'a> {
     /// Whether there is a fault below; `segments` then holds the way to it, innermost first.
     fn walk<'t>(&'t self, numbers: bool, bad_key: &dyn Fn(&str) -> bool, segments: &mut Vec<Segment<'t>>) -> bool {
         match self {
-            Self::BadNumber => numbers,
+            Self::Float(_) | Self::HugeInteger => numbers,
             Self::Array(items) => items.iter().enumerate().any(|(index, item)| {
                 let found = item.walk(numbers, bad_key, segments);
                 if found {
@@ -98,12 +106,38 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// Writes integers in the canonical way that were written otherwise, like `1e3` or `-0`.
+    fn normalize_numbers(&mut self) {
+        match self {
+            Self::Float(value) if value.fract() == 0.0 && value.abs() < INTEGER_LIMIT => {
+                #[expect(clippy::cast_possible_truncation, reason = "an integer in range")]
+                let integer = *value as i64;
+                *self = Self::Integer(integer);
+            }
+            Self::Array(items) => items.iter_mut().for_each(Self::normalize_numbers),
+            Self::Object(object) => object.0.iter_mut().for_each(|(_, value)| value.normalize_numbers()),
+            _ => {}
+        }
+    }
+
     pub(crate) fn as_str(&self) -> Option<&str> {
         match self {
             Self::String(text) => Some(text),
             _ => None,
         }
     }
+}
+
+/// Any JSON text in its canonical form.
+///
+/// Integers may be written in any way here. Events are stricter: room versions from 6 on refuse `1e3` and `-0` there.
+pub fn canonical_json(text: &[u8]) -> Result<String, ParseError> {
+    let mut tree = Json::read(text)?;
+    tree.normalize_numbers();
+    if let Some(fault) = tree.fault("") {
+        return Err(fault.into());
+    }
+    Ok(serde_json::to_string(&tree)?)
 }
 
 #[derive(Clone, Copy)]
@@ -189,7 +223,7 @@ impl Serialize for Json<'_> {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Integer(value) => serializer.serialize_i64(*value),
-            Self::BadNumber => Err(serde::ser::Error::custom(NOT_AN_INTEGER)),
+            Self::Float(_) | Self::HugeInteger => Err(serde::ser::Error::custom(NOT_AN_INTEGER)),
             Self::String(text) => serializer.serialize_str(text),
             Self::Array(items) => items.serialize(serializer),
             Self::Object(object) => object.serialize(serializer),
@@ -231,18 +265,18 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(if (-INTEGER_MAX..=INTEGER_MAX).contains(&value) { Json::Integer(value) } else { Json::BadNumber })
+        Ok(if (-INTEGER_MAX..=INTEGER_MAX).contains(&value) { Json::Integer(value) } else { Json::HugeInteger })
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
         Ok(match i64::try_from(value) {
             Ok(value) if value <= INTEGER_MAX => Json::Integer(value),
-            _ => Json::BadNumber,
+            _ => Json::HugeInteger,
         })
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(Json::BadNumber)
+    fn visit_f64<E>(self, value: f64) -> Result<Self::Value, E> {
+        Ok(Json::Float(value))
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
@@ -287,12 +321,89 @@ impl From<&Object<'_>> for CanonicalJsonObject {
 impl From<&Json<'_>> for CanonicalJsonValue {
     fn from(json: &Json<'_>) -> Self {
         match json {
-            Json::Null | Json::BadNumber => Self::Null,
+            Json::Null | Json::Float(_) | Json::HugeInteger => Self::Null,
             Json::Bool(value) => Self::Bool(*value),
             Json::Integer(value) => Self::Integer(Int::new_saturating(*value)),
             Json::String(text) => Self::String(text.as_ref().to_owned()),
             Json::Array(items) => Self::Array(items.iter().map(Into::into).collect()),
             Json::Object(object) => Self::Object(object.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples of the specification's appendix on canonical JSON.
+    #[test]
+    fn writes_the_examples_of_the_specification() {
+        let examples = [
+            ("{}", "{}"),
+            (r#"{"one": 1, "two": "Two"}"#, r#"{"one":1,"two":"Two"}"#),
+            (r#"{"b": "2", "a": "1"}"#, r#"{"a":"1","b":"2"}"#),
+            (r#"{"b":"2","a":"1"}"#, r#"{"a":"1","b":"2"}"#),
+            (
+                r#"{"auth": {"success": true, "mxid": "@john.doe:example.com", "profile": {"display_name": "John Doe",
+                "three_pids": [{"medium": "email", "address": "john.doe@example.org"},
+                {"medium": "msisdn", "address": "123456789"}]}}}"#,
+                concat!(
+                    r#"{"auth":{"mxid":"@john.doe:example.com","profile":{"display_name":"John Doe","#,
+                    r#""three_pids":[{"address":"john.doe@example.org","medium":"email"},"#,
+                    r#"{"address":"123456789","medium":"msisdn"}]},"success":true}}"#
+                ),
+            ),
+            (r#"{"a": "日本語"}"#, r#"{"a":"日本語"}"#),
+            (r#"{"本": 2, "日": 1}"#, r#"{"日":1,"本":2}"#),
+            (r#"{"a": "\u65E5"}"#, r#"{"a":"日"}"#),
+            (r#"{"a": null}"#, r#"{"a":null}"#),
+            (r#"{"a": -0, "b": 1e10}"#, r#"{"a":0,"b":10000000000}"#),
+        ];
+        for (text, canonical) in examples {
+            assert_eq!(canonical_json(text.as_bytes()).unwrap(), canonical);
+        }
+    }
+
+    #[test]
+    fn escapes_control_characters_only() {
+        let text = r#""\u0000\u0001\u001F\u007f\b\t\n\f\r\"\\\/é𝄞""#;
+        let canonical = concat!(r#""\u0000\u0001\u001f"#, "\u{7f}", r#"\b\t\n\f\r\"\\/é𝄞""#);
+        assert_eq!(canonical_json(text.as_bytes()).unwrap(), canonical);
+    }
+
+    #[test]
+    fn keeps_the_last_of_duplicate_keys() {
+        assert_eq!(canonical_json(br#"{"b":1,"a":1,"b":2,"a":3,"b":4}"#).unwrap(), r#"{"a":3,"b":4}"#);
+        assert_eq!(canonical_json(br#"{"a":1,"a":2}"#).unwrap(), r#"{"a":2}"#);
+    }
+
+    #[test]
+    fn names_the_field_of_a_bad_number() {
+        let fault = |text: &str| Json::read(text.as_bytes()).unwrap().fault("content").map(|fault| fault.to_string());
+        for bad in ["1.0", "1.5", "1e3", "-0", "9007199254740992", "-9007199254740992", "18446744073709551616"] {
+            let path = "content.a[1].power: not an integer between -2^53+1 and 2^53-1";
+            assert_eq!(fault(&format!(r#"{{"a":[1,{{"power":{bad}}}]}}"#)).as_deref(), Some(path), "{bad}");
+        }
+        assert_eq!(fault("{\"max\":9007199254740991,\"min\":-9007199254740991}"), None);
+        let long = fault(&format!(r#"{{"{}":1.5}}"#, "é".repeat(500))).unwrap();
+        assert!(long.len() < FAULT_PATH_BYTES_MAX + 100);
+    }
+
+    #[test]
+    fn refuses_what_is_not_json() {
+        let nested = "[".repeat(10_000);
+        for text in ["", "{", "{a:1}", "[1,]", "01", "\"\\ud800\"", "NaN", "1e400", "{} {}", nested.as_str()] {
+            assert!(canonical_json(text.as_bytes()).is_err(), "{text:.20}");
+        }
+        assert!(canonical_json(b"\"\xff\"").is_err());
+    }
+
+    #[test]
+    fn takes_no_object_for_raw_json() {
+        let text = r#"{"$serde_json::private::RawValue":"[1]"}"#;
+        assert_eq!(canonical_json(text.as_bytes()).unwrap(), text);
+        let reserved = Json::read(br#"{"x":[{"$serde_json::private::RawValue":"[1]"}]}"#).unwrap();
+        let fault = reserved.reserved_key("content").unwrap();
+        assert_eq!(fault.path, "content.x[0].$serde_json::private::RawValue");
     }
 }

@@ -222,7 +222,7 @@ fn text(text: &str) -> Json<'_> {
 
 /// Numbers come checked against 2^53 - 1.
 fn number(number: u64) -> Json<'static> {
-    i64::try_from(number).map_or(Json::BadNumber, Json::Integer)
+    i64::try_from(number).map_or(Json::HugeInteger, Json::Integer)
 }
 
 fn ids(ids: &[OwnedEventId]) -> Json<'_> {

@@ -22,7 +22,7 @@ mod signatures;
 mod signing_key;
 
 pub use auth::{Rejection, auth_types, authorize, check_standalone};
-pub use canonical::Fault;
+pub use canonical::{Fault, canonical_json};
 pub use client_format::{ClientFormat, client_json, stripped_state, write_client_json};
 pub use draft::{BuildError, Draft};
 pub use pdu::Pdu;

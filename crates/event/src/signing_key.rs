@@ -88,3 +88,29 @@ impl fmt::Debug for SigningKey {
         f.debug_struct("SigningKey").field("key_id", &self.key_id).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_a_version_and_hide_their_secret() {
+        let key = SigningKey::from_seed([0x5a; 32], "a_B9").unwrap();
+        assert_eq!(key.key_id().as_str(), "ed25519:a_B9");
+        assert_eq!(key.seed(), [0x5a; 32]);
+        assert_eq!(key.public_key(), key.pair().public_key());
+        assert_eq!(format!("{key:?}"), r#"SigningKey { key_id: "ed25519:a_B9", .. }"#);
+        for version in ["", "a b", "a:b", "é", "a-b"] {
+            assert!(matches!(SigningKey::from_seed([0; 32], version), Err(KeyError::Version)));
+        }
+    }
+
+    #[test]
+    fn generated_keys_differ_and_can_be_kept() {
+        let key = SigningKey::generate("1").unwrap();
+        assert_ne!(key.seed(), SigningKey::generate("1").unwrap().seed());
+        let kept = SigningKey::from_seed(key.seed(), "1").unwrap();
+        assert_eq!(kept.public_key(), key.public_key());
+        assert_eq!(kept.sign(b"x"), key.sign(b"x"));
+    }
+}

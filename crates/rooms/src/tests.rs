@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, prop_oneof, proptest};
 use ruma::{OwnedUserId, UserId, api::client::filter::RoomEventFilter, owned_server_name, room_version_id, user_id};
 use serde_json::{Map, json, value::to_raw_value};
 use wardroom_clock::ManualClock;
@@ -37,7 +38,10 @@ impl Person {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+        Self::over(Store::in_memory(Catalogue::new(&[TABLES]).unwrap()))
+    }
+
+    fn over(store: Store) -> Self {
         let settings = Settings {
             server_name: owned_server_name!("a.example"),
             default_version: room_version_id!("12"),
@@ -250,4 +254,107 @@ fn a_refused_job_leaves_its_group_alone() {
         assert_eq!(depths, sorted, "each event stands on the one before");
         assert!(all.windows(2).all(|pair| pair[1].pdu.prev_events().eq([pair[0].pdu.event_id()])));
     });
+}
+
+/// An act of a user on the one room of the property test.
+#[derive(Clone, Debug)]
+enum Act {
+    Send,
+    Name,
+    Visibility(&'static str),
+    Redact(usize),
+    Join,
+    Leave,
+    Knock,
+    Invite(usize),
+    Kick(usize),
+    Ban(usize),
+    Unban(usize),
+    Forget,
+}
+
+fn act() -> impl Strategy<Value = (usize, Act)> {
+    let who = 0..4_usize;
+    let act = prop_oneof![
+        4 => Just(Act::Send),
+        1 => Just(Act::Name),
+        1 => prop_oneof![Just("joined"), Just("invited"), Just("shared"), Just("world_readable")].prop_map(Act::Visibility),
+        1 => (0..20_usize).prop_map(Act::Redact),
+        3 => Just(Act::Join),
+        2 => Just(Act::Leave),
+        1 => Just(Act::Knock),
+        1 => who.clone().prop_map(Act::Invite),
+        1 => who.clone().prop_map(Act::Kick),
+        1 => who.clone().prop_map(Act::Ban),
+        1 => who.clone().prop_map(Act::Unban),
+        1 => Just(Act::Forget),
+    ];
+    (who, act)
+}
+
+async fn perform(
+    world: &World,
+    people: &[Person],
+    room: &ruma::RoomId,
+    sent: &[ruma::OwnedEventId],
+    who: usize,
+    act: Act,
+) -> Option<ruma::OwnedEventId> {
+    let (rooms, actor) = (&world.rooms, people[who].actor());
+    let state = |value| to_raw_value(&value).unwrap();
+    match act {
+        Act::Send => return rooms.send(actor, room, "m.room.message", message("hello"), None).await.ok(),
+        Act::Name => drop(rooms.set_state(actor, room, &"m.room.name".into(), "", state(json!({ "name": "x" }))).await),
+        Act::Visibility(which) => {
+            let content = state(json!({ "history_visibility": which }));
+            drop(rooms.set_state(actor, room, &"m.room.history_visibility".into(), "", content).await);
+        }
+        Act::Redact(index) => {
+            if let Some(event) = sent.get(index) {
+                drop(rooms.redact(actor, room, event, None, None).await);
+            }
+        }
+        Act::Join => drop(rooms.join(actor, room, MemberProfile::default(), None).await),
+        Act::Leave => drop(rooms.leave(actor, room, None).await),
+        Act::Knock => drop(rooms.knock(actor, room, MemberProfile::default(), None).await),
+        Act::Invite(target) => {
+            drop(rooms.invite(actor, room, &people[target].id, MemberProfile::default(), None).await)
+        }
+        Act::Kick(target) => drop(rooms.kick(actor, room, &people[target].id, None).await),
+        Act::Ban(target) => drop(rooms.ban(actor, room, &people[target].id, None).await),
+        Act::Unban(target) => drop(rooms.unban(actor, room, &people[target].id, None).await),
+        Act::Forget => drop(rooms.forget(actor, room).await),
+    }
+    None
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn whatever_users_do_at_once_the_room_agrees_with_itself(acts in proptest::collection::vec(act(), 1..60), version in 0..RoomVersion::ALL.len()) {
+        run(async {
+            let world = World::new();
+            let mut people = Vec::new();
+            for name in ["a", "b", "c", "d"] {
+                people.push(world.person(&UserId::parse(format!("@{name}:a.example")).unwrap()).await);
+            }
+            let version = RoomVersion::ALL[version].as_str();
+            let room = world.rooms.create(people[0].actor(), new_room(version, Preset::PublicChat)).await.unwrap();
+            let mut sent = Vec::new();
+            // Four users at a time act at once.
+            for together in acts.chunks(4) {
+                let acting = together.iter().map(|(who, act)| perform(&world, &people, &room, &sent, *who, act.clone()));
+                let done: Vec<_> = futures_util::future::join_all(acting).await;
+                sent.extend(done.into_iter().flatten());
+            }
+            let report = crate::fsck(&world.store).await.unwrap();
+            prop_assert_eq!(report.problems, Vec::<String>::new());
+            // A second engine over the same store reads the same room.
+            let view = world.rooms.view(&room).await.unwrap().unwrap();
+            let again = World::over(world.store.clone()).rooms.view(&room).await.unwrap().unwrap();
+            prop_assert_eq!((view.state, view.joined, view.visibility, view.end), (again.state, again.joined, again.visibility, again.end));
+            Ok(())
+        })?;
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hash16, Packed, Profile, Scope, Seal, Table, TableSpec, keyring::KeyRecord};
+use crate::{Hash16, Packed, Profile, Scope, Seal, Table, TableSpec, keys::KeyRecord};
 
 /// Version of the schema. Sealed with the wrapping key: whoever cannot open it has the wrong master key.
 pub(crate) const SCHEMA: Table<(), u64> = Table::new(0xF000, "store.schema", Profile::Point, Seal::Scoped);

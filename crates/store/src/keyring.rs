@@ -1,4 +1,4 @@
-//! Keys: the master key outside, data keys inside, wrapped.
+//! The keys of an open store.
 //!
 //! A wrapped data key is an ordinary sealed value of the table `store.keys`, sealed with the *wrapping key*, which is
 //! derived from the master key and has id 0. So there is one format at rest and one way to open it.
@@ -12,154 +12,26 @@ use std::{
     },
 };
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, LessSafeKey, UnboundKey},
-    hkdf, hmac, rand,
-};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use aws_lc_rs::hmac;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
-use serde::{Deserialize, Serialize};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroize;
 
 use crate::{
-    Batch, CodecError, Hash16, Key, KeyBuf, Packed, Position, Value,
+    Batch, CodecError, DataKey, Hash16, MasterKey, Packed, Position, Scope, Value,
     engine::{Engine, Fault, Reach},
     internal::{KEYS, LogRecord, ROOTS, Roots, SCHEMA, SCOPES},
+    keys::{KeyRecord, Purpose, WRAPPING_KEY_ID},
     sealing::{self, Header, Unsealable},
 };
 
-/// Length of every key.
-const KEY_BYTES: usize = 32;
 /// Opened data keys kept in memory, about 1 KiB each.
 const DATA_KEYS_CACHED_MAX: usize = 4096;
 /// Random nonces stay collision-free (below 2^-32) up to this many values under one key (NIST SP 800-38D, 8.3).
 pub(crate) const SYSTEM_KEY_SEALS_MAX: u64 = 1 << 31;
 /// Age at which the system key is replaced when the store opens.
 pub(crate) const SYSTEM_KEY_AGE_SECONDS_MAX: u64 = 30 * 24 * 60 * 60;
-/// Id of the wrapping key.
-const WRAPPING_KEY_ID: u32 = 0;
-
-/// The key that everything else is wrapped with. It lives outside the store.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct MasterKey([u8; KEY_BYTES]);
-
-/// The text is no master key.
-#[derive(Debug, Clone, Eq, PartialEq, thiserror::Error)]
-#[error("a master key is 32 bytes in base64")]
-pub struct MasterKeyError;
-
-impl MasterKey {
-    /// The key of these bytes.
-    pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    /// Reads 32 bytes of padded base64; white space around them is ignored.
-    ///
-    /// # Errors
-    /// When the text is anything else.
-    pub fn from_base64(text: &str) -> Result<Self, MasterKeyError> {
-        let bytes = Zeroizing::new(BASE64_STANDARD.decode(text.trim()).map_err(|_| MasterKeyError)?);
-        bytes.as_slice().try_into().map(Self).map_err(|_| MasterKeyError)
-    }
-
-    /// The key as base64, for the file it is kept in.
-    pub fn to_base64(&self) -> Zeroizing<String> {
-        Zeroizing::new(BASE64_STANDARD.encode(self.0))
-    }
-
-    /// A new random key.
-    #[expect(clippy::expect_used, reason = "a system without randomness must not make keys")]
-    pub fn generate() -> Self {
-        let mut bytes = [0; KEY_BYTES];
-        rand::fill(&mut bytes).expect("the operating system gives random bytes");
-        Self(bytes)
-    }
-
-    #[expect(clippy::expect_used, reason = "the requested length is a constant that HKDF allows")]
-    fn wrapping_key(&self) -> DataKey {
-        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wardroom-store").extract(&self.0);
-        let key = root.expand(&[b"wrapping key 1"], &AES_256_GCM).expect("32 bytes are within HKDF's limit");
-        DataKey(Arc::new(OpenedKey { id: WRAPPING_KEY_ID, key: LessSafeKey::new(UnboundKey::from(key)) }))
-    }
-}
-
-impl fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MasterKey")
-    }
-}
-
-/// What a data key belongs to, in the writer's numbers: for instance a kind for room contents, the room and the day.
-#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize)]
-pub struct Scope {
-    /// What `a` and `b` mean.
-    pub kind: u8,
-    /// First coordinate.
-    pub a: u64,
-    /// Second coordinate.
-    pub b: u64,
-}
-
-impl Key for Scope {
-    fn encode(&self, out: &mut KeyBuf) {
-        (self.kind, self.a, self.b).encode(out);
-    }
-
-    fn decode(input: &mut &[u8]) -> Result<Self, CodecError> {
-        let (kind, a, b) = Key::decode(input)?;
-        Ok(Self { kind, a, b })
-    }
-}
-
-struct OpenedKey {
-    id: u32,
-    key: LessSafeKey,
-}
-
-/// A data key, ready to seal values. Cheap to clone.
-#[derive(Clone)]
-pub struct DataKey(Arc<OpenedKey>);
-
-impl DataKey {
-    fn new(id: u32, material: &[u8; KEY_BYTES]) -> Result<Self, Unsealable> {
-        let key = UnboundKey::new(&AES_256_GCM, material).map_err(|_| Unsealable)?;
-        Ok(Self(Arc::new(OpenedKey { id, key: LessSafeKey::new(key) })))
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id
-    }
-
-    pub(crate) fn cipher(&self) -> &LessSafeKey {
-        &self.0.key
-    }
-}
-
-impl fmt::Debug for DataKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DataKey({})", self.id())
-    }
-}
-
-/// What a data key is for.
-#[derive(Debug, Copy, Clone, Serialize, Deserialize)]
-pub(crate) enum Purpose {
-    Index,
-    System { created_unix_seconds: u64 },
-    Scope(Scope),
-}
-
-/// A data key at rest.
-#[derive(Serialize, Deserialize, ZeroizeOnDrop)]
-pub(crate) struct KeyRecord {
-    #[zeroize(skip)]
-    pub(crate) purpose: Purpose,
-    material: [u8; KEY_BYTES],
-}
-
 /// Why a value could not be read.
 #[derive(Debug, Clone, Eq, PartialEq)]
 pub(crate) enum Unread {
@@ -409,7 +281,9 @@ impl Keyring {
         if let Some(key) = self.opened.get(&id) {
             return Ok(key);
         }
-        let record = unwrap_key(&*self.engine, &self.wrapping, id, reach)?.ok_or(Unread::Shredded)?;
+        // A key that never was cannot have been destroyed.
+        let absent = if id < self.next_id.load(Ordering::Relaxed) { Unread::Shredded } else { Unread::Corrupt };
+        let record = unwrap_key(&*self.engine, &self.wrapping, id, reach)?.ok_or(absent)?;
         let key = DataKey::new(id, &record.material)?;
         self.opened.insert(id, key.clone());
         if self.is_destroyed(id) {
@@ -418,14 +292,6 @@ impl Keyring {
             return Err(Unread::Shredded);
         }
         Ok(key)
-    }
-}
-
-impl KeyRecord {
-    fn random(purpose: Purpose) -> Result<Self, Unsealable> {
-        let mut material = [0; KEY_BYTES];
-        rand::fill(&mut material).map_err(|_| Unsealable)?;
-        Ok(Self { purpose, material })
     }
 }
 

@@ -13,7 +13,6 @@
 //!
 //! Deliberately absent: transactions with read sets (callers serialise writers and use preconditions), secondary
 //! indexes, and any knowledge of Matrix. Only this crate names RocksDB.
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "tests"))]
 
 mod batch;
 mod committer;
@@ -23,6 +22,7 @@ mod internal;
 mod interner;
 mod key;
 mod keyring;
+mod keys;
 mod open;
 mod overlay;
 mod position;
@@ -41,7 +41,7 @@ pub use batch::Batch;
 pub use committer::{COMMIT_BYTES_MAX, CommitError, GROUP_BATCHES_MAX, GROUP_BYTES_MAX};
 pub use interner::Interner;
 pub use key::{CodecError, Hash16, Key, KeyBuf};
-pub use keyring::{DataKey, MasterKey, MasterKeyError, Scope};
+pub use keys::{DataKey, MasterKey, MasterKeyError, Scope};
 pub use open::{OpenError, Options};
 pub use position::{POSITION_LEAP, Position};
 pub use scan::{SCAN_LIMIT_DEFAULT, Scan};

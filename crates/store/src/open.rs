@@ -154,9 +154,9 @@ impl Store {
         let (dir, master) = (dir.to_owned(), master.clone());
         let opening = move || {
             std::fs::create_dir_all(&dir)?;
-            let engine = Arc::new(Rocks::open(&dir, &options)?);
+            let engine: Arc<dyn Engine> = Arc::new(Rocks::open(&dir, &options)?);
             let disk = DiskGate::new(dir, options.min_free_bytes);
-            start(engine, &master, catalogue, known, &options, Some(disk))
+            start(&engine, &master, catalogue, known, &options, Some(disk))
         };
         let opened = tokio::task::spawn_blocking(opening).await;
         let (store, found) = opened.map_err(|_| OpenError::Engine("the opening was interrupted".into()))??;
@@ -168,16 +168,16 @@ impl Store {
     /// in memory, for unit tests.
     #[expect(clippy::expect_used, reason = "memory does not fail, and for tests a missing thread is worth a panic")]
     pub fn in_memory(catalogue: Catalogue) -> Self {
-        let engine = Arc::new(Memory::default());
+        let engine: Arc<dyn Engine> = Arc::new(Memory::default());
         let master = MasterKey::generate();
-        start(engine, &master, catalogue, SCHEMA_FIRST, &Options::default(), None).expect("a store in memory opens").0
+        start(&engine, &master, catalogue, SCHEMA_FIRST, &Options::default(), None).expect("a store in memory opens").0
     }
 }
 
 /// Reads what the store remembers of itself, writes that it is open again, and starts it. Answers the version of the
 /// schema that was found, too.
 fn start(
-    engine: Arc<dyn Engine>,
+    engine: &Arc<dyn Engine>,
     master: &MasterKey,
     catalogue: Catalogue,
     known: u32,
@@ -186,20 +186,20 @@ fn start(
 ) -> Result<(Store, u32), OpenError> {
     let mut first = Batch::default();
     let now = options.now_unix_seconds;
-    let is_new = match Keyring::recognises(&*engine, master)? {
+    let is_new = match Keyring::recognises(&**engine, master)? {
         Some(false) => return Err(OpenError::WrongMasterKey),
         Some(true) => false,
         None => true,
     };
     let keyring = if is_new {
-        Keyring::create(Arc::clone(&engine), master, now, &mut first)?
+        Keyring::create(Arc::clone(engine), master, now, &mut first)?
     } else {
-        Keyring::load(Arc::clone(&engine), master)?
+        Keyring::load(Arc::clone(engine), master)?
     };
-    let found = if is_new { known } else { read_schema(&*engine, &keyring, known)? };
+    let found = if is_new { known } else { read_schema(&**engine, &keyring, known)? };
     let mut log = LogRecord::default();
     if !is_new {
-        log = read_log(&*engine, &keyring)?;
+        log = read_log(&**engine, &keyring)?;
         keyring.resume(log);
         if now.saturating_sub(keyring.system_created_unix_seconds()?) > SYSTEM_KEY_AGE_SECONDS_MAX {
             let next = keyring.next_system(now, &mut first)?;
@@ -207,7 +207,7 @@ fn start(
         }
     }
     let opened_at = Position::new(log.position + POSITION_LEAP);
-    let core = Core::new(Arc::clone(&engine), keyring, opened_at, now);
+    let core = Core::new(Arc::clone(engine), keyring, opened_at, now);
     if is_new {
         core.put_schema(&mut first, known);
     }
@@ -216,7 +216,7 @@ fn start(
     // The leap is durable before anybody gets a position beyond it, also where commits are not.
     engine.write(&mut first.changes(), true)?;
     core.publish(opened_at, true);
-    let last_nids = last_nids(&*engine)?;
+    let last_nids = last_nids(&**engine)?;
     let store = Store::start(core, catalogue, |core| Interner::new(core, last_nids), disk, options.sync)?;
     Ok((store, found))
 }

@@ -1,5 +1,6 @@
 //! RocksDB, one column family per access profile.
 
+mod snapshot;
 mod tuning;
 
 use std::{path::Path, sync::Arc};
@@ -8,8 +9,8 @@ use rocksdb::{
     BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, ErrorKind, FlushOptions, ReadOptions, ReadTier,
     WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
-use self_cell::self_cell;
 
+use self::snapshot::{BorrowedSnapshot, OwnedSnapshot};
 use super::{Change, Engine, Fault, Range, Reach, Read, Row};
 use crate::{Options, Profile};
 
@@ -36,17 +37,6 @@ impl From<rocksdb::Error> for Fault {
 #[derive(Debug)]
 pub(crate) struct Rocks {
     db: Arc<DB>,
-}
-
-type BorrowedSnapshot<'a> = rocksdb::SnapshotWithThreadMode<'a, DB>;
-
-self_cell! {
-    /// A snapshot with the database that it borrows.
-    struct OwnedSnapshot {
-        owner: Arc<DB>,
-        #[covariant]
-        dependent: BorrowedSnapshot,
-    }
 }
 
 impl Rocks {
@@ -100,9 +90,9 @@ fn scan(db: &DB, mut options: ReadOptions, range: &Range, row: &mut Row<'_>) -> 
     options.set_iterate_upper_bound(range.end.as_slice());
     let mut rows = db.raw_iterator_cf_opt(family(db, range.profile)?, options);
     if range.reverse {
-        rows.seek_to_last()
+        rows.seek_to_last();
     } else {
-        rows.seek_to_first()
+        rows.seek_to_first();
     }
     for _ in 0..range.limit {
         let Some((key, value)) = rows.item() else { break };
@@ -124,20 +114,6 @@ impl Read for Rocks {
 
     fn scan(&self, range: &Range, reach: Reach, row: &mut Row<'_>) -> Result<(), Fault> {
         scan(&self.db, read_options(reach, None), range, row)
-    }
-}
-
-impl Read for OwnedSnapshot {
-    fn get(&self, profile: Profile, key: &[u8], reach: Reach) -> Result<Option<Vec<u8>>, Fault> {
-        get(self.borrow_owner(), &read_options(reach, Some(self.borrow_dependent())), profile, key)
-    }
-
-    fn multi_get(&self, profile: Profile, keys: &[Vec<u8>], reach: Reach) -> Result<Vec<Option<Vec<u8>>>, Fault> {
-        multi_get(self.borrow_owner(), &read_options(reach, Some(self.borrow_dependent())), profile, keys)
-    }
-
-    fn scan(&self, range: &Range, reach: Reach, row: &mut Row<'_>) -> Result<(), Fault> {
-        scan(self.borrow_owner(), read_options(reach, Some(self.borrow_dependent())), range, row)
     }
 }
 

@@ -1,0 +1,111 @@
+//! The command line.
+
+mod check;
+mod fsck;
+mod serve;
+mod user_create;
+
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+
+/// The Matrix homeserver for hospitals.
+#[derive(Debug, Parser)]
+#[command(name = "wardroom", version, about, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server until SIGINT or SIGTERM.
+    Serve(ConfigFile),
+    /// Checks the configuration and what it points to, and prints what is wrong.
+    Check(ConfigFile),
+    /// Prints a configuration with every option, its default and what it means.
+    Config {
+        /// Print the example (there is nothing else to print).
+        #[arg(long, required = true)]
+        example: bool,
+    },
+    /// Manages users while the server is stopped.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Checks that the stored log, timelines, states and indexes agree, while the server is stopped.
+    Fsck(ConfigFile),
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Creates a user; asks for the password.
+    Create(user_create::UserCreate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file. Variables WARDROOM_SECTION__KEY of the environment override it.
+    #[arg(long = "config", value_name = "FILE")]
+    path: PathBuf,
+}
+
+impl ConfigFile {
+    /// The configuration, read and validated.
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(config::load(&self.path)?)
+    }
+}
+
+/// Why a command failed, in a sentence for the operator.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs a command; tells on standard error why it failed.
+pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    let result = match arguments.command {
+        Command::Serve(file) => serve::run(&file),
+        Command::Check(file) => check::run(&file),
+        Command::Config { example: _ } => print(config::EXAMPLE).map_err(Failure::from),
+        Command::User(UserCommand::Create(create)) => user_create::run(&create),
+        Command::Fsck(file) => fsck::run(&file),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tell(&*failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(failure: &(dyn Error + Send + Sync)) {
+    let mut out = io::stderr().lock();
+    // Nobody reads standard error: nobody is left to tell that.
+    let _ = write!(out, "wardroom: {failure}");
+    let mut next = failure.source();
+    while let Some(cause) = next {
+        let _ = write!(out, ": {cause}");
+        next = cause.source();
+    }
+    let _ = writeln!(out);
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// The runtime that a command runs on.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    /// Threads for reads from disk and password hashes, beyond the workers.
+    const BLOCKING_THREADS_MAX: usize = 32;
+    tokio::runtime::Builder::new_multi_thread().max_blocking_threads(BLOCKING_THREADS_MAX).enable_all().build()
+}

@@ -1,0 +1,237 @@
+//! The configuration: a TOML file, the environment over it, one small struct per section.
+//!
+//! Unknown keys are errors that name the key. `config/wardroom.toml` shows every option with its default; a test
+//! keeps it equal to what stands here.
+
+mod durability;
+mod environment;
+pub(crate) mod federation;
+pub(crate) mod listener;
+mod load;
+pub(crate) mod log;
+pub(crate) mod master_key;
+mod media;
+mod password;
+mod rate_limits;
+mod registration;
+mod rooms;
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use ruma::OwnedServerName;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::load::load;
+
+/// `config/wardroom.toml`.
+pub(crate) const EXAMPLE: &str = include_str!("../../../config/wardroom.toml");
+
+/// The whole configuration.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Name of this server: the part after the colon in the ids of its users. It cannot be changed later.
+    pub(crate) server_name: OwnedServerName,
+    /// Directory of everything that is stored, relative to the working directory.
+    #[serde(default = "default_data_dir")]
+    pub(crate) data_dir: PathBuf,
+    /// Where clients reach this server; empty for `https://` and the server's name.
+    #[serde(default)]
+    pub(crate) public_url: String,
+    #[serde(default)]
+    pub(crate) master_key: master_key::MasterKeyConfig,
+    #[serde(default = "listener::default")]
+    pub(crate) listener: Vec<listener::Listener>,
+    #[serde(default)]
+    pub(crate) registration: registration::Registration,
+    #[serde(default)]
+    pub(crate) federation: federation::Federation,
+    #[serde(default)]
+    pub(crate) password: password::Password,
+    #[serde(default)]
+    pub(crate) rooms: rooms::Rooms,
+    #[serde(default)]
+    pub(crate) rate_limits: rate_limits::RateLimits,
+    #[serde(default)]
+    pub(crate) media: media::Media,
+    #[serde(default)]
+    pub(crate) durability: durability::Durability,
+    #[serde(default)]
+    pub(crate) log: log::Log,
+    /// Registration files of application services.
+    #[serde(default)]
+    pub(crate) appservices: Vec<PathBuf>,
+}
+
+fn default_data_dir() -> PathBuf {
+    PathBuf::from("data")
+}
+
+impl Config {
+    /// The defaults, for a server of this name.
+    #[cfg(test)]
+    pub(crate) fn named(server_name: OwnedServerName) -> Self {
+        Self {
+            server_name,
+            data_dir: default_data_dir(),
+            public_url: String::new(),
+            master_key: master_key::MasterKeyConfig::default(),
+            listener: listener::default(),
+            registration: registration::Registration::default(),
+            federation: federation::Federation::default(),
+            password: password::Password::default(),
+            rooms: rooms::Rooms::default(),
+            rate_limits: rate_limits::RateLimits::default(),
+            media: media::Media::default(),
+            durability: durability::Durability::default(),
+            log: log::Log::default(),
+            appservices: Vec::new(),
+        }
+    }
+
+    /// Where the store is.
+    pub(crate) fn store_dir(&self) -> PathBuf {
+        self.data_dir.join("store")
+    }
+
+    /// Where clients reach this server, without a slash at the end.
+    pub(crate) fn public_url(&self) -> String {
+        let given = self.public_url.trim_end_matches('/');
+        if !given.is_empty() {
+            return given.to_owned();
+        }
+        let name = &self.server_name;
+        let host = name.host().trim_start_matches('[').trim_end_matches(']');
+        let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let scheme = if loopback { "http" } else { "https" };
+        format!("{scheme}://{name}")
+    }
+
+    /// Sentences about values that cannot work, each naming its key.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if !self.public_url.is_empty()
+            && !["https://", "http://"].iter().any(|scheme| self.public_url.starts_with(scheme))
+        {
+            problems.push("public_url: must begin with https:// or http://".to_owned());
+        }
+        if self.data_dir.as_os_str().is_empty() {
+            problems.push("data_dir: must not be empty".to_owned());
+        }
+        problems.extend(self.master_key.problems());
+        problems.extend(listener::problems(&self.listener));
+        problems.extend(self.registration.problems());
+        problems.extend(self.federation.problems());
+        problems.extend(self.password.problems());
+        problems.extend(self.rooms.problems());
+        problems.extend(self.media.problems());
+        problems.extend(self.log.problems());
+        problems
+    }
+
+    /// Sentences about what works, but not as one may think.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.appservices.is_empty() {
+            warnings.push("appservices: this version does not speak to application services yet".to_owned());
+        }
+        if !self.durability.sync {
+            warnings.push("durability.sync: off, a crash of the machine loses acknowledged messages".to_owned());
+        }
+        if self.registration.open {
+            warnings.push("registration.open: anybody who reaches this server may register".to_owned());
+        }
+        warnings
+    }
+
+    /// Sentences about files that are named and cannot be read; keys and certificates are checked elsewhere.
+    pub(crate) fn missing_files(&self) -> Vec<String> {
+        let services = self.appservices.iter().map(|path| ("appservices", path));
+        let authorities = self.federation.extra_ca.iter().map(|path| ("federation.extra_ca", path));
+        services.chain(authorities).filter_map(|(key, path)| unreadable(key, path)).collect()
+    }
+}
+
+fn unreadable(key: &str, path: &Path) -> Option<String> {
+    fs::File::open(path).err().map(|error| format!("{key} {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use ruma::owned_server_name;
+
+    use super::{
+        Config, EXAMPLE,
+        listener::{Listener, Tls},
+        master_key::MasterKeyConfig,
+    };
+
+    #[test]
+    fn the_example_says_the_defaults() {
+        let example: Config = toml::from_str(EXAMPLE).unwrap();
+        assert_eq!(example, Config::named(owned_server_name!("hospital-a.example")));
+        assert_eq!(example.problems(), Vec::<String>::new());
+    }
+
+    /// Every key of a table, as `section.key`.
+    fn keys(table: &toml::Table, section: &str, found: &mut BTreeSet<String>) {
+        for (key, value) in table {
+            match value {
+                // An inline table is one option to the reader.
+                toml::Value::Table(inner) if section.is_empty() => keys(inner, key, found),
+                toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
+                    for item in items {
+                        keys(item.as_table().unwrap(), key, found);
+                    }
+                }
+                _ => drop(found.insert(format!("{section}.{key}"))),
+            }
+        }
+    }
+
+    #[test]
+    fn the_example_shows_every_option() {
+        let mut config = Config::named(owned_server_name!("a.example"));
+        config.master_key = MasterKeyConfig { file: Some("x".into()), command: Some("x".into()) };
+        let tls = Some(Tls { cert: "x".into(), key: "x".into() });
+        config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
+        let mut expected = BTreeSet::new();
+        keys(&toml::Table::try_from(&config).unwrap(), "", &mut expected);
+
+        let mut shown = BTreeSet::new();
+        let mut section = String::new();
+        for line in EXAMPLE.lines() {
+            if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+                section = name.to_owned();
+            } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+                section = name.to_owned();
+            } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
+                && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            {
+                shown.insert(format!("{section}.{key}"));
+            }
+        }
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn clients_reach_the_server_by_its_name() {
+        let url = |name: &str, public_url: &str| {
+            let mut config = Config::named(name.try_into().unwrap());
+            config.public_url = public_url.to_owned();
+            config.public_url()
+        };
+        assert_eq!(url("a.example", ""), "https://a.example");
+        assert_eq!(url("a.example:8448", ""), "https://a.example:8448");
+        assert_eq!(url("localhost:8008", ""), "http://localhost:8008");
+        assert_eq!(url("127.0.0.1:8008", ""), "http://127.0.0.1:8008");
+        assert_eq!(url("[::1]:8008", ""), "http://[::1]:8008");
+        assert_eq!(url("a.example", "https://matrix.a.example/"), "https://matrix.a.example");
+    }
+}

@@ -1,0 +1,84 @@
+//! Measurements in the text format of Prometheus, on a listener of their own.
+
+mod process;
+mod text;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, routing::get};
+use http::header::CONTENT_TYPE;
+use wardroom_store::Store;
+use wardroom_web::{DURATION_BUCKETS_MS, RequestMetrics, RouteSample};
+
+use self::text::{Kind, Text};
+
+/// The format's media type.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[derive(Clone)]
+struct Sources {
+    store: Store,
+    requests: Arc<RequestMetrics>,
+}
+
+/// `GET /metrics`.
+pub(crate) fn router(store: Store, requests: Arc<RequestMetrics>) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, requests })
+}
+
+async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static str); 1], String) {
+    let mut text = Text::default();
+    text.family("wardroom_info", Kind::Gauge, "Version of the server.");
+    text.sample("wardroom_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    requests(&mut text, &sources.requests);
+    store(&mut text, &sources.store);
+    // A file of /proc: read without disk.
+    process::write(&mut text);
+    ([(CONTENT_TYPE, TEXT_FORMAT)], text.into_string())
+}
+
+fn requests(text: &mut Text, requests: &RequestMetrics) {
+    text.single("wardroom_http_requests_in_flight", Kind::Gauge, "Requests being served.", requests.in_flight());
+    let samples = requests.samples();
+    text.family("wardroom_http_requests_total", Kind::Counter, "Answers by method, route and status.");
+    for RouteSample { method, route, statuses, .. } in &samples {
+        for (hundreds, count) in statuses.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let status = format!("{}xx", hundreds + 1);
+            let labels = [("method", *method), ("route", route), ("status", &status)];
+            text.sample("wardroom_http_requests_total", &labels, *count);
+        }
+    }
+    text.family("wardroom_http_request_duration_seconds", Kind::Histogram, "Time to the answer's head.");
+    for RouteSample { method, route, buckets, total_us, .. } in &samples {
+        let mut below = 0;
+        for (index, count) in buckets.iter().enumerate() {
+            below += count;
+            let bound =
+                DURATION_BUCKETS_MS.get(index).map_or_else(|| "+Inf".to_owned(), |ms| text::seconds(ms * 1_000));
+            let labels = [("method", *method), ("route", route.as_str()), ("le", bound.as_str())];
+            text.sample("wardroom_http_request_duration_seconds_bucket", &labels, below);
+        }
+        let labels = [("method", *method), ("route", route.as_str())];
+        text.sample("wardroom_http_request_duration_seconds_sum", &labels, text::seconds(*total_us));
+        text.sample("wardroom_http_request_duration_seconds_count", &labels, below);
+    }
+}
+
+fn store(text: &mut Text, store: &Store) {
+    let stats = store.stats();
+    text.single("wardroom_store_position", Kind::Gauge, "Newest commit's position.", store.position().get());
+    let counters = [
+        ("wardroom_store_commits_total", "Successful commits.", stats.commits),
+        ("wardroom_store_conflicts_total", "Commits refused for a precondition.", stats.conflicts),
+        ("wardroom_store_failures_total", "Commits that failed for another reason.", stats.failures),
+        ("wardroom_store_groups_total", "Writes of the engine, each with one fsync.", stats.groups),
+        ("wardroom_store_written_bytes_total", "Bytes of keys and sealed values written.", stats.bytes_written),
+        ("wardroom_store_reads_inline_total", "Reads answered from memory.", stats.reads_inline),
+        ("wardroom_store_reads_blocking_total", "Reads that went to the disk.", stats.reads_blocking),
+    ];
+    for (name, help, value) in counters {
+        text.single(name, Kind::Counter, help, value);
+    }
+    let name = "wardroom_store_write_seconds_total";
+    text.single(name, Kind::Counter, "Time spent in writes of the engine.", text::seconds(stats.write_micros));
+}

@@ -1,0 +1,24 @@
+//! What a listener serves.
+
+use serde::{Deserialize, Serialize};
+
+/// A part of the server that a listener can offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Serves {
+    /// The client-server API.
+    Client,
+    /// The server-server API.
+    Federation,
+    /// Media of both APIs.
+    Media,
+    /// The administration API.
+    Admin,
+    /// Measurements for Prometheus; on a listener of its own.
+    Metrics,
+}
+
+impl Serves {
+    /// What a listener serves that does not say.
+    pub(crate) const DEFAULT: [Self; 4] = [Self::Client, Self::Federation, Self::Media, Self::Admin];
+}

@@ -1,0 +1,15 @@
+//! The catalogue: every table of every crate.
+
+use wardroom_store::{Catalogue, CatalogueError, Packed, Profile, Seal, Table, TableSpec};
+
+use crate::identity::IdentityRow;
+
+/// What this server is: one row.
+pub(crate) static IDENTITY: Table<(), Packed<IdentityRow>> =
+    Table::new(0x0F00, "server_identity", Profile::Point, Seal::System);
+
+/// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., the binary itself 0x0F...
+pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
+    let own: [TableSpec; 1] = [*IDENTITY.spec()];
+    Catalogue::new(&[wardroom_accounts::TABLES, wardroom_rooms::TABLES, &own])
+}

@@ -1,0 +1,157 @@
+//! The one place where the parts are put together. Each gets what it needs in its constructor.
+
+use std::{path::PathBuf, sync::Arc};
+
+use axum::Router;
+use ruma::OwnedServerName;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
+use wardroom_client_api::{ClientSettings, ClientState};
+use wardroom_clock::{Clock, SharedClock};
+use wardroom_rooms::{Rooms, StandardGate};
+use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
+use wardroom_web::{RateLimits, RequestMetrics, shell};
+
+use crate::{
+    config::Config,
+    identity,
+    keys::{self, KeyError},
+    metrics,
+    serves::Serves,
+    tables,
+};
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("the store in {}", dir.display())]
+    Store { dir: PathBuf, source: OpenError },
+    #[error("there is no store in {} yet", .0.display())]
+    NoStore(PathBuf),
+    #[error("the tables are declared wrongly")]
+    Tables(#[from] CatalogueError),
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    #[error("the store cannot be read")]
+    Read(#[from] ReadError),
+    #[error("the store cannot be written")]
+    Commit(#[from] CommitError),
+    #[error(
+        "the store belongs to the server {stored}, the configuration says server_name = \"{configured}\": a server \
+         cannot be renamed"
+    )]
+    OtherName { stored: OwnedServerName, configured: OwnedServerName },
+    #[error("the stored signing key is damaged")]
+    Identity,
+}
+
+/// What a command wants from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreUse {
+    /// Make it if it is not there.
+    Create,
+    /// It must be there.
+    Existing,
+}
+
+/// Opens the store under the master key.
+pub(crate) async fn open_store(config: &Config, clock: &dyn Clock, intent: StoreUse) -> Result<Store, StartError> {
+    let dir = config.store_dir();
+    if intent == StoreUse::Existing && !dir.exists() {
+        return Err(StartError::NoStore(dir));
+    }
+    let master = keys::master_key(config, intent == StoreUse::Create)?;
+    let now_unix_seconds = clock.now_ms() / 1_000;
+    let options = Options { sync: config.durability.sync, now_unix_seconds, ..Options::default() };
+    let opened = Store::open(&dir, &master, tables::catalogue()?, options).await;
+    opened.map_err(|source| StartError::Store { dir, source })
+}
+
+/// The accounts as the configuration wants them.
+pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) -> Result<Accounts, StartError> {
+    let settings = Settings {
+        server_name: config.server_name.clone(),
+        password: PasswordCost {
+            memory_kib: config.password.argon2.memory_kib,
+            iterations: config.password.argon2.iterations,
+            parallelism: config.password.argon2.parallelism,
+        },
+        registration: Registration {
+            open: config.registration.open,
+            tokens: config.registration.tokens.clone(),
+            shared_secret: Some(config.registration.shared_secret.clone()).filter(|secret| !secret.is_empty()),
+            guests: config.registration.guests,
+        },
+        tokens: TokenLifetimes::default(),
+    };
+    Ok(Accounts::new(store, clock, settings).await?)
+}
+
+/// The server, ready to be put behind listeners.
+#[derive(Debug)]
+pub(crate) struct App {
+    store: Store,
+    client: ClientState,
+    requests: Arc<RequestMetrics>,
+}
+
+impl App {
+    /// Builds every part, in the order of their dependencies.
+    pub(crate) async fn build(config: &Config, clock: SharedClock) -> Result<Self, StartError> {
+        if let Some(sentence) = keys::readable_by_others(config) {
+            warn!("{sentence}");
+        }
+        let store = open_store(config, &*clock, StoreUse::Create).await?;
+        let signing_key = identity::signing_key(&store, &config.server_name).await?;
+        let accounts = accounts(config, store.clone(), Arc::clone(&clock)).await?;
+        let rooms = wardroom_rooms::Settings {
+            server_name: config.server_name.clone(),
+            default_version: config.rooms.default_version.clone(),
+            signing_key,
+        };
+        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
+        let client = ClientState {
+            accounts,
+            rooms,
+            limits: Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled)),
+            settings: Arc::new(ClientSettings {
+                server_name: config.server_name.clone(),
+                public_url: config.public_url(),
+            }),
+            clock,
+            stopping: CancellationToken::new(),
+        };
+        Ok(Self { store, client, requests: Arc::default() })
+    }
+
+    /// Cancelled to stop: long polls answer, background work ends.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.client.stopping
+    }
+
+    /// The routes of a listener.
+    pub(crate) fn routes(&self, serves: &[Serves]) -> Router {
+        let mut routes = Router::new();
+        for part in serves {
+            routes = match part {
+                Serves::Client => routes.merge(wardroom_client_api::router(self.client.clone())),
+                Serves::Metrics => routes.merge(metrics::router(self.store.clone(), Arc::clone(&self.requests))),
+                // Their crates come with later work; until then their paths are unknown to every listener.
+                Serves::Federation | Serves::Media | Serves::Admin => routes,
+            };
+        }
+        shell(routes, Arc::clone(&self.requests))
+    }
+
+    /// Writes what is only in memory and closes the store.
+    pub(crate) async fn close(self) {
+        if let Err(error) = self.client.accounts.flush_seen().await {
+            warn!(%error, "when devices were last seen could not be written");
+        }
+        drop(self.client);
+        self.store.close().await;
+    }
+}
