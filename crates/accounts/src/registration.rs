@@ -115,6 +115,18 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
+    /// [`Accounts::register`] of a user who signs in for certain.
+    pub(crate) async fn register_signed_in(
+        &self,
+        new: NewUser<'_>,
+        login: &LoginRequest<'_>,
+    ) -> Result<(User, Login), AccountError> {
+        match self.register(new, Some(login)).await? {
+            Registered { user, login: Some(login) } => Ok((user, login)),
+            Registered { login: None, .. } => Err(AccountError::Damaged("session")),
+        }
+    }
+
     async fn new_user_batch(
         &self,
         id: &ruma::UserId,

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use parking_lot::Mutex;
 use sha1::Sha1;
 
-use crate::{AccountError, Accounts, LoginRequest, NewUser, Registered, secret::random_bytes};
+use crate::{AccountError, Accounts, Login, LoginRequest, NewUser, User, secret::random_bytes};
 
 /// A nonce is good for this long.
 pub const NONCE_LIFETIME_MS: u64 = 60_000;
@@ -78,7 +78,7 @@ impl Accounts {
         Ok(self.0.nonces.give(self.now_ms()))
     }
 
-    /// Makes a user and signs them in.
+    /// Makes a user and signs them in; the nonce is spent, whatever comes of it.
     ///
     /// # Errors
     /// [`AccountError::SharedSecretDisabled`], [`AccountError::UnknownNonce`], [`AccountError::WrongMac`], and those of
@@ -87,7 +87,7 @@ impl Accounts {
         &self,
         request: &SharedSecretRegistration<'_>,
         login: &LoginRequest<'_>,
-    ) -> Result<Registered, AccountError> {
+    ) -> Result<(User, Login), AccountError> {
         let secret = self.shared_secret()?;
         if !self.0.nonces.take(request.nonce, self.now_ms()) {
             return Err(AccountError::UnknownNonce);
@@ -100,7 +100,7 @@ impl Accounts {
             guest: false,
             display_name: request.display_name,
         };
-        self.register(new, Some(login)).await
+        self.register_signed_in(new, login).await
     }
 
     fn shared_secret(&self) -> Result<&str, AccountError> {

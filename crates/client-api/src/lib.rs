@@ -3,6 +3,7 @@
 //! One endpoint is one function `(State<ClientState>, Ruma<T>) -> Result<Reply<_>, ApiError>`, listed in the
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
+mod account;
 mod discovery;
 mod error;
 mod room;
@@ -20,5 +21,5 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(room::routes())
+    discovery::routes().merge(account::routes()).merge(room::routes())
 }

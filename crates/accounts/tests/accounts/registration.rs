@@ -186,10 +186,10 @@ async fn the_shared_secret_makes_administrators() {
 
     let nonce = world.accounts.shared_secret_nonce().unwrap();
     let mac = self::mac("s3cret", &nonce);
-    let registered = world.accounts.register_with_shared_secret(&request(&nonce, &mac), &login).await.unwrap();
-    assert_eq!(registered.user.id.as_str(), format!("@root:{SERVER}"));
-    let token = registered.login.unwrap().access_token;
-    assert!(world.accounts.authenticate(&token).await.unwrap().admin);
+    let (user, login_of_root) =
+        world.accounts.register_with_shared_secret(&request(&nonce, &mac), &login).await.unwrap();
+    assert_eq!(user.id.as_str(), format!("@root:{SERVER}"));
+    assert!(world.accounts.authenticate(&login_of_root.access_token).await.unwrap().admin);
 
     let nonce = world.accounts.shared_secret_nonce().unwrap();
     world.clock.advance_ms(60_000);

@@ -3,7 +3,9 @@
 
 use axum::extract::State;
 use ruma::{
-    api::client::config::{get_global_account_data, get_room_account_data, set_global_account_data, set_room_account_data},
+    api::client::config::{
+        get_global_account_data, get_room_account_data, set_global_account_data, set_room_account_data,
+    },
     serde::Raw,
 };
 use serde_json::value::RawValue;

@@ -19,7 +19,7 @@ async fn get_capabilities(State(state): State<ClientState>, _request: Ruma<Reque
     Ok(Json(json!({
         "capabilities": {
             "m.change_password": { "enabled": true },
-            "m.room_versions": { "default": state.settings.default_room_version, "available": versions },
+            "m.room_versions": { "default": state.rooms.default_version(), "available": versions },
             "m.set_displayname": { "enabled": true },
             "m.set_avatar_url": { "enabled": true },
             "m.3pid_changes": { "enabled": false },

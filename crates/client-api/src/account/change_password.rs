@@ -12,7 +12,10 @@ pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(change_password)
 }
 
-async fn change_password(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Reply<Response>, ApiError> {
+async fn change_password(
+    State(state): State<ClientState>,
+    request: Ruma<Request>,
+) -> Result<Reply<Response>, ApiError> {
     // Without a token only an e-mail address could tell whose password this is, and this server has none.
     let session = request.session.ok_or_else(ApiError::missing_token)?;
     let Request { new_password, logout_devices, auth, .. } = request.body;

@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
-use ruma::{
-    api::{
-        client::{
-            session::{
-                get_login_types::{
-                    self,
-                    v3::{LoginType, PasswordLoginType},
-                },
-                login::v3::{LoginInfo, Password, Request, Response},
+use ruma::api::{
+    client::{
+        session::{
+            get_login_types::{
+                self,
+                v3::{LoginType, PasswordLoginType},
             },
-            uiaa::UserIdentifier,
+            login::v3::{LoginInfo, Password, Request, Response},
         },
-        error::ErrorKind,
+        uiaa::UserIdentifier,
     },
+    error::ErrorKind,
 };
 use wardroom_accounts::{AccountError, LoginRequest};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};

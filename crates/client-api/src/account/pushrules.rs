@@ -30,12 +30,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         )
 }
 
-async fn rule(
-    state: &ClientState,
-    session: &Session,
-    kind: RuleKind,
-    rule_id: &str,
-) -> Result<AnyPushRule, ApiError> {
+async fn rule(state: &ClientState, session: &Session, kind: RuleKind, rule_id: &str) -> Result<AnyPushRule, ApiError> {
     let rule = state.accounts.push_rule(session.nid, kind, rule_id).await?;
     Ok(rule.ok_or(AccountError::UnknownPushRule)?)
 }

@@ -21,7 +21,10 @@ struct Tags {
     tags: BTreeMap<String, Box<RawValue>>,
 }
 
-async fn get_tags(State(state): State<ClientState>, request: Ruma<get_tags::v3::Request>) -> Result<Json<Tags>, ApiError> {
+async fn get_tags(
+    State(state): State<ClientState>,
+    request: Ruma<get_tags::v3::Request>,
+) -> Result<Json<Tags>, ApiError> {
     owner(&request.session, &request.body.user_id)?;
     let room = room_number(&state, &request.body.room_id).await?;
     Ok(Json(Tags { tags: state.accounts.tags(request.session.nid, room).await? }))
@@ -36,7 +39,8 @@ async fn create_tag(
     let room = room_number(&state, &request.body.room_id).await?;
     // As the client wrote it, once ruma has found the order to be a number.
     let body = if request.json.is_empty() { b"{}" } else { &request.json[..] };
-    let info: &RawValue = serde_json::from_slice(body).map_err(|_| ApiError::not_json("The request body is not JSON."))?;
+    let info: &RawValue =
+        serde_json::from_slice(body).map_err(|_| ApiError::not_json("The request body is not JSON."))?;
     state.accounts.set_tag(request.session.nid, room, &request.body.tag, info).await?;
     Ok(Reply(create_tag::v3::Response::new()))
 }

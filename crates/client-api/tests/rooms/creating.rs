@@ -64,7 +64,7 @@ async fn what_is_wrong_is_named_and_leaves_nothing_behind() {
         (json!({"room_version": 11}), 400, "M_BAD_JSON", "room_version"),
         (json!({"room_alias_name": "a:b"}), 400, "M_INVALID_PARAM", "room_alias_name"),
         (json!({"name": {}}), 400, "M_BAD_JSON", "name"),
-        (json!({"invite": ["bob"]}), 400, "M_BAD_JSON", "invite[0]"),
+        (json!({"invite": ["bob"]}), 400, "M_BAD_JSON", "invite"),
         (json!({"invite": ["@nobody:a.example"]}), 404, "M_NOT_FOUND", "invite"),
         (json!({"invite": ["@x:b.example"]}), 400, "M_INVALID_ROOM_STATE", "other servers"),
         (json!({"invite_3pid": [third_party]}), 403, "M_THREEPID_DENIED", "e-mail"),
@@ -82,7 +82,6 @@ async fn what_is_wrong_is_named_and_leaves_nothing_behind() {
         (json!({"initial_state": [{"type": "t"}]}), 400, "M_BAD_JSON", "initial_state[0].content"),
     ];
     for (body, status, errcode, named) in cases {
-        println!("{body}");
         refused(alice.post("createRoom", body).await, status, errcode, named);
     }
     refused(alice.raw("POST", "createRoom", "[]").await, 400, "M_BAD_JSON", "object");

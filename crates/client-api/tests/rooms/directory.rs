@@ -27,7 +27,7 @@ async fn an_alias_is_set_resolved_listed_and_removed() {
     refused(foreign, 400, "M_INVALID_PARAM", "room_alias");
     refused(alice.put("directory/room/x", json!({"room_id": room})).await, 400, "M_INVALID_PARAM", "room_alias");
     refused(alice.put(path, json!({})).await, 400, "M_BAD_JSON", "room_id");
-    refused(alice.put(path, json!({"room_id": "x"})).await, 400, "M_BAD_JSON", "room_id");
+    refused(alice.put(path, json!({"room_id": "x"})).await, 400, "M_BAD_JSON", "sigil");
 }
 
 #[tokio::test]

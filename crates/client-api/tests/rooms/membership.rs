@@ -40,7 +40,7 @@ async fn a_private_room_takes_an_invitation() {
     refused(alice.post(&invite, json!({"user_id": bob.id})).await, 403, "M_FORBIDDEN", "");
 
     refused(alice.post(&invite, json!({"user_id": 5})).await, 400, "M_BAD_JSON", "user_id");
-    refused(alice.post(&invite, json!({"user_id": "bob"})).await, 400, "M_BAD_JSON", "user_id");
+    refused(alice.post(&invite, json!({"user_id": "bob"})).await, 400, "M_BAD_JSON", "sigil");
     refused(alice.post(&invite, json!({})).await, 400, "M_BAD_JSON", "user_id");
     refused(alice.post(&invite, json!({"user_id": "@no:a.example"})).await, 404, "M_NOT_FOUND", "user_id");
     refused(alice.post(&invite, json!({"user_id": "@x:b.example"})).await, 403, "M_FORBIDDEN", "other servers");
