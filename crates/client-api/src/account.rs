@@ -21,10 +21,10 @@ mod whoami;
 
 use ruma::UserId;
 use wardroom_accounts::Session;
-use wardroom_rooms::{Actor, RoomError, UserNid};
+use wardroom_rooms::{Actor, UserNid};
 use wardroom_web::{ApiError, Routes};
 
-use crate::ClientState;
+use crate::{ClientState, error};
 
 /// Every endpoint of this module.
 pub(crate) fn routes() -> Routes<ClientState> {
@@ -57,14 +57,6 @@ fn actor(session: &Session) -> Actor<'_> {
 
 /// The number of a room that this server knows, for what an account keeps per room.
 async fn room_number(state: &ClientState, room: &ruma::RoomId) -> Result<u64, ApiError> {
-    let view = state.rooms.view(room).await.map_err(|error| room_failure(&error))?;
+    let view = state.rooms.view(room).await.map_err(error::of_room)?;
     view.map(|view| view.nid.get()).ok_or_else(|| ApiError::not_found("This server does not know the room."))
-}
-
-/// What the room engine can run into while an account's change is carried into its rooms.
-fn room_failure(error: &RoomError) -> ApiError {
-    match error {
-        RoomError::DiskFull => ApiError::disk_full(),
-        other => ApiError::internal(other),
-    }
 }

@@ -109,6 +109,9 @@ async fn the_server_keeps_its_types_and_limits() {
     assert!(matches!(result, Err(AccountError::Limit { .. })));
     accounts.set_account_data(alice.nid, DataScope::Room(WARD), "0", &empty).await.unwrap();
     accounts.set_account_data(alice.nid, DataScope::Room(LAB), "more", &empty).await.unwrap();
+    // More than one page of changes.
+    let changes = accounts.account_data_since(alice.nid, Position::ZERO, world.store.position()).await.unwrap();
+    assert_eq!(changes.len(), ACCOUNT_DATA_TYPES_MAX + 2, "and push rules");
 }
 
 #[tokio::test]

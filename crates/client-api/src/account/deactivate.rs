@@ -9,8 +9,8 @@ use wardroom_accounts::Session;
 use wardroom_rooms::Membership;
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use super::{actor, interactive_auth::require_password, room_failure};
-use crate::ClientState;
+use super::{actor, interactive_auth::require_password};
+use crate::{ClientState, error};
 
 pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(deactivate)
@@ -31,7 +31,7 @@ async fn deactivate(State(state): State<ClientState>, request: Ruma<Request>) ->
 /// Takes the user out of every room; one that cannot be left stops none of the others.
 async fn leave_rooms(state: &ClientState, session: &Session) -> Result<(), ApiError> {
     let actor = actor(session);
-    let memberships = state.rooms.memberships(actor.nid).await.map_err(|error| room_failure(&error))?;
+    let memberships = state.rooms.memberships(actor.nid).await.map_err(error::of_room)?;
     for entry in memberships {
         if !matches!(entry.membership, Membership::Join | Membership::Invite | Membership::Knock) {
             continue;

@@ -28,7 +28,7 @@ fn shown(device: wardroom_accounts::Device) -> Device {
     let mut shown = Device::new(device.id);
     shown.display_name = device.display_name;
     shown.last_seen_ip = device.last_seen_ip.map(|ip| ip.to_string());
-    shown.last_seen_ts = device.last_seen_ms.and_then(|ms| UInt::new(ms)).map(MilliSecondsSinceUnixEpoch);
+    shown.last_seen_ts = device.last_seen_ms.and_then(UInt::new).map(MilliSecondsSinceUnixEpoch);
     shown
 }
 

@@ -11,8 +11,8 @@ use wardroom_accounts::{Profile, Session};
 use wardroom_rooms::MemberProfile;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{actor, owner, room_failure};
-use crate::ClientState;
+use super::{actor, owner};
+use crate::{ClientState, error};
 
 pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new()
@@ -89,5 +89,5 @@ fn may_change(state: &ClientState, session: &Session, user: &UserId) -> Result<(
 async fn carry_into_rooms(state: &ClientState, session: &Session, profile: Profile) -> Result<(), ApiError> {
     let Profile { displayname, avatar_url } = profile;
     let profile = MemberProfile { displayname, avatar_url };
-    state.rooms.update_profile(actor(session), &profile).await.map_err(|error| room_failure(&error))
+    state.rooms.update_profile(actor(session), &profile).await.map_err(error::of_room)
 }

@@ -63,7 +63,6 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         settings: Arc::new(ClientSettings {
             server_name: owned_server_name!("hospital-a.example"),
             public_url: "https://hospital-a.example".to_owned(),
-            default_room_version: room_version_id!("12"),
         }),
         clock: clock.clone(),
         stopping: tokio_util::sync::CancellationToken::new(),
