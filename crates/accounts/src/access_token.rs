@@ -61,7 +61,7 @@ impl Accounts {
             // Something else changed the device at this moment; not cached, so that the next request tries again.
             return Ok(session);
         }
-        self.0.sessions.insert(access, session.clone(), before);
+        self.0.sessions.insert(&access, session.clone(), before);
         Ok(session)
     }
 

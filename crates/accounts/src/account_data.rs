@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde_json::value::RawValue;
-use wardroom_store::{Batch, Hash16, Packed, Position, Scan};
+use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
     AccountError, Accounts, UserNid,
@@ -18,8 +18,8 @@ pub const ACCOUNT_DATA_BYTES_MAX: usize = 512 * 1_024;
 pub const ACCOUNT_DATA_TYPE_BYTES_MAX: usize = 255;
 /// Types per user and room (or without room).
 pub const ACCOUNT_DATA_TYPES_MAX: usize = 1_000;
-/// Changes that one call returns at most; a user with more than that since a token starts anew.
-const CHANGES_MAX: usize = 10_000;
+/// Changes read at a time.
+const CHANGES_PAGE: usize = 1_000;
 
 /// What account data belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -214,7 +214,7 @@ impl Accounts {
     }
 
     async fn all_in(&self, user: UserNid, scope: DataScope) -> Result<Vec<AccountDatum>, AccountError> {
-        let scan = Scan::prefix(&(user.get(), scope.key())).limit(ACCOUNT_DATA_TYPES_MAX);
+        let scan = Scan::prefix(&(user.get(), scope.key()));
         let rows = self.0.store.latest().scan(&ACCOUNT_DATA, scan).await?;
         rows.into_iter().map(|(key, Packed(row))| datum(&key, row)).collect()
     }
@@ -230,21 +230,30 @@ impl Accounts {
         since: Position,
         up_to: Position,
     ) -> Result<Vec<AccountDatum>, AccountError> {
+        let mut found = Vec::new();
         if up_to <= since {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         let from = (user.get(), Position::new(since.get().saturating_add(1)));
         let to = (user.get(), Position::new(up_to.get().saturating_add(1)));
         let view = self.0.store.latest();
-        let changes = view.scan_keys(&ACCOUNT_DATA_CHANGES, Scan::range(&from, &to).limit(CHANGES_MAX)).await?;
-        if changes.is_empty() {
-            return Ok(Vec::new());
+        let mut scan = Scan::range(&from, &to).limit(CHANGES_PAGE);
+        loop {
+            let page = view.scan_keys(&ACCOUNT_DATA_CHANGES, scan).await?;
+            let keys: Vec<AccountDataKey> = page.iter().map(|&(user, _, room, kind)| (user, room, kind)).collect();
+            let rows = view.multi_get(&ACCOUNT_DATA, &keys).await?;
+            for (key, row) in keys.iter().zip(rows) {
+                if let Some(Packed(row)) = row {
+                    found.push(datum(key, row)?);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == CHANGES_PAGE => {
+                    scan = Scan::range(&from, &to).after(last).limit(CHANGES_PAGE);
+                }
+                _ => return Ok(found),
+            }
         }
-        let keys: Vec<AccountDataKey> =
-            changes.into_iter().map(|(user, _, room, kind): (u64, Position, u64, Hash16)| (user, room, kind)).collect();
-        let rows = view.multi_get(&ACCOUNT_DATA, &keys).await?;
-        let found = keys.iter().zip(rows).filter_map(|(key, row)| row.map(|Packed(row)| datum(key, row)));
-        found.collect()
     }
 }
 

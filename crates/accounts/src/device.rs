@@ -66,7 +66,7 @@ impl Accounts {
     /// When the store fails.
     pub async fn devices(&self, user: UserNid) -> Result<Vec<Device>, AccountError> {
         let view = self.0.store.latest();
-        let rows = view.scan(&DEVICES, Scan::prefix(&user.get()).limit(DEVICES_PER_USER_MAX)).await?;
+        let rows = view.scan(&DEVICES, Scan::prefix(&user.get())).await?;
         let keys: Vec<DeviceKey> = rows.iter().map(|(key, _)| *key).collect();
         let seen = view.multi_get(&DEVICES_SEEN, &keys).await?;
         let mut devices: Vec<Device> = rows
@@ -135,7 +135,9 @@ impl Accounts {
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             for key in &keys {
-                self.end_device(&mut batch, key).await?;
+                if let Some((Packed(row), version)) = self.0.store.latest().get_versioned(&DEVICES, key).await? {
+                    self.end_device(&mut batch, key, &row, version);
+                }
             }
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
@@ -177,18 +179,11 @@ impl Accounts {
         before: Option<Position>,
     ) -> Result<(), AccountError> {
         let kept = kept.map(|device| self.device_key(user, device));
-        let view = self.0.store.latest();
-        for key in view.scan_keys(&DEVICES, Scan::prefix(&user.get())).await? {
-            if Some(key) == kept {
-                continue;
+        let scan = Scan::prefix(&user.get());
+        for (key, Packed(row), version) in self.0.store.latest().scan_versioned(&DEVICES, scan).await? {
+            if Some(key) != kept && before.is_none_or(|before| version < before) {
+                self.end_device(batch, &key, &row, version);
             }
-            if let Some(before) = before {
-                let found = view.get_versioned(&DEVICES, &key).await?;
-                if found.is_none_or(|(_, version)| version >= before) {
-                    continue;
-                }
-            }
-            self.end_device(batch, &key).await?;
         }
         Ok(())
     }
@@ -210,18 +205,14 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
-    /// Adds the end of one device to the batch, if it exists. The batch expects the row as it is now: a refresh at the
-    /// same moment would leave a token behind.
-    async fn end_device(&self, batch: &mut Batch, key: &DeviceKey) -> Result<(), AccountError> {
-        let Some((Packed(row), version)) = self.0.store.latest().get_versioned(&DEVICES, key).await? else {
-            return Ok(());
-        };
+    /// Adds the end of one device to the batch. The batch expects the row as it was read: a refresh at the same moment
+    /// would leave a token behind.
+    fn end_device(&self, batch: &mut Batch, key: &DeviceKey, row: &DeviceRow, version: Position) {
         batch.expect_version(&DEVICES, key, Some(version));
         batch.delete(&DEVICES, key);
         batch.delete(&DEVICES_SEEN, key);
         for pair in row.pairs() {
             self.end_pair(batch, pair);
         }
-        Ok(())
     }
 }

@@ -35,10 +35,10 @@ impl<K: Eq + Hash + Clone, V: Clone> FreshCache<K, V> {
         BeforeRead(self.endings.load(Ordering::SeqCst))
     }
 
-    pub(crate) fn insert(&self, key: K, value: V, before: BeforeRead) {
+    pub(crate) fn insert(&self, key: &K, value: V, before: BeforeRead) {
         self.entries.insert(key.clone(), value);
         if self.endings.load(Ordering::SeqCst) != before.0 {
-            self.entries.remove(&key);
+            self.entries.remove(key);
         }
     }
 
@@ -63,11 +63,11 @@ mod tests {
     fn a_value_read_before_its_end_is_not_kept() {
         let cache = FreshCache::new(10);
         let before = cache.before_read();
-        cache.insert(1, "fresh", before);
+        cache.insert(&1, "fresh", before);
         assert_eq!(cache.get(&1), Some("fresh"));
         let before = cache.before_read();
         cache.end(&2);
-        cache.insert(2, "stale", before);
+        cache.insert(&2, "stale", before);
         assert_eq!(cache.get(&2), None);
         cache.end_all(|value| *value == "fresh");
         assert_eq!(cache.get(&1), None);

@@ -57,7 +57,9 @@ impl Accounts {
             return;
         }
         pending.seen.insert(session.device_key, SeenRow { at_ms: now_ms, ip });
-        if !pending.scheduled && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        if !pending.scheduled
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
             pending.scheduled = true;
             // Weak: a waiting note does not keep a stopped server's store open.
             runtime.spawn(write_later(Arc::downgrade(&self.0)));

@@ -71,7 +71,7 @@ impl Accounts {
         password: &str,
         request: &LoginRequest<'_>,
     ) -> Result<Login, AccountError> {
-        let user = typed_user_id(name, &self.0.settings.server_name);
+        let user = self.typed_user(name);
         let row = match &user {
             Some(user) => self.user_row(user).await?.map(|(_, row, _)| row),
             None => None,
@@ -98,6 +98,20 @@ impl Accounts {
     /// [`AccountError::Invalid`], or the store's.
     pub async fn login_as(&self, user: &UserId, request: &LoginRequest<'_>) -> Result<Login, AccountError> {
         self.sign_in_checked(user, request, |_| Ok(())).await
+    }
+
+    /// The user of this server whom somebody means that types `name` to log in: a localpart or a full id, in any case.
+    /// The user may not exist; `None` when no user of this server can have that name.
+    pub fn typed_user(&self, name: &str) -> Option<OwnedUserId> {
+        typed_user_id(name, &self.0.settings.server_name)
+    }
+
+    /// Whether this can become a password.
+    ///
+    /// # Errors
+    /// [`AccountError::UnusablePassword`].
+    pub fn check_password(password: &str) -> Result<(), AccountError> {
+        crate::password::check(password)
     }
 
     /// Whether this is the user's password. Takes as long for users that do not exist.

@@ -22,6 +22,17 @@ pub const PASSWORD_BYTES_MAX: usize = 512;
 /// How many hashes may wait for a core; more than that are refused as [`AccountError::Busy`].
 pub const PASSWORDS_WAITING_MAX: usize = 512;
 
+/// Refuses what cannot become a password.
+pub(crate) fn check(password: &str) -> Result<(), AccountError> {
+    if password.is_empty() {
+        return Err(AccountError::UnusablePassword("The password is empty."));
+    }
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(AccountError::UnusablePassword("The password is longer than 512 bytes."));
+    }
+    Ok(())
+}
+
 /// Hashes and verifies with at most as many threads as the machine has cores, so that a wave of logins leaves the
 /// blocking pool and the memory to the rest of the server.
 #[derive(Debug)]
@@ -59,12 +70,7 @@ impl PasswordHasher {
     /// # Errors
     /// [`AccountError::UnusablePassword`], [`AccountError::Busy`].
     pub(crate) async fn hash(&self, password: &str) -> Result<String, AccountError> {
-        if password.is_empty() {
-            return Err(AccountError::UnusablePassword("The password is empty."));
-        }
-        if password.len() > PASSWORD_BYTES_MAX {
-            return Err(AccountError::UnusablePassword("The password is longer than 512 bytes."));
-        }
+        check(password)?;
         let argon2 = self.argon2.clone();
         let password = Zeroizing::new(password.to_owned());
         self.run(move || argon2.hash_password(password.as_bytes()).map(|hash| hash.to_string()))

@@ -31,7 +31,10 @@ impl Profile {
             return Err(AccountError::Limit { what, limit: DISPLAY_NAME_CHARS_MAX });
         }
         if self.avatar_url.as_ref().is_some_and(|url| url.len() > AVATAR_URL_BYTES_MAX) {
-            return Err(AccountError::Limit { what: "The length of avatar_url, in bytes,", limit: AVATAR_URL_BYTES_MAX });
+            return Err(AccountError::Limit {
+                what: "The length of avatar_url, in bytes,",
+                limit: AVATAR_URL_BYTES_MAX,
+            });
         }
         if self.avatar_url.as_ref().is_some_and(|url| !<&MxcUri>::from(url.as_str()).is_valid()) {
             return Err(AccountError::Invalid { field: "avatar_url", problem: "is not an mxc:// URI" });
@@ -71,11 +74,7 @@ impl Accounts {
         self.change_profile(user, |profile| profile.avatar_url = url.map(|url| url.as_str().to_owned())).await
     }
 
-    async fn change_profile(
-        &self,
-        user: &UserId,
-        change: impl Fn(&mut Profile),
-    ) -> Result<Profile, AccountError> {
+    async fn change_profile(&self, user: &UserId, change: impl Fn(&mut Profile)) -> Result<Profile, AccountError> {
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let (nid, _, user_version) = self.active_row(user).await?;
             let stored = self.0.store.latest().get_versioned(&PROFILES, &nid.get()).await?;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use ruma::{
     UserId,
-    push::{
-        Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset,
-    },
+    push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
 };
 use serde::{Deserialize, Serialize};
 use wardroom_store::Batch;
@@ -66,7 +64,7 @@ impl Accounts {
             None => Ruleset::server_default(&self.user_id(user).await?),
         };
         let rules = Arc::new(rules);
-        cache.insert(user, Arc::clone(&rules), before);
+        cache.insert(&user, Arc::clone(&rules), before);
         Ok(rules)
     }
 
@@ -86,8 +84,7 @@ impl Accounts {
     /// Adds a rule of the user's own, or replaces one; `after` and `before` name the neighbours it gets.
     ///
     /// # Errors
-    /// [`AccountError::InvalidPushRule`], [`AccountError::UnknownPushRule`] for an unknown neighbour,
-    /// [`AccountError::Limit`], or the store's.
+    /// [`AccountError::InvalidPushRule`], [`AccountError::Limit`], or the store's.
     pub async fn set_push_rule(
         &self,
         user: &UserId,
@@ -213,7 +210,7 @@ fn place(
         InsertPushRuleError::BeforeHigherThanAfter => {
             AccountError::InvalidPushRule("The rule in 'before' comes above the rule in 'after'.")
         }
-        _ => AccountError::UnknownPushRule,
+        _ => AccountError::InvalidPushRule("The rule in 'before' or 'after' does not exist."),
     })?;
     rules.set_enabled(kind, &rule_id, was_enabled).map_err(|_| AccountError::UnknownPushRule)
 }

@@ -115,6 +115,18 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
+    /// [`Accounts::register`] of a user who signs in for certain.
+    pub(crate) async fn register_signed_in(
+        &self,
+        new: NewUser<'_>,
+        login: &LoginRequest<'_>,
+    ) -> Result<(User, Login), AccountError> {
+        match self.register(new, Some(login)).await? {
+            Registered { user, login: Some(login) } => Ok((user, login)),
+            Registered { login: None, .. } => Err(AccountError::Damaged("session")),
+        }
+    }
+
     async fn new_user_batch(
         &self,
         id: &ruma::UserId,
@@ -125,13 +137,8 @@ impl Accounts {
         let mut batch = Batch::default();
         let nid = self.0.store.interner().intern(&mut batch, NS_USER, id.as_str()).await?;
         let nid = crate::UserNid::new(nid);
-        let row = UserRow {
-            created_ms: self.now_ms(),
-            admin: new.admin,
-            guest: new.guest,
-            deactivated: false,
-            password,
-        };
+        let row =
+            UserRow { created_ms: self.now_ms(), admin: new.admin, guest: new.guest, deactivated: false, password };
         let user = User::from_row(id.to_owned(), nid, &row);
         batch.expect_absent(&USERS, &nid.get());
         batch.put(&USERS, &nid.get(), &Packed(row));

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use parking_lot::Mutex;
 use sha1::Sha1;
 
-use crate::{AccountError, Accounts, LoginRequest, NewUser, Registered, secret::random_bytes};
+use crate::{AccountError, Accounts, Login, LoginRequest, NewUser, User, secret::random_bytes};
 
 /// A nonce is good for this long.
 pub const NONCE_LIFETIME_MS: u64 = 60_000;
@@ -28,7 +28,8 @@ impl Nonces {
             nonces.retain(|_, expires_ms| *expires_ms > now_ms);
         }
         if nonces.len() >= NONCES_MAX
-            && let Some(oldest) = nonces.iter().min_by_key(|(_, expires_ms)| **expires_ms).map(|(nonce, _)| nonce.clone())
+            && let Some(oldest) =
+                nonces.iter().min_by_key(|(_, expires_ms)| **expires_ms).map(|(nonce, _)| nonce.clone())
         {
             nonces.remove(&oldest);
         }
@@ -77,7 +78,7 @@ impl Accounts {
         Ok(self.0.nonces.give(self.now_ms()))
     }
 
-    /// Makes a user and signs them in.
+    /// Makes a user and signs them in; the nonce is spent, whatever comes of it.
     ///
     /// # Errors
     /// [`AccountError::SharedSecretDisabled`], [`AccountError::UnknownNonce`], [`AccountError::WrongMac`], and those of
@@ -86,7 +87,7 @@ impl Accounts {
         &self,
         request: &SharedSecretRegistration<'_>,
         login: &LoginRequest<'_>,
-    ) -> Result<Registered, AccountError> {
+    ) -> Result<(User, Login), AccountError> {
         let secret = self.shared_secret()?;
         if !self.0.nonces.take(request.nonce, self.now_ms()) {
             return Err(AccountError::UnknownNonce);
@@ -99,7 +100,7 @@ impl Accounts {
             guest: false,
             display_name: request.display_name,
         };
-        self.register(new, Some(login)).await
+        self.register_signed_in(new, login).await
     }
 
     fn shared_secret(&self) -> Result<&str, AccountError> {
@@ -109,6 +110,10 @@ impl Accounts {
 }
 
 fn verify_mac(secret: &str, request: &SharedSecretRegistration<'_>) -> Result<(), AccountError> {
+    // NUL separates the fields: within one, it would make two different requests have the same MAC.
+    if [request.username, request.password, request.user_type.unwrap_or_default()].iter().any(|s| s.contains('\0')) {
+        return Err(AccountError::WrongMac);
+    }
     let given = from_hex(request.mac).ok_or(AccountError::WrongMac)?;
     let mut mac = Hmac::<Sha1>::new_from_slice(secret.as_bytes()).map_err(|_| AccountError::WrongMac)?;
     mac.update(request.nonce.as_bytes());

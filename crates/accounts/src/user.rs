@@ -223,10 +223,7 @@ impl Accounts {
     }
 
     /// Number, row and the row's version of a user that exists here.
-    pub(crate) async fn user_row(
-        &self,
-        user: &UserId,
-    ) -> Result<Option<(UserNid, UserRow, Position)>, AccountError> {
+    pub(crate) async fn user_row(&self, user: &UserId) -> Result<Option<(UserNid, UserRow, Position)>, AccountError> {
         if !self.is_local(user) {
             return Ok(None);
         }

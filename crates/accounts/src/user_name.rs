@@ -82,7 +82,9 @@ mod tests {
         for typed in ["alice", "Alice", "@alice:localhost:8008", "@ALICE:localhost:8008"] {
             assert_eq!(typed_user_id(typed, server).unwrap(), "@alice:localhost:8008", "{typed}");
         }
-        for typed in ["", "@", "@alice", "@alice:elsewhere", "@alice:localhost", "alice:localhost:8008", "@:localhost:8008"] {
+        for typed in
+            ["", "@", "@alice", "@alice:elsewhere", "@alice:localhost", "alice:localhost:8008", "@:localhost:8008"]
+        {
             assert!(typed_user_id(typed, server).is_none(), "{typed}");
         }
     }

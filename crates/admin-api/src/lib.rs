@@ -1,1 +1,40 @@
-//! wardroom-admin-api
+//! The admin API: what operators and their scripts do with the server over HTTP.
+//!
+//! So far only the registration with a shared secret, at the path and in the shape that existing scripts know.
+
+mod register;
+
+use std::sync::Arc;
+
+use axum::Router;
+use wardroom_accounts::Accounts;
+use wardroom_web::{ApiState, RateLimits, Routes};
+
+/// The services, as every handler receives them. Clones are cheap: everything inside is shared.
+#[derive(Clone, Debug)]
+pub struct AdminState {
+    /// Users, devices, tokens.
+    pub accounts: Accounts,
+    /// Rate limits, one set for all listeners.
+    pub limits: Arc<RateLimits>,
+}
+
+impl ApiState for AdminState {
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    fn limits(&self) -> &RateLimits {
+        &self.limits
+    }
+}
+
+/// The admin API over `state`. Unknown paths are left to the listener's fallback.
+pub fn router(state: AdminState) -> Router {
+    routes().into_router(state)
+}
+
+/// Every endpoint of the admin API.
+pub fn routes() -> Routes<AdminState> {
+    register::routes()
+}

@@ -3,7 +3,10 @@
 //! One endpoint is one function `(State<ClientState>, Ruma<T>) -> Result<Reply<_>, ApiError>`, listed in the
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
+mod account;
 mod discovery;
+mod error;
+mod room;
 mod state;
 mod sync;
 
@@ -19,5 +22,5 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(sync::routes())
+    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
 }

@@ -173,7 +173,8 @@ impl Committer {
         }
         let mut group = Vec::with_capacity(self.inbox.len());
         let mut bytes = 0;
-        while bytes < GROUP_BYTES_MAX
+        while group.len() < GROUP_BATCHES_MAX
+            && bytes < GROUP_BYTES_MAX
             && let Some(message) = self.inbox.pop_front()
         {
             match message {
@@ -318,5 +319,92 @@ impl Committer {
             let _ = admitted.answer.send(Ok(admitted.position));
         }
         awake.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Catalogue, Packed, Store, internal::LogRecord, keyring::SYSTEM_KEY_SEALS_MAX};
+
+    /// A committer without thread and queue.
+    fn committer(core: &Arc<Core>) -> Committer {
+        Committer::new(Arc::clone(core), mpsc::channel(1).1, None, true)
+    }
+
+    fn request(batch: Batch) -> (Request, oneshot::Receiver<Result<Position, CommitError>>) {
+        let (answer, answered) = oneshot::channel();
+        (Request { batch, answer }, answered)
+    }
+
+    async fn logged(core: &Arc<Core>) -> LogRecord {
+        let Packed(record) = crate::View::latest(Arc::clone(core)).get(&LOG, &()).await.unwrap().unwrap();
+        record
+    }
+
+    #[tokio::test]
+    async fn commits_without_writes_never_use_up_the_leap() {
+        let store = Store::in_memory(Catalogue::new(&[]).unwrap());
+        let mut committer = committer(store.core());
+        let before = logged(store.core()).await;
+        committer.commit(vec![request(Batch::default()).0]);
+        assert_eq!(logged(store.core()).await.position, before.position);
+        committer.last = committer.logged.plus(UNLOGGED_COMMITS_MAX - 1);
+        committer.commit(vec![request(Batch::default()).0]);
+        assert_eq!(logged(store.core()).await.position, before.position + UNLOGGED_COMMITS_MAX);
+        assert!(UNLOGGED_COMMITS_MAX + (GROUP_BATCHES_MAX as u64) < POSITION_LEAP);
+    }
+
+    #[tokio::test]
+    async fn a_worn_system_key_is_replaced() {
+        let store = Store::in_memory(Catalogue::new(&[]).unwrap());
+        let keyring = store.core().keyring();
+        let worn = keyring.system().id();
+        keyring.count_seals(SYSTEM_KEY_SEALS_MAX);
+        let mut batch = Batch::default();
+        let nid = store.interner().intern(&mut batch, 1, "name").await.unwrap();
+        store.commit(batch).await.unwrap();
+        assert_ne!(keyring.system().id(), worn);
+        assert!(!keyring.system_key_is_worn());
+        let mut batch = Batch::default();
+        store.interner().intern(&mut batch, 1, "other").await.unwrap();
+        store.commit(batch).await.unwrap();
+        let names = store.latest().scan(&crate::internal::NAMES, crate::Scan::all()).await.unwrap();
+        assert_eq!(names[0], ((1, nid), "name".to_owned()), "sealed with the old key");
+        assert_eq!(names[1].1, "other");
+    }
+
+    #[tokio::test]
+    async fn a_group_is_bounded_and_closes_in_order() {
+        let store = Store::in_memory(Catalogue::new(&[]).unwrap());
+        let mut committer = committer(store.core());
+        for _ in 0..GROUP_BATCHES_MAX + 1 {
+            committer.inbox.push_back(Message::Commit(request(Batch::default()).0));
+        }
+        let (closed, mut wait) = oneshot::channel();
+        committer.inbox.push_back(Message::Close(closed));
+        let (behind, mut refused) = request(Batch::default());
+        committer.inbox.push_back(Message::Commit(behind));
+
+        assert_eq!(committer.gather().0.len(), GROUP_BATCHES_MAX);
+        committer.run();
+        assert!(wait.try_recv().is_ok());
+        assert!(refused.try_recv().is_err(), "dropped without an answer");
+    }
+
+    #[tokio::test]
+    async fn hooks_may_own_the_last_handle() {
+        let store = Store::in_memory(Catalogue::new(&[]).unwrap());
+        let (done, wait) = oneshot::channel();
+        let mut batch = Batch::default();
+        let last = store.clone();
+        batch.on_commit(move |position| {
+            let _ = done.send(position);
+            drop(last);
+        });
+        let commit = store.commit(batch);
+        let position = commit.await.unwrap();
+        drop(store);
+        assert_eq!(wait.await, Ok(position));
     }
 }

@@ -155,3 +155,60 @@ pub(crate) fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
     bytes[last] += 1;
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn encoded(key: &impl Key) -> Vec<u8> {
+        let mut out = KeyBuf::default();
+        key.encode(&mut out);
+        out.bytes
+    }
+
+    type Parts = (u8, u64, bool, [u8; 3], (u16, u32));
+
+    proptest! {
+        #[test]
+        fn the_order_of_bytes_is_the_order_of_values(a: Parts, b: Parts) {
+            prop_assert_eq!(encoded(&a).cmp(&encoded(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn keys_are_read_back(key: Parts, rest: [u8; 4]) {
+            let bytes = [encoded(&key), rest.to_vec()].concat();
+            let mut input = bytes.as_slice();
+            prop_assert_eq!(Parts::decode(&mut input), Ok(key));
+            prop_assert_eq!(input, rest);
+        }
+
+        #[test]
+        fn whatever_the_bytes_decoding_does_not_panic(bytes: Vec<u8>) {
+            let mut input = bytes.as_slice();
+            let decoded = Parts::decode(&mut input);
+            prop_assert_eq!(decoded.is_ok(), bytes.len() >= 19 && bytes[9] < 2);
+        }
+
+        #[test]
+        fn a_successor_is_the_least_key_behind_all_with_the_prefix(prefix: Vec<u8>, key: Vec<u8>) {
+            let behind = successor(&prefix).is_some_and(|successor| key >= successor);
+            prop_assert_eq!(behind, key > prefix && !key.starts_with(&prefix));
+        }
+    }
+
+    #[test]
+    fn only_the_placeholder_is_stamped() {
+        let mut keys = KeyBuf::default();
+        (1_u8, Position::COMMIT, Position::new(7), u64::MAX).encode(&mut keys);
+        Position::COMMIT.encode(&mut keys);
+        keys.stamp(Position::new(9));
+        let mut input = keys.as_bytes();
+        let read = <(u8, Position, Position, u64)>::decode(&mut input);
+        assert_eq!(read, Ok((1, Position::new(9), Position::new(7), u64::MAX)));
+        assert_eq!(Position::decode(&mut input), Ok(Position::new(9)));
+        keys.stamp(Position::new(10));
+        assert_eq!(keys.as_bytes()[8], 10);
+    }
+}

@@ -281,7 +281,9 @@ impl Keyring {
         if let Some(key) = self.opened.get(&id) {
             return Ok(key);
         }
-        let record = unwrap_key(&*self.engine, &self.wrapping, id, reach)?.ok_or(Unread::Shredded)?;
+        // A key that never was cannot have been destroyed.
+        let absent = if id < self.next_id.load(Ordering::Relaxed) { Unread::Shredded } else { Unread::Corrupt };
+        let record = unwrap_key(&*self.engine, &self.wrapping, id, reach)?.ok_or(absent)?;
         let key = DataKey::new(id, &record.material)?;
         self.opened.insert(id, key.clone());
         if self.is_destroyed(id) {

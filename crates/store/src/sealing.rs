@@ -190,3 +190,54 @@ fn decompress(payload: &[u8]) -> Result<Bytes, Unsealable> {
     });
     value.ok().filter(|value| value.len() == bytes).map(Bytes::from).ok_or(Unsealable)
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::aead::{AES_256_GCM, UnboundKey};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key() -> LessSafeKey {
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).unwrap())
+    }
+
+    fn sealed(row_key: &[u8], value: &[u8], compressed: bool) -> Vec<u8> {
+        let mut row = [row_key, &[0; HEADER_BYTES], value].concat();
+        let from = row_key.len() + HEADER_BYTES;
+        let format = if compressed { compress(&mut row, from) } else { Format::Plain };
+        row.extend([0; TAG_BYTES]);
+        let header = Header { format, version: Position::new(5), key_id: 6 };
+        seal(&mut row, row_key.len(), header, &key(), &mut Nonces::default()).unwrap();
+        row.split_off(row_key.len())
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_opened_again(row_key: Vec<u8>, word: Vec<u8>, times in 0_usize..200, compressed: bool) {
+            let value = word.repeat(times);
+            let sealed = sealed(&row_key, &value, compressed);
+            let header = Header::of(&sealed).unwrap();
+            prop_assert_eq!((header.version, header.key_id), (Position::new(5), 6));
+            prop_assert!(sealed.len() <= value.len() + HEADER_BYTES + TAG_BYTES);
+            prop_assert_eq!(open(&row_key, sealed, &key()), Ok(Bytes::from(value)));
+        }
+
+        #[test]
+        fn whatever_the_bytes_opening_does_not_panic(row_key: Vec<u8>, bytes: Vec<u8>) {
+            prop_assert_eq!(open(&row_key, bytes, &key()), Err(Unsealable));
+        }
+
+        #[test]
+        fn whatever_the_payload_decompressing_does_not_panic(bytes: Vec<u8>) {
+            let _ = decompress(&bytes);
+        }
+    }
+
+    #[test]
+    fn nonces_differ() {
+        let mut nonces = Nonces::default();
+        let drawn: std::collections::HashSet<_> = (0..1000).map(|_| nonces.next().unwrap()).collect();
+        assert_eq!(drawn.len(), 1000);
+    }
+}

@@ -169,3 +169,31 @@ impl Catalogue {
         self.tables.get(&spec.id) == Some(spec)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Table<u64, u64> = Table::new(1, "a", Profile::Point, Seal::System);
+
+    #[test]
+    fn ids_and_names_are_unique() {
+        let same_id: Table<u64, u64> = Table::new(1, "b", Profile::Scan, Seal::System);
+        let same_name: Table<u64, u64> = Table::new(2, "a", Profile::Scan, Seal::System);
+        let reserved: Table<u64, u64> = Table::new(0xF000, "c", Profile::Scan, Seal::System);
+        let of = |table: &Table<u64, u64>| Catalogue::new(&[&[*A.spec()], &[*table.spec()]]).map(drop);
+        assert_eq!(of(&same_id), Err(CatalogueError::DuplicateId { first: "a", second: "b" }));
+        assert_eq!(of(&same_name), Err(CatalogueError::DuplicateName("a")));
+        assert_eq!(of(&reserved), Err(CatalogueError::ReservedId("c")));
+    }
+
+    #[test]
+    fn a_catalogue_has_the_stores_own_tables() {
+        let catalogue = Catalogue::new(&[&[*A.spec()]]).unwrap();
+        assert!(catalogue.declares(A.spec()));
+        assert!(!catalogue.declares(A.compressed().spec()));
+        let ids: Vec<_> = catalogue.tables().map(|table| table.id).collect();
+        assert_eq!(ids.len(), 1 + internal::TABLES.len());
+        assert!(ids.is_sorted());
+    }
+}

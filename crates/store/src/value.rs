@@ -107,3 +107,42 @@ impl<T: Serialize + DeserializeOwned> Value for Packed<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fmt::Debug};
+
+    use super::*;
+
+    fn back<V: Value + PartialEq + Debug>(value: V) -> usize {
+        let mut bytes = Vec::new();
+        value.encode(&mut bytes);
+        let length = bytes.len();
+        assert_eq!(V::decode(bytes.into()), Ok(value));
+        length
+    }
+
+    #[test]
+    fn values_are_read_back() {
+        assert_eq!(back(()), 0);
+        assert_eq!(back(7_u64), 8);
+        assert_eq!(back(Position::new(7)), 8);
+        assert_eq!(back(Bytes::from_static(b"bytes")), 5);
+        assert_eq!(back(b"bytes".to_vec()), 5);
+        assert_eq!(back("text".to_owned()), 4);
+        let map = BTreeMap::from([("key".to_owned(), vec![1, 2])]);
+        assert_eq!(back(Json(map.clone())), r#"{"key":[1,2]}"#.len());
+        assert_eq!(back(Packed(map)), 8);
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let bytes = Bytes::from_static(&[0xFF; 9]);
+        assert!(<()>::decode(bytes.clone()).is_err());
+        assert!(u64::decode(bytes.clone()).is_err());
+        assert!(String::decode(bytes.clone()).is_err());
+        assert!(Json::<u8>::decode(bytes.clone()).is_err());
+        assert!(Packed::<u8>::decode(bytes.clone()).is_err(), "trailing bytes");
+        assert!(Packed::<String>::decode(bytes).is_err());
+    }
+}

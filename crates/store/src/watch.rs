@@ -232,3 +232,51 @@ impl fmt::Debug for Waiter {
         f.debug_struct("Waiter").field("keys", &self.places.len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(id: u64) -> WatchKey {
+        WatchKey { kind: 0, id }
+    }
+
+    #[test]
+    fn places_are_used_again() {
+        let watches = Watches::new();
+        let mut waiters: Vec<_> = (0..100).map(|_| watches.waiter([key(1)])).collect();
+        waiters.truncate(50);
+        waiters.extend((0..50).map(|_| watches.waiter([key(1)])));
+        assert_eq!(watches.0.of(key(1)).lock().keys[&key(1)].places.len(), 100);
+        let mut awake = Awake::default();
+        watches.note(&[key(1)], Position::new(1), &mut awake);
+        assert_eq!(awake.0.len(), 100);
+        drop(waiters);
+        assert_eq!(watches.0.of(key(1)).lock().keys[&key(1)].places.len(), 0);
+        assert_eq!(watches.last(key(1)), Position::new(1));
+    }
+
+    #[test]
+    fn keys_without_touch_or_waiter_are_not_kept() {
+        let watches = Watches::new();
+        drop(watches.waiter((0..1000).map(key)));
+        assert!(watches.0.shards.iter().all(|shard| shard.lock().keys.is_empty()));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_no_answer_is_too_early() {
+        let watches = Watches::new();
+        let _waiter = watches.waiter([key(0)]);
+        let count = 3 * (SHARDS * SHARD_KEYS_MAX) as u64;
+        for id in 0..count {
+            watches.note(&[key(id)], Position::new(id + 1), &mut Awake::default());
+        }
+        let kept: usize = watches.0.shards.iter().map(|shard| shard.lock().keys.len()).sum();
+        assert!(kept <= SHARDS * (SHARD_KEYS_MAX + 2));
+        for id in (0..count).step_by(97) {
+            assert!(watches.last(key(id)) > Position::new(id), "key {id}");
+        }
+        assert_eq!(watches.last(key(0)), Position::new(1), "who is waited for is not forgotten");
+        assert_eq!(watches.last(key(count - 1)), Position::new(count));
+    }
+}

@@ -25,7 +25,7 @@ use std::{
 use ruma::OwnedServerName;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::load::{ConfigError, load};
+pub(crate) use self::load::load;
 
 /// `config/wardroom.toml`.
 pub(crate) const EXAMPLE: &str = include_str!("../../../config/wardroom.toml");
@@ -211,10 +211,10 @@ mod tests {
                 section = name.to_owned();
             } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name.to_owned();
-            } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ") {
-                if key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
-                    shown.insert(format!("{section}.{key}"));
-                }
+            } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
+                && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+            {
+                shown.insert(format!("{section}.{key}"));
             }
         }
         assert_eq!(shown, expected);

@@ -1,9 +1,9 @@
 //! The master key: from a file that is made on first start, or from a command that asks a key management service.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -79,10 +79,15 @@ pub(crate) fn readable_by_others(config: &Config) -> Option<String> {
         .then(|| format!("master_key.file {}: everybody can read it; its mode should be 0600", path.display()))
 }
 
+/// Makes a directory, with those above it, for its owner only.
+pub(crate) fn make_private_dir(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// Makes a key file that only its owner can read, durably: what is sealed with it must never outlive it.
 fn make(path: &Path) -> io::Result<MasterKey> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
+    make_private_dir(dir)?;
     let key = MasterKey::generate();
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(key.to_base64().as_bytes())?;

@@ -1,12 +1,13 @@
 //! The one place where the parts are put together. Each gets what it needs in its constructor.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use axum::Router;
 use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
+use wardroom_admin_api::AdminState;
 use wardroom_client_api::{ClientSettings, ClientState};
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_rooms::{Rooms, StandardGate};
@@ -28,6 +29,8 @@ use crate::{
 pub(crate) enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error("data_dir {}: {source}", dir.display())]
+    DataDir { dir: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
@@ -64,6 +67,8 @@ pub(crate) async fn open_store(config: &Config, clock: &dyn Clock, intent: Store
     if intent == StoreUse::Existing && !dir.exists() {
         return Err(StartError::NoStore(dir));
     }
+    keys::make_private_dir(&config.data_dir)
+        .map_err(|source| StartError::DataDir { dir: config.data_dir.clone(), source })?;
     let master = keys::master_key(config, intent == StoreUse::Create)?;
     let now_unix_seconds = clock.now_ms() / 1_000;
     let options = Options { sync: config.durability.sync, now_unix_seconds, ..Options::default() };
@@ -96,6 +101,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
 pub(crate) struct App {
     store: Store,
     client: ClientState,
+    admin: AdminState,
     requests: Arc<RequestMetrics>,
 }
 
@@ -115,11 +121,13 @@ impl App {
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
+        let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
+        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
         let client = ClientState {
             accounts,
             rooms,
             sync,
-            limits: Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled)),
+            limits,
             settings: Arc::new(ClientSettings {
                 server_name: config.server_name.clone(),
                 public_url: config.public_url(),
@@ -127,7 +135,7 @@ impl App {
             clock,
             stopping: CancellationToken::new(),
         };
-        Ok(Self { store, client, requests: Arc::default() })
+        Ok(Self { store, client, admin, requests: Arc::default() })
     }
 
     /// Cancelled to stop: long polls answer, background work ends.
@@ -142,8 +150,9 @@ impl App {
             routes = match part {
                 Serves::Client => routes.merge(wardroom_client_api::router(self.client.clone())),
                 Serves::Metrics => routes.merge(metrics::router(self.store.clone(), Arc::clone(&self.requests))),
+                Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 // Their crates come with later work; until then their paths are unknown to every listener.
-                Serves::Federation | Serves::Media | Serves::Admin => routes,
+                Serves::Federation | Serves::Media => routes,
             };
         }
         shell(routes, Arc::clone(&self.requests))
@@ -154,7 +163,7 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
-        drop(self.client);
+        drop((self.client, self.admin));
         self.store.close().await;
     }
 }

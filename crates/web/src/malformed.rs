@@ -50,11 +50,11 @@ fn body(error: &serde_json::Error, body: &[u8]) -> ApiError {
     let message = error.to_string();
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
     if let Some(field) = named_by(message, "missing field `") {
-        let object = json_path::locate(text, position, true);
+        let object = json_path::locate(text, position);
         let dot = if object.is_empty() { "" } else { "." };
         return ApiError::bad_json(format!("`{object}{dot}{field}` is missing."));
     }
-    match json_path::locate(text, position, false) {
+    match json_path::locate(text, position) {
         path if path.is_empty() => ApiError::bad_json(format!("The request body is wrong: {message}.")),
         path => ApiError::bad_json(format!("`{path}` is wrong: {message}.")),
     }

@@ -19,8 +19,11 @@ pub const DURATION_BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 
 #[derive(Debug, Default)]
 pub struct RequestMetrics {
     in_flight: AtomicU64,
-    routes: RwLock<HashMap<&'static str, HashMap<Box<str>, Arc<Counters>>>>,
+    methods: RwLock<HashMap<&'static str, Routes>>,
 }
+
+/// Counters by route pattern.
+type Routes = HashMap<Box<str>, Arc<Counters>>;
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -75,10 +78,10 @@ impl RequestMetrics {
     }
 
     fn counters(&self, method: &'static str, route: &str) -> Arc<Counters> {
-        if let Some(counters) = self.routes.read().get(method).and_then(|routes| routes.get(route)) {
+        if let Some(counters) = self.methods.read().get(method).and_then(|routes| routes.get(route)) {
             return Arc::clone(counters);
         }
-        let mut methods = self.routes.write();
+        let mut methods = self.methods.write();
         Arc::clone(methods.entry(method).or_default().entry(route.into()).or_default())
     }
 
@@ -91,7 +94,7 @@ impl RequestMetrics {
     pub fn samples(&self) -> Vec<RouteSample> {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut samples = Vec::new();
-        for (method, routes) in &*self.routes.read() {
+        for (method, routes) in &*self.methods.read() {
             samples.extend(routes.iter().map(|(route, counters)| RouteSample {
                 method,
                 route: route.to_string(),

@@ -1,9 +1,7 @@
 //! Signing in, tokens and signing out.
 
 use ruma::device_id;
-use wardroom_accounts::{
-    AccountError, DEVICE_DISPLAY_NAME_CHARS_MAX, LogoutDevices, LoginRequest, TokenError,
-};
+use wardroom_accounts::{AccountError, DEVICE_DISPLAY_NAME_CHARS_MAX, LoginRequest, LogoutDevices, TokenError};
 
 use crate::world::{PASSWORD, SERVER, world, world_with};
 
@@ -60,11 +58,8 @@ async fn junk_tokens_open_nothing() {
 async fn signing_in_on_a_known_device_ends_its_old_token() {
     let world = world().await;
     let alice = world.user("alice").await;
-    let first = LoginRequest {
-        device_id: Some(device_id!("TABLET")),
-        display_name: Some("Ward 3 tablet"),
-        refresh: true,
-    };
+    let first =
+        LoginRequest { device_id: Some(device_id!("TABLET")), display_name: Some("Ward 3 tablet"), refresh: true };
     let first = world.accounts.login_as(&alice.id, &first).await.unwrap();
     let nid = world.accounts.authenticate(&first.access_token).await.unwrap().device_nid;
     let second = LoginRequest {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use ruma::{DeviceId, OwnedUserId, server_name};
-use wardroom_accounts::{
-    Accounts, Login, LoginRequest, PasswordCost, Settings, TABLES, TokenError, User,
-};
+use wardroom_accounts::{Accounts, Login, LoginRequest, PasswordCost, Settings, TABLES, TokenError, User};
 use wardroom_clock::ManualClock;
 use wardroom_store::{Catalogue, Store};
 

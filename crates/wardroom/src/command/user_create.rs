@@ -45,7 +45,8 @@ pub(super) fn run(create: &UserCreate) -> Result<(), Failure> {
         drop(accounts);
         store.close().await;
         let kind = if create.admin { "administrator" } else { "user" };
-        print(&format!("Created the {kind} {}.\n", created?.id))?;
+        let created = created.map_err(|error| format!("{}: {error}", create.name))?;
+        print(&format!("Created the {kind} {}.\n", created.id))?;
         Ok(())
     })
 }

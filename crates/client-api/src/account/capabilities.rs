@@ -1,0 +1,29 @@
+//! `GET /_matrix/client/v3/capabilities` (client-server API, section "Capabilities negotiation").
+
+use axum::{Json, extract::State};
+use ruma::api::client::discovery::get_capabilities::v3::Request;
+use serde_json::{Map, Value, json};
+use wardroom_event::RoomVersion;
+use wardroom_web::{ApiError, Routes, Ruma};
+
+use crate::ClientState;
+
+pub(crate) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(get_capabilities)
+}
+
+async fn get_capabilities(State(state): State<ClientState>, _request: Ruma<Request>) -> Result<Json<Value>, ApiError> {
+    let versions: Map<String, Value> =
+        RoomVersion::ALL.iter().map(|version| (version.id().to_string(), "stable".into())).collect();
+    // By hand: ruma leaves out what is the default, and some clients take what is missing for "no".
+    Ok(Json(json!({
+        "capabilities": {
+            "m.change_password": { "enabled": true },
+            "m.room_versions": { "default": state.rooms.default_version(), "available": versions },
+            "m.set_displayname": { "enabled": true },
+            "m.set_avatar_url": { "enabled": true },
+            "m.3pid_changes": { "enabled": false },
+            "m.get_login_token": { "enabled": false },
+        }
+    })))
+}

@@ -1,0 +1,85 @@
+//! `GET` and `POST /_matrix/client/v3/login` (client-server API, section "Login").
+
+use std::time::Duration;
+
+use axum::extract::State;
+use http::StatusCode;
+use ruma::api::{
+    client::{
+        session::{
+            get_login_types::{
+                self,
+                v3::{LoginType, PasswordLoginType},
+            },
+            login::v3::{LoginInfo, Password, Request, Response},
+        },
+        uiaa::UserIdentifier,
+    },
+    error::ErrorKind,
+};
+use wardroom_accounts::{AccountError, LoginRequest};
+use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+
+use crate::ClientState;
+
+pub(crate) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(get_login_types).endpoint(login)
+}
+
+async fn get_login_types(
+    State(_): State<ClientState>,
+    _request: Ruma<get_login_types::v3::Request>,
+) -> Result<Reply<get_login_types::v3::Response>, ApiError> {
+    let password = LoginType::Password(PasswordLoginType::new());
+    Ok(Reply(get_login_types::v3::Response::new(vec![password])))
+}
+
+async fn login(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Reply<Response>, ApiError> {
+    let LoginInfo::Password(password) = &request.body.login_info else {
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, "`type` is not a known way to log in."));
+    };
+    let name = user_name(password)?;
+    // By the account that is meant, however it is written.
+    let account = state.accounts.typed_user(name).map_or_else(|| name.to_owned(), |user| user.as_str().to_owned());
+    state.limits.take(Class::Login, request.client_ip)?;
+    state.limits.take(Class::Login, account.as_str())?;
+    state.limits.check(Class::LoginFailed, account.as_str())?;
+    let login = LoginRequest {
+        device_id: request.body.device_id.as_deref(),
+        display_name: request.body.initial_device_display_name.as_deref(),
+        refresh: request.body.refresh_token,
+    };
+    let login = match state.accounts.login_with_password(name, &password.password, &login).await {
+        Ok(login) => login,
+        Err(error) => {
+            if matches!(error, AccountError::WrongPassword) {
+                state.limits.take(Class::LoginFailed, account.as_str())?;
+            }
+            return Err(error.into());
+        }
+    };
+    let mut response = Response::new(login.user, login.access_token, login.device);
+    response.refresh_token = login.refresh_token;
+    response.expires_in = login.expires_in_ms.map(Duration::from_millis);
+    #[expect(deprecated, reason = "clients of the time before r0.4 read it")]
+    {
+        response.home_server = Some(state.settings.server_name.clone());
+    }
+    Ok(Reply(response))
+}
+
+/// What somebody typed as their name.
+fn user_name(password: &Password) -> Result<&str, ApiError> {
+    match &password.identifier {
+        Some(UserIdentifier::Matrix(identifier)) => Ok(&identifier.user),
+        Some(_) => {
+            let sentence = "`identifier.type` must be m.id.user: this server knows no other names of its users.";
+            Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, sentence))
+        }
+        None => {
+            #[expect(deprecated, reason = "clients of the time before r0.4 send it")]
+            let user = password.user.as_deref();
+            user.ok_or_else(|| ApiError::bad_json("`identifier` is missing."))
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `POST /_matrix/client/v3/register` and `GET .../register/m.login.registration_token/validity`
+//! (client-server API, sections "Account registration" and "Token-authenticated registration").
+
+use std::time::Duration;
+
+use axum::extract::State;
+use http::StatusCode;
+use ruma::api::{
+    client::account::{
+        check_registration_token_validity,
+        register::{
+            RegistrationKind,
+            v3::{Request, Response},
+        },
+    },
+    error::ErrorKind,
+};
+use wardroom_accounts::{AccountError, Accounts, LoginRequest, NewUser, Registered, UiaBinding, UiaOutcome};
+use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+
+use crate::ClientState;
+
+pub(crate) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(register).endpoint(check_registration_token_validity)
+}
+
+async fn register(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Reply<Response>, ApiError> {
+    let client_ip = request.client_ip;
+    let body = request.body;
+    if body.login_type.is_some() {
+        let sentence = "`type`: this server has no application services.";
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, sentence));
+    }
+    let registered = match body.kind {
+        RegistrationKind::Guest => {
+            state.limits.take(Class::Registration, client_ip)?;
+            state.accounts.register(NewUser::guest(), Some(&login_of(&body))).await?
+        }
+        RegistrationKind::User => {
+            // Looking is cheaper than trying: the first request only asks for the flows.
+            let class = if body.auth.is_some() { Class::Registration } else { Class::RegistrationQuery };
+            state.limits.take(class, client_ip)?;
+            register_user(&state, &body).await?
+        }
+        _ => return Err(ApiError::invalid_param("`kind` must be user or guest.")),
+    };
+    let mut response = Response::new(registered.user.id);
+    if let Some(login) = registered.login {
+        response.device_id = Some(login.device);
+        response.access_token = Some(login.access_token);
+        response.refresh_token = login.refresh_token;
+        response.expires_in = login.expires_in_ms.map(Duration::from_millis);
+    }
+    Ok(Reply(response))
+}
+
+async fn register_user(state: &ClientState, body: &Request) -> Result<Registered, ApiError> {
+    let accounts = &state.accounts;
+    let flows = accounts.registration_flows().ok_or(AccountError::RegistrationClosed)?;
+    // What cannot work is said before the dialogue, not after it.
+    if let Some(name) = &body.username {
+        accounts.check_username(name).await?;
+    }
+    if let Some(password) = &body.password {
+        Accounts::check_password(password)?;
+    }
+    if body.auth.is_some() && body.password.is_none() {
+        return Err(ApiError::missing_param("`password` is missing."));
+    }
+    // Clients ask for the flows before somebody has typed a name; once there is one, the dialogue is about that name.
+    let binding = |name: Option<&str>| UiaBinding::new("POST /register", None, &name);
+    let binding = binding(body.username.as_deref()).or_begun_with(binding(None));
+    if let UiaOutcome::Challenge(info) = accounts.interactive_auth(binding, flows, None, body.auth.as_ref()).await? {
+        return Err(ApiError::Uiaa(info));
+    }
+    let new = NewUser {
+        localpart: body.username.as_deref(),
+        password: body.password.as_deref(),
+        admin: false,
+        guest: false,
+        display_name: None,
+    };
+    let login = login_of(body);
+    Ok(accounts.register(new, (!body.inhibit_login).then_some(&login)).await?)
+}
+
+fn login_of(body: &Request) -> LoginRequest<'_> {
+    LoginRequest {
+        device_id: body.device_id.as_deref(),
+        display_name: body.initial_device_display_name.as_deref(),
+        refresh: body.refresh_token,
+    }
+}
+
+async fn check_registration_token_validity(
+    State(state): State<ClientState>,
+    request: Ruma<check_registration_token_validity::v1::Request>,
+) -> Result<Reply<check_registration_token_validity::v1::Response>, ApiError> {
+    state.limits.take(Class::RegistrationQuery, request.client_ip)?;
+    if state.accounts.settings().registration.tokens.is_empty() {
+        return Err(AccountError::RegistrationClosed.into());
+    }
+    let valid = state.accounts.is_registration_token(&request.body.token);
+    Ok(Reply(check_registration_token_validity::v1::Response::new(valid)))
+}

@@ -1,0 +1,82 @@
+//! The one place where the rooms' errors become statuses, `errcode`s and sentences (client-server API, section
+//! "Standard error response"). Those of accounts are told by `wardroom-web`, which every API shares.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use ruma::api::error::ErrorKind;
+use wardroom_rooms::RoomError;
+use wardroom_web::ApiError;
+
+/// How long a client waits before it tries again to write to a room for which too many writes are waiting.
+const BUSY_RETRY_SECONDS: u64 = 1;
+
+/// What a client is told of a failure in a room.
+///
+/// That a room does not exist and that the asker is no member of it look the same, or anybody could find out which
+/// rooms there are.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+pub(crate) fn of_room(error: RoomError) -> ApiError {
+    let sentence = error.to_string();
+    match error {
+        RoomError::NoSuchRoom | RoomError::Forbidden(_) => ApiError::forbidden(sentence),
+        RoomError::NoSuchEvent | RoomError::NotFound(_) => ApiError::not_found(sentence),
+        RoomError::StillMember => bad_request(ErrorKind::Unknown, sentence),
+        RoomError::BadContent(_) => ApiError::bad_json(sentence),
+        RoomError::InvalidParam(_) => ApiError::invalid_param(sentence),
+        RoomError::TooLarge { .. } => ApiError::too_large(sentence),
+        RoomError::UnsupportedVersion(_) => bad_request(ErrorKind::UnsupportedRoomVersion, sentence),
+        RoomError::InvalidRoomState(_) => bad_request(ErrorKind::InvalidRoomState, sentence),
+        RoomError::BadAlias(_) => bad_request(ErrorKind::BadAlias, sentence),
+        RoomError::AliasInUse => bad_request(ErrorKind::RoomInUse, sentence),
+        RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
+        RoomError::DiskFull => ApiError::disk_full(),
+        RoomError::Storage(_) => ApiError::internal(&error),
+    }
+}
+
+fn bad_request(kind: ErrorKind, sentence: String) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, kind, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use wardroom_rooms::RoomError;
+    use wardroom_web::ApiError;
+
+    use super::of_room;
+
+    fn code(error: ApiError) -> (u16, String) {
+        let ApiError::Matrix(error) = error else { panic!("not a Matrix error") };
+        let kind = error.error_kind().expect("errors have a code");
+        (error.status_code.as_u16(), kind.errcode().to_string())
+    }
+
+    #[test]
+    fn rooms_errors_have_the_codes_of_the_specification() {
+        let cases = [
+            (RoomError::NoSuchRoom, 403, "M_FORBIDDEN"),
+            (RoomError::NoSuchEvent, 404, "M_NOT_FOUND"),
+            (RoomError::StillMember, 400, "M_UNKNOWN"),
+            (RoomError::BadContent(String::new()), 400, "M_BAD_JSON"),
+            (RoomError::TooLarge { bytes: 70_000 }, 413, "M_TOO_LARGE"),
+            (RoomError::UnsupportedVersion("1".to_owned()), 400, "M_UNSUPPORTED_ROOM_VERSION"),
+            (RoomError::InvalidRoomState(String::new()), 400, "M_INVALID_ROOM_STATE"),
+            (RoomError::BadAlias(String::new()), 400, "M_BAD_ALIAS"),
+            (RoomError::AliasInUse, 400, "M_ROOM_IN_USE"),
+            (RoomError::Busy, 429, "M_LIMIT_EXCEEDED"),
+            (RoomError::DiskFull, 500, "M_UNKNOWN"),
+        ];
+        for (error, status, errcode) in cases {
+            let name = format!("{error:?}");
+            assert_eq!(code(of_room(error)), (status, errcode.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_failed_inside_is_not_told() {
+        let error = of_room(RoomError::Storage("secret detail".to_owned()));
+        assert!(!format!("{error:?}").contains("secret"));
+        assert_eq!(code(error), (500, "M_UNKNOWN".to_owned()));
+    }
+}

@@ -1,0 +1,134 @@
+//! Rooms: making, joining and leaving them, sending to and reading from them, the directory, receipts and typing.
+//!
+//! Handlers say who acts and hand on what was asked; whether it may be done is decided by `rooms`.
+
+mod alias;
+mod create_room;
+mod create_typing_event;
+mod directory;
+mod event_json;
+mod forget_and_leave;
+mod get_context;
+mod get_message_events;
+mod get_room_event;
+mod get_state_events;
+mod initial_state;
+mod invite_user;
+mod join_room;
+mod kick_and_ban;
+mod members;
+mod receipt;
+mod redact_event;
+mod send_message_event;
+mod send_state_event;
+
+use http::StatusCode;
+use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId, api::error::ErrorKind};
+use wardroom_accounts::{Profile, Session};
+use wardroom_rooms::{Actor, MemberProfile, Place, UserNid};
+use wardroom_web::{ApiError, Routes};
+
+use crate::{ClientState, error};
+
+pub(crate) fn routes() -> Routes<ClientState> {
+    create_room::routes()
+        .merge(join_room::routes())
+        .merge(forget_and_leave::routes())
+        .merge(invite_user::routes())
+        .merge(kick_and_ban::routes())
+        .merge(send_message_event::routes())
+        .merge(send_state_event::routes())
+        .merge(redact_event::routes())
+        .merge(get_message_events::routes())
+        .merge(get_context::routes())
+        .merge(get_room_event::routes())
+        .merge(get_state_events::routes())
+        .merge(members::routes())
+        .merge(alias::routes())
+        .merge(directory::routes())
+        .merge(receipt::routes())
+        .merge(create_typing_event::routes())
+}
+
+/// The caller, as the room engine knows users.
+fn actor(session: &Session) -> Actor<'_> {
+    Actor { user: &session.user, nid: UserNid::new(session.nid.get()), device: Some(&session.device) }
+}
+
+/// As [`actor`], for endpoints that guests may not use (client-server API, section "Guest Access").
+fn registered(session: &Session) -> Result<Actor<'_>, ApiError> {
+    if session.guest {
+        let sentence = "Guests cannot do this; register an account first.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::GuestAccessForbidden, sentence));
+    }
+    Ok(actor(session))
+}
+
+fn member_profile(profile: Profile) -> MemberProfile {
+    MemberProfile { displayname: profile.displayname, avatar_url: profile.avatar_url }
+}
+
+/// The caller's own profile, for a membership event.
+async fn own_profile(state: &ClientState, session: &Session) -> Result<MemberProfile, ApiError> {
+    Ok(state.accounts.profile(&session.user).await?.map(member_profile).unwrap_or_default())
+}
+
+/// The profile of somebody who is to be invited.
+///
+/// An invitation to a name that nobody has would wait for whoever gets that name one day, so it is refused.
+async fn invitee_profile(state: &ClientState, field: &str, user: &UserId) -> Result<MemberProfile, ApiError> {
+    match state.accounts.profile(user).await? {
+        Some(profile) => Ok(member_profile(profile)),
+        None if state.accounts.is_local(user) => {
+            Err(ApiError::not_found(format!("{field}: there is no such user on this server.")))
+        }
+        None => Ok(MemberProfile::default()),
+    }
+}
+
+/// The room that an id or an alias leads to. A room id may lead nowhere; that is found out where it is used.
+async fn room_of(state: &ClientState, room: &RoomOrAliasId) -> Result<OwnedRoomId, ApiError> {
+    match <&ruma::RoomAliasId>::try_from(room) {
+        Ok(alias) => {
+            let found = state.rooms.resolve_alias(alias).await.map_err(error::of_room)?;
+            found.ok_or_else(|| ApiError::not_found("This room alias leads to no room that this server knows."))
+        }
+        Err(room) => Ok(room.to_owned()),
+    }
+}
+
+/// A place in a timeline that a client names by a token; `field` is the parameter it came in.
+fn place(field: &str, token: Option<&str>) -> Result<Option<Place>, ApiError> {
+    let parsed = token.map(str::parse).transpose();
+    parsed.map_err(|_| ApiError::invalid_param(format!("{field}: this is not a token that this server gave.")))
+}
+
+/// How many items a client wants, and gets at most.
+fn at_most(wanted: UInt, max: usize) -> usize {
+    usize::try_from(wanted).unwrap_or(usize::MAX).min(max)
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::uint;
+    use wardroom_rooms::Place;
+
+    use super::{at_most, place};
+
+    #[test]
+    fn tokens_of_others_are_refused_by_the_name_of_the_parameter() {
+        assert_eq!(place("from", None).unwrap(), None);
+        assert_eq!(place("from", Some("t5_1")).unwrap(), Some("t5_1".parse::<Place>().unwrap()));
+        for junk in ["", "5", "t5", "s5_1_2", "x"] {
+            let error = place("from", Some(junk)).unwrap_err();
+            assert_eq!(error.status(), 400, "{junk}");
+            assert!(format!("{error:?}").contains("from:"));
+        }
+    }
+
+    #[test]
+    fn limits_are_clamped() {
+        assert_eq!(at_most(uint!(5), 10), 5);
+        assert_eq!(at_most(ruma::UInt::MAX, 10), 10);
+    }
+}

@@ -1,0 +1,51 @@
+//! `GET /rooms/{roomId}/context/{eventId}`
+//! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid)).
+
+use axum::extract::State;
+use ruma::api::client::context::get_context::v3::Request;
+use serde::Serialize;
+use serde_json::value::RawValue as RawJsonValue;
+use wardroom_rooms::PAGE_EVENTS_MAX;
+use wardroom_web::{ApiError, Routes, Ruma};
+
+use super::{
+    actor, at_most,
+    event_json::{Events, EventsReply},
+};
+use crate::{ClientState, error};
+
+pub(super) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(get_context)
+}
+
+/// With empty lists too, where ruma's response leaves them out: clients read them unasked.
+#[derive(Serialize)]
+struct Context {
+    start: String,
+    end: String,
+    event: Box<RawJsonValue>,
+    events_before: Events,
+    events_after: Events,
+    state: Events,
+}
+
+async fn get_context(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<Request>,
+) -> Result<EventsReply<Context>, ApiError> {
+    let reader = actor(&session);
+    let limit = at_most(request.limit, PAGE_EVENTS_MAX);
+    let page = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
+    let page = page.map_err(error::of_room)?;
+    let body = Context {
+        start: page.start.to_string(),
+        end: page.end.to_string(),
+        event: state.rooms.client_event(reader, &page.event, true).await.map_err(error::of_room)?,
+        events_before: Events::of(&state, reader, &page.before).await?,
+        events_after: Events::of(&state, reader, &page.after).await?,
+        state: Events::of(&state, reader, &page.state).await?,
+    };
+    let lists = [&body.events_before, &body.events_after, &body.state];
+    let events_bytes = body.event.get().len() + lists.map(Events::bytes).iter().sum::<usize>();
+    Ok(EventsReply { body, events_bytes })
+}

@@ -1,0 +1,26 @@
+//! `GET /rooms/{roomId}/event/{eventId}`
+//! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid)).
+
+use axum::extract::State;
+use ruma::{
+    api::client::room::get_room_event::v3::{Request, Response},
+    serde::Raw,
+};
+use wardroom_web::{ApiError, Reply, Routes, Ruma};
+
+use super::actor;
+use crate::{ClientState, error};
+
+pub(super) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(get_room_event)
+}
+
+async fn get_room_event(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<Request>,
+) -> Result<Reply<Response>, ApiError> {
+    let reader = actor(&session);
+    let event = state.rooms.event(reader, &request.room_id, &request.event_id).await.map_err(error::of_room)?;
+    let event = state.rooms.client_event(reader, &event, true).await.map_err(error::of_room)?;
+    Ok(Reply(Response::new(Raw::from_json(event))))
+}

@@ -1,0 +1,62 @@
+//! `POST /join/{roomIdOrAlias}`, `POST /rooms/{roomId}/join` and `POST /knock/{roomIdOrAlias}`
+//! ([spec](https://spec.matrix.org/v1.19/client-server-api/#joining-rooms)).
+
+use axum::extract::State;
+use ruma::{
+    OwnedRoomId,
+    api::client::{
+        knock::knock_room::v3 as knock_room,
+        membership::{join_room_by_id::v3 as join_by_id, join_room_by_id_or_alias::v3 as join_by_id_or_alias},
+    },
+};
+use wardroom_accounts::Session;
+use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+
+use super::{actor, own_profile, registered, room_of};
+use crate::{ClientState, error};
+
+pub(super) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(join_room_by_id).endpoint(join_room_by_id_or_alias).endpoint(knock_room)
+}
+
+async fn join_room_by_id(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<join_by_id::Request>,
+) -> Result<Reply<join_by_id::Response>, ApiError> {
+    state.limits.take(Class::Join, session.nid)?;
+    let room_id = join(&state, &session, request.room_id, request.reason).await?;
+    Ok(Reply(join_by_id::Response::new(room_id)))
+}
+
+async fn join_room_by_id_or_alias(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<join_by_id_or_alias::Request>,
+) -> Result<Reply<join_by_id_or_alias::Response>, ApiError> {
+    state.limits.take(Class::Join, session.nid)?;
+    let room_id = room_of(&state, &request.room_id_or_alias).await?;
+    let room_id = join(&state, &session, room_id, request.reason).await?;
+    Ok(Reply(join_by_id_or_alias::Response::new(room_id)))
+}
+
+async fn join(
+    state: &ClientState,
+    session: &Session,
+    room: OwnedRoomId,
+    reason: Option<String>,
+) -> Result<OwnedRoomId, ApiError> {
+    let profile = own_profile(state, session).await?;
+    state.rooms.join(actor(session), &room, profile, reason).await.map_err(error::of_room)?;
+    Ok(room)
+}
+
+async fn knock_room(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<knock_room::Request>,
+) -> Result<Reply<knock_room::Response>, ApiError> {
+    state.limits.take(Class::Join, session.nid)?;
+    let actor = registered(&session)?;
+    let room_id = room_of(&state, &request.room_id_or_alias).await?;
+    let profile = own_profile(&state, &session).await?;
+    state.rooms.knock(actor, &room_id, profile, request.reason).await.map_err(error::of_room)?;
+    Ok(Reply(knock_room::Response::new(room_id)))
+}

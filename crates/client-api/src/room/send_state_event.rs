@@ -1,0 +1,31 @@
+//! `PUT /rooms/{roomId}/state/{eventType}/{stateKey}`
+//! ([spec](https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey)).
+
+use axum::extract::State;
+use ruma::api::client::state::send_state_event::v3::{Request, Response};
+use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+
+use super::actor;
+use crate::{ClientState, error};
+
+/// An empty state key may be left out with or without its slash; ruma lists neither form.
+pub(super) const PATHS_WITHOUT_KEY: [&str; 4] = [
+    "/_matrix/client/v3/rooms/{room_id}/state/{event_type}",
+    "/_matrix/client/v3/rooms/{room_id}/state/{event_type}/",
+    "/_matrix/client/r0/rooms/{room_id}/state/{event_type}",
+    "/_matrix/client/r0/rooms/{room_id}/state/{event_type}/",
+];
+
+pub(super) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(send_state_event).endpoint_at(&PATHS_WITHOUT_KEY, send_state_event)
+}
+
+async fn send_state_event(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<Request>,
+) -> Result<Reply<Response>, ApiError> {
+    state.limits.take(Class::Message, session.nid)?;
+    let (kind, content) = (&request.event_type, request.body.into_json());
+    let sent = state.rooms.set_state(actor(&session), &request.room_id, kind, &request.state_key, content);
+    Ok(Reply(Response::new(sent.await.map_err(error::of_room)?)))
+}

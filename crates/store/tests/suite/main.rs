@@ -1,0 +1,91 @@
+//! What a store promises, on both engines where it makes sense.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod at_rest;
+mod commits;
+mod interner;
+mod keys;
+mod model;
+mod opening;
+mod scans;
+mod watches;
+
+use wardroom_store::{Catalogue, MasterKey, OpenError, Options, Position, Profile, Seal, Store, Table};
+
+/// Looked up by key.
+const POINTS: Table<u64, String> = Table::new(1, "points", Profile::Point, Seal::System);
+/// Ordered by group and commit.
+const LINES: Table<(u64, Position), String> = Table::new(2, "lines", Profile::Scan, Seal::System);
+/// Sealed by scope.
+const SECRETS: Table<u64, String> = Table::new(3, "secrets", Profile::Blob, Seal::Scoped);
+/// Compressed.
+const TEXTS: Table<u64, String> = Table::new(4, "texts", Profile::Churn, Seal::System).compressed();
+
+fn catalogue() -> Catalogue {
+    Catalogue::new(&[&[*POINTS.spec(), *LINES.spec()], &[*SECRETS.spec(), *TEXTS.spec()]]).unwrap()
+}
+
+/// A directory with a master key: a store that can be opened again.
+struct Site {
+    dir: tempfile::TempDir,
+    key: MasterKey,
+}
+
+impl Site {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), key: MasterKey::generate() }
+    }
+
+    async fn open(&self) -> Store {
+        self.try_open(Options::default()).await.unwrap()
+    }
+
+    async fn try_open(&self, options: Options) -> Result<Store, OpenError> {
+        Store::open(self.dir.path(), &self.key, catalogue(), options).await
+    }
+
+    /// The files as a crash at this moment would leave them.
+    fn crashed(&self) -> Self {
+        let copy = Self { dir: tempfile::tempdir().unwrap(), key: self.key.clone() };
+        for file in std::fs::read_dir(self.dir.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.dir.path().join(file.file_name())).unwrap();
+        }
+        copy
+    }
+
+    /// The contents of all files.
+    fn files(&self) -> Vec<Vec<u8>> {
+        let files = std::fs::read_dir(self.dir.path()).unwrap();
+        files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+    }
+
+    fn holds(&self, needle: &[u8]) -> bool {
+        self.files().iter().any(|file| file.windows(needle.len()).any(|window| window == needle))
+    }
+}
+
+/// Declares each of these functions, which take a store, as a test on each engine.
+macro_rules! on_both_engines {
+    ($($name:ident),* $(,)?) => {
+        mod in_memory {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(wardroom_store::Store::in_memory(crate::catalogue())).await;
+                }
+            )*
+        }
+
+        mod on_rocksdb {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(crate::Site::new().open().await).await;
+                }
+            )*
+        }
+    };
+}
+pub(crate) use on_both_engines;

@@ -1,0 +1,93 @@
+//! A full disk: writes are refused with 500 `M_UNKNOWN`, reads go on, and space is all it takes to recover.
+
+use std::{fs::File, io::Write, path::PathBuf, process::Command, time::Duration};
+
+use wardroom_testkit::{Actor, Config, Server, User, bodies, run, skip_loudly, text, unique, wait_until};
+
+use crate::server_with;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// Writes until the first refusal: more than any buffer that was allocated before the disk was full can take.
+const WRITES_MAX: usize = 3_000;
+/// The server's data directory, relative to its own, is a file system of this size.
+const MOUNT: &str = r#"mkdir -p data && mount -t tmpfs -o size=512m tmpfs data && exec "$@""#;
+
+/// Whether this machine lets a test mount a file system of its own.
+fn can_mount() -> bool {
+    let dir = std::env::temp_dir().join(unique("wardroom-mount"));
+    std::fs::create_dir(&dir).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "tmpfs"]).arg(&dir);
+    let known = Command::new("unshare").arg("--version").output().is_ok();
+    let can = known && run(command, LIMIT).code == Some(0);
+    std::fs::remove_dir(&dir).unwrap();
+    can
+}
+
+/// Fills the server's file system to the last byte, and gives the file that does it.
+fn fill(server: &Server) -> PathBuf {
+    // The mount is visible only to the server; /proc leads into its view of the file system.
+    let inside = server.data_dir().strip_prefix("/").unwrap().to_owned();
+    let path = PathBuf::from(format!("/proc/{}/root", server.pid())).join(inside).join("filler");
+    let mut file = File::create(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    for block in [vec![0_u8; 1 << 20], vec![0_u8; 1 << 12], vec![0_u8; 1]] {
+        while file.write_all(&block).is_ok() {}
+    }
+    path
+}
+
+fn write(user: &User, room: &str) -> wardroom_testkit::Reply {
+    user.try_send(room, "m.room.message", &unique("full"), text(&"x".repeat(20_000)))
+}
+
+#[test]
+fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
+    if !can_mount() {
+        skip_loudly("full_disk", "this machine does not let a test mount a tmpfs (unshare --map-root-user --mount)");
+        return;
+    }
+    let launcher = ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, "sh"];
+    let server = server_with(Config::default().launched_by(&launcher));
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    let mut acknowledged: Vec<String> = (0..10).map(|n| alice.say(&room, &format!("before {n}"))).collect();
+    let pid = server.pid();
+
+    let filler = fill(&server);
+    let refused = (0..WRITES_MAX)
+        .find_map(|_| {
+            let answer = write(&alice, &room);
+            if answer.status == 200 {
+                acknowledged.push(answer.ok()["event_id"].as_str().unwrap().to_owned());
+                return None;
+            }
+            Some(answer)
+        })
+        .expect("a full disk refuses writes");
+    refused.refused(500, "M_UNKNOWN");
+    write(&bob, &room).refused(500, "M_UNKNOWN");
+    alice.try_create_room(wardroom_testkit::json!({})).refused(500, "M_UNKNOWN");
+    let log = server.log().to_lowercase();
+    assert!(log.contains("disk full") || log.contains("disk is full"), "the log does not say that the disk is full");
+
+    // Reads go on, and show exactly what was acknowledged.
+    let shown: Vec<_> = bob.history(&room);
+    let ids: Vec<_> = shown.iter().filter(|event| event["type"] == "m.room.message").collect();
+    let ids: Vec<_> = ids.iter().map(|event| event["event_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, acknowledged, "neither lost nor half-written");
+    bob.initial_sync();
+    bob.get(wardroom_testkit::v3(&["account", "whoami"])).ok();
+    assert_eq!(bob.members(&room, "join").len(), 2);
+
+    std::fs::remove_file(filler).unwrap();
+    let first = wait_until("writes work again", LIMIT, || {
+        let answer = write(&alice, &room);
+        (answer.status == 200).then(|| answer.ok()["event_id"].as_str().unwrap().to_owned())
+    });
+    acknowledged.push(first);
+    acknowledged.push(alice.say(&room, "after"));
+    assert_eq!(server.pid(), pid, "without a restart");
+    let history = bob.history(&room);
+    assert_eq!(bodies(&history).len(), acknowledged.len());
+    assert_eq!(bodies(&history).last().map(String::as_str), Some("after"));
+}

@@ -1,0 +1,35 @@
+//! Black-box tests: the real binary, plain HTTP, and the Matrix specification as the judge.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod accounts;
+mod bad_input;
+mod cli;
+mod durability;
+mod full_disk;
+mod listeners;
+mod plaintext;
+mod rooms;
+mod sync;
+mod unserved;
+
+use std::{sync::OnceLock, time::Duration};
+
+use wardroom_testkit::{Config, Server};
+
+/// The binary that Cargo built for these tests.
+const BINARY: &str = env!("CARGO_BIN_EXE_wardroom");
+
+/// How long a sync may take to show what another request was already acknowledged for. Generous: a slow machine is
+/// no failure, a lost wake-up is.
+const SOON: Duration = Duration::from_secs(20);
+
+/// The server that tests share when they need no configuration of their own: each brings fresh users.
+fn ward() -> &'static Server {
+    static WARD: OnceLock<Server> = OnceLock::new();
+    WARD.get_or_init(|| Server::start(BINARY))
+}
+
+/// A server of one test's own.
+fn server_with(config: Config) -> Server {
+    Server::start_with(BINARY, config)
+}

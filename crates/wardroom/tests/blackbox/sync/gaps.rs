@@ -1,0 +1,68 @@
+//! Limited timelines and `prev_batch`.
+
+use std::time::Duration;
+
+use wardroom_testkit::{bodies, event_ids, events, find_event, joined, json, timeline};
+
+use crate::ward;
+
+#[test]
+fn a_gap_is_told_filled_and_has_the_state_of_its_end() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    let filter = json!({ "room": { "timeline": { "limit": 5 } } });
+    let mut sync = wardroom_testkit::Follower::start_filtered(&bob, Some(&filter));
+    let mut sent = vec![alice.say(&room, "first")];
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "in the gap" }));
+    sent.extend((0..20).map(|n| alice.say(&room, &n.to_string())));
+
+    let answer = sync.now();
+    let shown = joined(&answer, &room);
+    assert_eq!(shown["timeline"]["limited"], true, "{shown}");
+    assert_eq!(event_ids(timeline(&answer, &room)), sent[sent.len() - 5..]);
+    let topic =
+        find_event(events(&shown["state"]["events"]), "m.room.topic", Some("")).expect("state changed in the gap");
+    assert_eq!(topic["content"]["topic"], "in the gap");
+    assert!(
+        find_event(events(&shown["state"]["events"]), "m.room.create", Some("")).is_none(),
+        "only what changed: {shown}"
+    );
+
+    let mut older = bob.try_messages(&room, "b", shown["timeline"]["prev_batch"].as_str(), "17").ok();
+    let mut said = bodies(events(&older["chunk"]));
+    said.reverse();
+    assert_eq!(said[0], "first");
+    said.extend(bodies(timeline(&answer, &room)));
+    assert_eq!(said.len(), 21);
+    older = bob.try_messages(&room, "f", shown["timeline"]["prev_batch"].as_str(), "5").ok();
+    assert_eq!(event_ids(events(&older["chunk"])), sent[sent.len() - 5..], "forward from prev_batch is the timeline");
+}
+
+#[test]
+fn exactly_the_limit_is_no_gap() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    let filter = json!({ "room": { "timeline": { "limit": 4 } } });
+    let mut sync = wardroom_testkit::Follower::start_filtered(&bob, Some(&filter));
+    for (messages, limited) in [(4_usize, false), (5, true), (1, false)] {
+        let sent: Vec<String> = (0..messages).map(|n| alice.say(&room, &n.to_string())).collect();
+        let answer = sync.now();
+        assert_eq!(joined(&answer, &room)["timeline"]["limited"] == true, limited, "{messages} messages: {answer}");
+        assert_eq!(event_ids(timeline(&answer, &room)), sent[messages.saturating_sub(4)..]);
+    }
+}
+
+#[test]
+fn a_timeline_limit_of_zero_or_one_works() {
+    let alice = ward().user("alice");
+    let room = alice.create_room(json!({ "name": "Ward 7" }));
+    alice.say(&room, "hello");
+    for (limit, shown) in [(0, &[][..]), (1, &["hello"][..])] {
+        let filter = json!({ "room": { "timeline": { "limit": limit } } }).to_string();
+        let sync = alice.try_sync(None, Duration::ZERO, Some(&filter)).ok();
+        assert_eq!(bodies(timeline(&sync, &room)), shown, "limit {limit}");
+        assert_eq!(joined(&sync, &room)["timeline"]["limited"], true);
+        let state = events(&joined(&sync, &room)["state"]["events"]);
+        assert!(find_event(state, "m.room.name", Some("")).is_some(), "limit {limit}: {sync}");
+    }
+}

@@ -1,0 +1,177 @@
+//! What is not served says so: 404 `M_UNRECOGNIZED`, never a fake success; a wrong method is 405.
+
+use wardroom_testkit::{Actor, Body, Reply, Target, json, raw};
+
+use crate::ward;
+
+/// Endpoints of the specification that are not served yet. Each leaves this list with the change that serves it.
+const NOT_YET: [(&str, &str); 104] = [
+    ("GET", "/_matrix/client/v3/admin/whois/@a:b"),
+    ("GET", "/_matrix/client/v1/admin/suspend/@a:b"),
+    ("PUT", "/_matrix/client/v1/admin/lock/@a:b"),
+    ("GET", "/_matrix/client/v3/account/3pid"),
+    ("POST", "/_matrix/client/v3/account/3pid"),
+    ("POST", "/_matrix/client/v3/account/3pid/add"),
+    ("POST", "/_matrix/client/v3/account/3pid/bind"),
+    ("POST", "/_matrix/client/v3/account/3pid/delete"),
+    ("POST", "/_matrix/client/v3/account/3pid/unbind"),
+    ("POST", "/_matrix/client/v3/account/3pid/email/requestToken"),
+    ("POST", "/_matrix/client/v3/account/3pid/msisdn/requestToken"),
+    ("POST", "/_matrix/client/v3/account/password/email/requestToken"),
+    ("POST", "/_matrix/client/v3/account/password/msisdn/requestToken"),
+    ("POST", "/_matrix/client/v3/register/email/requestToken"),
+    ("POST", "/_matrix/client/v3/register/msisdn/requestToken"),
+    ("POST", "/_matrix/client/v1/appservice/irc/ping"),
+    ("PUT", "/_matrix/client/v3/directory/list/appservice/irc/!a:b"),
+    ("GET", "/_matrix/client/v1/media/download/a/b"),
+    ("GET", "/_matrix/client/v1/media/download/a/b/c.png"),
+    ("GET", "/_matrix/client/v1/media/thumbnail/a/b"),
+    ("GET", "/_matrix/client/v1/media/preview_url"),
+    ("GET", "/_matrix/client/v1/media/config"),
+    ("POST", "/_matrix/media/v3/upload"),
+    ("POST", "/_matrix/media/v1/create"),
+    ("PUT", "/_matrix/media/v3/upload/a/b"),
+    ("GET", "/_matrix/media/v3/download/a/b"),
+    ("GET", "/_matrix/media/v3/config"),
+    ("POST", "/_matrix/client/v3/keys/device_signing/upload"),
+    ("POST", "/_matrix/client/v3/keys/signatures/upload"),
+    ("POST", "/_matrix/client/v3/keys/upload"),
+    ("POST", "/_matrix/client/v3/keys/query"),
+    ("POST", "/_matrix/client/v3/keys/claim"),
+    ("GET", "/_matrix/client/v3/keys/changes"),
+    ("POST", "/_matrix/client/v3/room_keys/version"),
+    ("GET", "/_matrix/client/v3/room_keys/version"),
+    ("GET", "/_matrix/client/v3/room_keys/version/1"),
+    ("PUT", "/_matrix/client/v3/room_keys/version/1"),
+    ("DELETE", "/_matrix/client/v3/room_keys/version/1"),
+    ("PUT", "/_matrix/client/v3/room_keys/keys/!a:b/c"),
+    ("GET", "/_matrix/client/v3/room_keys/keys/!a:b/c"),
+    ("DELETE", "/_matrix/client/v3/room_keys/keys/!a:b"),
+    ("GET", "/_matrix/client/v3/room_keys/keys"),
+    ("POST", "/_matrix/client/v1/login/get_token"),
+    ("GET", "/_matrix/client/v1/mutual_rooms"),
+    ("GET", "/_matrix/client/v3/notifications"),
+    ("GET", "/_matrix/client/v1/auth_metadata"),
+    ("GET", "/_matrix/client/v3/events"),
+    ("GET", "/_matrix/client/v3/events/$a"),
+    ("GET", "/_matrix/client/v3/initialSync"),
+    ("GET", "/_matrix/client/v3/rooms/!a:b/initialSync"),
+    ("POST", "/_matrix/client/v3/user/@a:b/openid/request_token"),
+    ("PUT", "/_matrix/client/v3/presence/@a:b/status"),
+    ("GET", "/_matrix/client/v3/presence/@a:b/status"),
+    ("GET", "/_matrix/client/v3/pushers"),
+    ("POST", "/_matrix/client/v3/pushers/set"),
+    ("GET", "/_matrix/client/v1/rooms/!a:b/relations/$a"),
+    ("GET", "/_matrix/client/v1/rooms/!a:b/relations/$a/m.thread"),
+    ("GET", "/_matrix/client/v1/rooms/!a:b/relations/$a/m.thread/m.room.message"),
+    ("GET", "/_matrix/client/v1/rooms/!a:b/threads"),
+    ("GET", "/_matrix/client/v1/rooms/!a:b/hierarchy"),
+    ("GET", "/_matrix/client/v1/rooms/!a:b/timestamp_to_event"),
+    ("GET", "/_matrix/client/v1/room_summary/!a:b"),
+    ("POST", "/_matrix/client/v3/rooms/!a:b/report"),
+    ("POST", "/_matrix/client/v3/rooms/!a:b/report/$a"),
+    ("POST", "/_matrix/client/v3/users/@a:b/report"),
+    ("POST", "/_matrix/client/v3/rooms/!a:b/upgrade"),
+    ("POST", "/_matrix/client/v3/search"),
+    ("POST", "/_matrix/client/v3/user_directory/search"),
+    ("GET", "/_matrix/client/v3/login/sso/redirect"),
+    ("GET", "/_matrix/client/v3/login/sso/redirect/idp"),
+    ("GET", "/_matrix/client/v3/thirdparty/protocols"),
+    ("GET", "/_matrix/client/v3/thirdparty/protocol/irc"),
+    ("GET", "/_matrix/client/v3/thirdparty/location/irc"),
+    ("GET", "/_matrix/client/v3/thirdparty/user/irc"),
+    ("GET", "/_matrix/client/v3/thirdparty/location"),
+    ("GET", "/_matrix/client/v3/thirdparty/user"),
+    ("PUT", "/_matrix/client/v3/sendToDevice/m.x/1"),
+    ("GET", "/_matrix/client/v3/voip/turnServer"),
+    ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"),
+    ("GET", "/_matrix/client/unstable/org.matrix.msc4140/delayed_events"),
+    ("GET", "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports"),
+    ("GET", "/_matrix/client/unstable/org.matrix.msc2965/auth_issuer"),
+    ("POST", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous"),
+    ("GET", "/_matrix/client/unstable/im.nheko.summary/summary/!a:b"),
+    ("GET", "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"),
+    ("GET", "/_matrix/client/unstable/org.matrix.msc3916/media/config"),
+    ("GET", "/_matrix/federation/v1/version"),
+    ("PUT", "/_matrix/federation/v1/send/1"),
+    ("GET", "/_matrix/federation/v1/event/$a"),
+    ("GET", "/_matrix/federation/v1/make_join/!a:b/@a:b"),
+    ("PUT", "/_matrix/federation/v2/send_join/!a:b/$a"),
+    ("PUT", "/_matrix/federation/v2/invite/!a:b/$a"),
+    ("GET", "/_matrix/federation/v1/query/profile"),
+    ("GET", "/_matrix/key/v2/server"),
+    ("POST", "/_matrix/key/v2/query"),
+    ("GET", "/.well-known/matrix/server"),
+    ("GET", "/_synapse/admin/v2/users"),
+    ("GET", "/_synapse/admin/v1/rooms"),
+    ("GET", "/_matrix/client/v3/no/such/endpoint"),
+    ("POST", "/_matrix/client/v9/createRoom"),
+    ("GET", "/_matrix/client/api/v1/publicRooms"),
+    ("GET", "/_matrix/nothing"),
+    ("GET", "/_matrix"),
+    ("GET", "/_matrix/client"),
+];
+
+/// Served paths with methods that they do not have.
+const WRONG_METHODS: [(&str, &str); 14] = [
+    ("POST", "/_matrix/client/versions"),
+    ("DELETE", "/_matrix/client/v3/sync"),
+    ("POST", "/_matrix/client/v3/sync"),
+    ("GET", "/_matrix/client/v3/createRoom"),
+    ("PATCH", "/_matrix/client/v3/createRoom"),
+    ("PUT", "/_matrix/client/v3/login"),
+    ("DELETE", "/_matrix/client/v3/register"),
+    ("GET", "/_matrix/client/v3/logout"),
+    ("POST", "/_matrix/client/v3/rooms/!a:b/messages"),
+    ("DELETE", "/_matrix/client/v3/rooms/!a:b/state/m.room.name"),
+    ("GET", "/_matrix/client/v3/rooms/!a:b/send/m.room.message/1"),
+    ("POST", "/_matrix/client/v3/directory/room/%23a:b"),
+    ("PUT", "/_matrix/client/v3/account/whoami"),
+    ("DELETE", "/_matrix/client/v3/profile/@a:b"),
+];
+
+fn ask(actor: &impl Actor, method: &str, target: &Target) -> Reply {
+    let body = if method == "GET" || method == "DELETE" { Body::Empty } else { json!({}).into() };
+    actor.request(method, target, body)
+}
+
+/// Asserts one answer for each row, asking with and without a token, and shows all that differ at once.
+#[track_caller]
+fn each_is(status: u16, rows: &[(&str, &str)]) {
+    let alice = ward().user("alice");
+    let nobody = alice.anonymous();
+    let mut others = Vec::new();
+    for (method, path) in rows {
+        for answer in [ask(&alice, method, &raw(path)), ask(&nobody, method, &raw(path))] {
+            let errcode =
+                serde_json::from_slice(&answer.bytes).map(|json: wardroom_testkit::Value| json["errcode"].clone());
+            if answer.status != status || !errcode.is_ok_and(|errcode| errcode == "M_UNRECOGNIZED") {
+                others.push(answer.story());
+            }
+        }
+    }
+    assert!(others.is_empty(), "expected {status} M_UNRECOGNIZED of these:\n{}", others.join("\n"));
+}
+
+#[test]
+fn an_endpoint_that_is_not_served_is_unrecognized() {
+    each_is(404, &NOT_YET);
+}
+
+#[test]
+fn a_wrong_method_is_unrecognized() {
+    each_is(405, &WRONG_METHODS);
+}
+
+#[test]
+fn a_head_request_is_a_get_without_a_body() {
+    let answer = ward().anonymous().request("HEAD", &raw("/_matrix/client/versions"), Body::Empty);
+    assert_eq!((answer.status, answer.bytes.len()), (200, 0), "{}", answer.story());
+}
+
+#[test]
+fn old_paths_of_stable_endpoints_lead_to_the_same_place() {
+    let alice = ward().user("alice");
+    let whoami = alice.get(raw("/_matrix/client/r0/account/whoami")).ok();
+    assert_eq!(whoami, alice.get(raw("/_matrix/client/v3/account/whoami")).ok());
+}
