@@ -9,7 +9,7 @@ use wardroom_store::Position;
 use crate::{Inner, SyncError};
 
 /// Memberships kept in memory over all users, about 100 bytes each.
-const ENTRIES_MAX: u64 = 100_000;
+const ENTRIES_MAX: u64 = 60_000;
 /// Mean memberships of a user, from which the cache sizes its tables.
 const ENTRIES_MEAN: u64 = 25;
 /// Attempts to read memberships that change at the same time. Each failure takes a new commit of one user's making.

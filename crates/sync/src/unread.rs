@@ -76,13 +76,14 @@ impl Hearing<'_> {
         let reads = Reads::new(syncer.rooms.read_places(self.user, nid).await?);
         let joined = room.entry.place;
         let cached = syncer.unread.tallies.get(self.user, nid).filter(|tally| tally.holds_for(&rules, joined));
+        let end = room.end.min(room.view.end);
         let mut tally = match cached {
-            Some(tally) if tally.up_to >= room.end && tally.is_unread(&reads) => return Ok(tally),
+            Some(tally) if tally.up_to >= end && tally.is_unread(&reads) => return Ok(tally),
             Some(tally) => (*tally).clone(),
             // Nothing notifies of what came before one was in the room.
             None => Tally::new(rules, joined, joined.next().max(reads.boundary())),
         };
-        if tally.up_to < room.end {
+        if tally.up_to < end {
             self.count(&mut tally, room, &reads).await?;
         }
         tally.prune(&reads);

@@ -12,7 +12,7 @@ use wardroom_rooms::{EventNid, RoomNid, Stored, TimelineItem, TimelineRange};
 use crate::{SyncError, event_fields::segments, hearing::Hearing, rooms::Room};
 
 /// Bytes of events kept in memory, as values.
-const FACTS_BYTES_MAX: u64 = 8 * 1024 * 1024;
+const FACTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// What an event costs as values, as a multiple of its JSON, about.
 const BYTES_PER_JSON_BYTE: u64 = 4;
 /// Mean size of an event as values, from which the cache sizes its tables.

@@ -9,7 +9,7 @@ use wardroom_rooms::{Place, RoomNid, UserNid};
 /// Notices of one tally; the oldest are dropped beyond that.
 const NOTICES_MAX: usize = 1_000;
 /// Notices kept in memory over all users and rooms, about 50 bytes each; a tally without any counts as some.
-const WEIGHT_MAX: u64 = 400_000;
+const WEIGHT_MAX: u64 = 150_000;
 /// What a tally costs besides its notices, in notices.
 const TALLY_WEIGHT: u64 = 5;
 /// Mean weight of a tally, from which the cache sizes its tables.
