@@ -84,8 +84,7 @@ impl Accounts {
     /// Adds a rule of the user's own, or replaces one; `after` and `before` name the neighbours it gets.
     ///
     /// # Errors
-    /// [`AccountError::InvalidPushRule`], [`AccountError::UnknownPushRule`] for an unknown neighbour,
-    /// [`AccountError::Limit`], or the store's.
+    /// [`AccountError::InvalidPushRule`], [`AccountError::Limit`], or the store's.
     pub async fn set_push_rule(
         &self,
         user: &UserId,
@@ -211,7 +210,7 @@ fn place(
         InsertPushRuleError::BeforeHigherThanAfter => {
             AccountError::InvalidPushRule("The rule in 'before' comes above the rule in 'after'.")
         }
-        _ => AccountError::UnknownPushRule,
+        _ => AccountError::InvalidPushRule("The rule in 'before' or 'after' does not exist."),
     })?;
     rules.set_enabled(kind, &rule_id, was_enabled).map_err(|_| AccountError::UnknownPushRule)
 }

@@ -26,7 +26,11 @@ pub const UIA_SESSION_LIFETIME_MS: u64 = 15 * 60 * 1_000;
 /// What an authentication is good for: one operation of one user with the same parameters. Whoever completes a dialogue
 /// for one cannot spend it on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UiaBinding([u8; 32]);
+pub struct UiaBinding {
+    exact: [u8; 32],
+    /// What a session may have been begun with instead.
+    begun_with: Option<[u8; 32]>,
+}
 
 impl UiaBinding {
     /// Binds to an operation (its method and path), the user it is for, and its parameters without `auth`.
@@ -37,7 +41,18 @@ impl UiaBinding {
         hash.update(user.map_or(0, UserNid::get).to_be_bytes());
         // Parameters that do not serialize bind to nothing else: equal only to themselves.
         hash.update(serde_json::to_vec(parameters).unwrap_or_default());
-        Self(hash.finalize().into())
+        Self { exact: hash.finalize().into(), begun_with: None }
+    }
+
+    /// Accepts sessions too that were begun with less: a client may ask for the flows before somebody has typed what the
+    /// request is about.
+    #[must_use]
+    pub fn or_begun_with(self, earlier: Self) -> Self {
+        Self { begun_with: Some(earlier.exact), ..self }
+    }
+
+    fn accepts(&self, session: &UiaSession) -> bool {
+        session.binding == self.exact || Some(session.binding) == self.begun_with
     }
 }
 
@@ -64,7 +79,7 @@ struct Sessions {
 
 struct UiaSession {
     number: u64,
-    binding: UiaBinding,
+    binding: [u8; 32],
     completed: Vec<AuthType>,
     expires_ms: u64,
 }
@@ -84,12 +99,12 @@ impl Sessions {
         self.next_number += 1;
         let expires_ms = now_ms.saturating_add(UIA_SESSION_LIFETIME_MS);
         self.by_age.insert(number, id.clone());
-        self.by_id.insert(id.clone(), UiaSession { number, binding, completed, expires_ms });
+        self.by_id.insert(id.clone(), UiaSession { number, binding: binding.exact, completed, expires_ms });
         id
     }
 
     fn find(&mut self, id: &str, binding: UiaBinding, now_ms: u64) -> Option<&mut UiaSession> {
-        self.by_id.get_mut(id).filter(|session| session.binding == binding && session.expires_ms > now_ms)
+        self.by_id.get_mut(id).filter(|session| binding.accepts(session) && session.expires_ms > now_ms)
     }
 
     fn close(&mut self, id: &str) {
@@ -248,6 +263,18 @@ mod tests {
         assert_ne!(binding, UiaBinding::new("POST /delete_devices", Some(UserNid::new(1)), &["B"]));
         assert_ne!(binding, UiaBinding::new("POST /delete_devices", Some(UserNid::new(2)), &["A"]));
         assert_ne!(binding, UiaBinding::new("POST /account/password", Some(UserNid::new(1)), &["A"]));
+    }
+
+    #[test]
+    fn a_session_begun_with_less_is_accepted_where_said_so() {
+        let less = UiaBinding::new("POST /register", None, &None::<&str>);
+        let alice = UiaBinding::new("POST /register", None, &Some("alice")).or_begun_with(less);
+        let bob = UiaBinding::new("POST /register", None, &Some("bob")).or_begun_with(less);
+        let mut sessions = Sessions::default();
+        let (begun, named) = (sessions.open(less, Vec::new(), 0), sessions.open(alice, Vec::new(), 0));
+        assert!(sessions.find(&begun, alice, 1).is_some() && sessions.find(&begun, bob, 1).is_some());
+        assert!(sessions.find(&named, alice, 1).is_some());
+        assert!(sessions.find(&named, bob, 1).is_none() && sessions.find(&named, less, 1).is_none());
     }
 
     #[test]

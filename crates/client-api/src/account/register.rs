@@ -67,9 +67,9 @@ async fn register_user(state: &ClientState, body: &Request) -> Result<Registered
     if body.auth.is_some() && body.password.is_none() {
         return Err(ApiError::missing_param("`password` is missing."));
     }
-    // Not bound to the parameters: clients ask for the flows with an empty body first and let people type a name and a
-    // password afterwards. Nobody's account is at stake yet.
-    let binding = UiaBinding::new("POST /register", None, &());
+    // Clients ask for the flows before somebody has typed a name; once there is one, the dialogue is about that name.
+    let binding = |name: Option<&str>| UiaBinding::new("POST /register", None, &name);
+    let binding = binding(body.username.as_deref()).or_begun_with(binding(None));
     if let UiaOutcome::Challenge(info) = accounts.interactive_auth(binding, flows, None, body.auth.as_ref()).await? {
         return Err(ApiError::Uiaa(info));
     }

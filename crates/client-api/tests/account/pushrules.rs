@@ -50,7 +50,10 @@ async fn rules_are_written() {
     assert_eq!(order, ["tea", "cake"]);
 
     assert_eq!(code(&world.put(&format!("{path}?after=cake"), &alice, rule.clone()).await), (400, "M_INVALID_PARAM"));
-    assert_eq!(code(&world.put(&format!("{path}?after=nowhere"), &alice, rule.clone()).await), (404, "M_NOT_FOUND"));
+    assert_eq!(
+        code(&world.put(&format!("{path}?after=nowhere"), &alice, rule.clone()).await),
+        (400, "M_INVALID_PARAM")
+    );
     let reserved = "/v3/pushrules/global/content/.mine";
     assert_eq!(code(&world.put(reserved, &alice, rule.clone()).await), (400, "M_INVALID_PARAM"));
     assert_eq!(code(&world.put(path, &alice, json!({ "actions": [] })).await), (400, "M_BAD_JSON"));

@@ -27,6 +27,17 @@ async fn registration_is_a_dialogue() {
 }
 
 #[tokio::test]
+async fn a_dialogue_about_one_name_registers_no_other() {
+    let world = world().await;
+    let (_, challenge) = register(&world, &json!({ "username": "alice", "password": "secret" })).await;
+    let mut body = dummy("bob");
+    body["auth"]["session"] = challenge["session"].clone();
+    assert_eq!(code(&register(&world, &body).await), (401, "M_FORBIDDEN"));
+    body["username"] = "alice".into();
+    assert_eq!(register(&world, &body).await.0, 200);
+}
+
+#[tokio::test]
 async fn what_cannot_work_is_said_before_the_dialogue() {
     let world = world().await;
     world.client("alice").await;
