@@ -36,8 +36,7 @@ pub(crate) fn explain<T: IncomingRequest + 'static>(error: FromHttpRequestError,
         FromHttpRequestError::MethodMismatch { .. } => ApiError::method_not_allowed(),
         FromHttpRequestError::Deserialization(error) => match error {
             DeserializationError::Utf8(_) => ApiError::not_json("The request body is not UTF-8."),
-            // Errors of a body have a position, those of path variables have none.
-            DeserializationError::Json(error) if error.line() > 0 => body::<T>(&error, refused),
+            DeserializationError::Json(error) => body::<T>(&error, refused),
             DeserializationError::Query(error) => path_or_query::<T>(&error.to_string(), refused),
             DeserializationError::Header(error) => ApiError::invalid_param(format!("A header is wrong: {error}.")),
             other => path_or_query::<T>(&other.to_string(), refused),
