@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let sync = std::env::args().nth(2).as_deref() != Some("nosync");
     let dir = tempfile::tempdir()?;
     let options = Options { sync, ..Options::default() };
-    let store = Store::open(dir.path(), &MasterKey::generate()?, Catalogue::new(&[TABLES])?, options).await?;
+    let store = Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&[TABLES])?, options).await?;
     let settings = Settings {
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("12"),

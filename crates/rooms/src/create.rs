@@ -1,6 +1,6 @@
 //! Creating rooms (specification, `POST /createRoom`): all events of a new room are one commit.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId};
 use serde_json::{
@@ -105,12 +105,18 @@ impl Rooms {
                 "initial_state: at most {INITIAL_STATE_MAX} events are allowed."
             )));
         }
+        if let Some(alias) = &request.alias {
+            self.engine.check_alias(alias)?;
+        }
         let create = self.engine.create_event(actor.user, version, &request)?;
         let mut writer = self.engine.begin_new_room(version, &create).await?;
         self.engine.permit(actor, &writer.view(), Action::Create).await?;
         let stored = writer.add(create, None).await?;
         writer.created_by(stored.nid);
         let record = RoomRecord { version: version.id().clone(), create: stored.nid };
+        // No two create events of this server are alike, see `creation_time`; should one be all the same, the
+        // older room wins.
+        writer.batch.expect_absent(&ROOMS, &writer.nid());
         writer.batch.put(&ROOMS, &writer.nid(), &Json(record));
         let room_id = writer.view().id;
         writer.furnish(actor, version, request).await.map_err(|error| match error {
@@ -154,12 +160,21 @@ impl Engine {
             prev_events: Vec::new(),
             auth_events: Vec::new(),
             depth: 1,
-            origin_server_ts: self.clock.now_ms(),
+            origin_server_ts: self.creation_time(),
         };
         let create = draft.sign(version, &self.server_name, &self.key)?;
         check_standalone(&create, |_| None)
             .map_err(|rejection| RoomError::BadContent(format!("creation_content: {rejection}")))?;
         Ok(Arc::new(create))
+    }
+
+    /// The time for a create event, never the same twice: where the room's id is made of the event, two rooms that
+    /// somebody makes within one millisecond would be one.
+    fn creation_time(&self) -> u64 {
+        let now = self.clock.now_ms();
+        let unique = |last: u64| Some(now.max(last + 1));
+        let last = self.last_creation_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, unique);
+        last.map_or(now, |last| now.max(last + 1))
     }
 
     async fn begin_new_room(self: &Arc<Self>, version: RoomVersion, create: &Pdu) -> Result<Writer, RoomError> {

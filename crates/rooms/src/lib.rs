@@ -21,16 +21,18 @@ mod ids;
 mod join_rules;
 mod members;
 mod membership;
+mod receipts;
 mod room;
 mod send;
 mod state;
 mod tables;
 mod timeline;
 mod trie;
+mod typing;
 mod visibility;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use quick_cache::sync::Cache;
 use ruma::{DeviceId, OwnedServerName, RoomId, RoomVersionId, UserId};
@@ -40,6 +42,7 @@ use wardroom_store::{Batch, Scan, Store};
 
 pub use self::{
     create::{NewRoom, Preset},
+    directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
     error::RoomError,
     events::Stored,
     filter::passes,
@@ -51,11 +54,13 @@ pub use self::{
     },
     members::MembershipEntry,
     membership::MemberProfile,
+    receipts::{RECEIPTS_READ_MAX, Receipt},
     room::RoomView,
     state::StateAt,
     tables::{Membership, TABLES},
     timeline::{Reader, TimelineItem, TimelineRange},
     trie::{Root, StateChange, StateWhich},
+    typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX},
     visibility::Visibility,
 };
 use self::{
@@ -105,8 +110,12 @@ pub(crate) struct Engine {
     registry: Registry,
     tries: Tries,
     event_cache: EventCache,
+    /// Time of the newest create event.
+    last_creation_ms: AtomicU64,
     /// History visibility by state.
     sights: Cache<Root, Visibility>,
+    summaries: directory::SummaryCache,
+    typing: Arc<typing::Typing>,
 }
 
 impl Rooms {
@@ -123,7 +132,10 @@ impl Rooms {
                 registry: Registry::default(),
                 tries: Tries::new(),
                 event_cache: event_cache(),
+                last_creation_ms: AtomicU64::new(0),
                 sights: Cache::new(timeline::SIGHTS_MAX),
+                summaries: directory::summary_cache(),
+                typing: Arc::default(),
             }),
         }
     }

@@ -134,6 +134,27 @@ impl Rooms {
         Ok(found.into_iter().flatten().map(|place| place.0).max())
     }
 
+    /// The places of the events up to which a user has read a room, thread by thread; of a thread that was read by
+    /// public and by private receipt, both.
+    pub async fn read_places(&self, user: UserNid, room: RoomNid) -> Result<Vec<(ReceiptThread, Place)>, RoomError> {
+        let scan = Scan::prefix(&(room, user)).limit(RECEIPTS_READ_MAX);
+        let rows = self.engine.store.latest().scan(&RECEIPTS, scan).await?;
+        let mut places = Vec::with_capacity(rows.len());
+        for ((.., thread), place) in rows {
+            let thread = match thread {
+                UNTHREADED => ReceiptThread::Unthreaded,
+                MAIN => ReceiptThread::Main,
+                root => {
+                    let name = self.engine.store.interner().resolve(NS_EVENT, root).await?;
+                    let root = name.and_then(|name| OwnedEventId::try_from(&*name).ok());
+                    ReceiptThread::Thread(root.ok_or_else(|| RoomError::inconsistent("receipt without names"))?)
+                }
+            };
+            places.push((thread, place.0));
+        }
+        Ok(places)
+    }
+
     /// An event of a room that the actor sees, and where it stands.
     async fn readable_event(
         &self,
@@ -385,12 +406,20 @@ mod tests {
             ward.read(&ward.bob, &Read, &root, &Unthreaded).await.unwrap();
             assert_eq!(
                 ward.changed(Position::ZERO).await,
-                [(Read, in_thread, reply), (ReadPrivate, Main, main.clone()), (Read, Unthreaded, root)]
+                [
+                    (Read, in_thread.clone(), reply.clone()),
+                    (ReadPrivate, Main, main.clone()),
+                    (Read, Unthreaded, root.clone())
+                ]
             );
             let read = ward.world.rooms.read_place(me, ward.nid).await.unwrap();
             assert_eq!(read, Some(ward.place(&main).await), "the newest of all");
             let others = ward.world.rooms.read_place(ward.alice.actor().nid, ward.nid).await.unwrap();
             assert_eq!(others, None);
+            let (root_at, main_at, reply_at) =
+                (ward.place(&root).await, ward.place(&main).await, ward.place(&reply).await);
+            let places = ward.world.rooms.read_places(me, ward.nid).await.unwrap();
+            assert_eq!(places, [(Unthreaded, root_at), (in_thread, reply_at), (Main, main_at)]);
         });
     }
 

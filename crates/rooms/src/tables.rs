@@ -215,6 +215,8 @@ pub const TABLES: &[TableSpec] = &[
     *ALIASES.spec(),
     *ROOM_ALIASES.spec(),
     *LISTED.spec(),
+    *crate::receipts::RECEIPTS.spec(),
+    *crate::receipts::RECEIPT_CHANGES.spec(),
 ];
 
 #[cfg(test)]

@@ -117,6 +117,18 @@ fn a_room_of_every_version_is_made_joined_and_spoken_in() {
 }
 
 #[test]
+fn rooms_made_in_the_same_millisecond_are_different_rooms() {
+    run(async {
+        let world = World::new();
+        let alice = world.person(user_id!("@alice:a.example")).await;
+        let creations = (0..8).map(|_| world.rooms.create(alice.actor(), new_room("12", Preset::PrivateChat)));
+        let made = futures_util::future::join_all(creations).await;
+        let ids: std::collections::HashSet<_> = made.into_iter().map(Result::unwrap).collect();
+        assert_eq!(ids.len(), 8);
+    });
+}
+
+#[test]
 fn a_retry_with_the_same_transaction_id_sends_once() {
     run(async {
         let world = World::new();
@@ -318,7 +330,7 @@ async fn perform(
         Act::Leave => drop(rooms.leave(actor, room, None).await),
         Act::Knock => drop(rooms.knock(actor, room, MemberProfile::default(), None).await),
         Act::Invite(target) => {
-            drop(rooms.invite(actor, room, &people[target].id, MemberProfile::default(), None).await)
+            drop(rooms.invite(actor, room, &people[target].id, MemberProfile::default(), None).await);
         }
         Act::Kick(target) => drop(rooms.kick(actor, room, &people[target].id, None).await),
         Act::Ban(target) => drop(rooms.ban(actor, room, &people[target].id, None).await),

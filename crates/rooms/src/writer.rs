@@ -286,6 +286,9 @@ impl Writer {
         authorize(&pdu, find).map_err(|rejection| RoomError::Forbidden(rejection.to_string()))?;
         // From here on the batch changes, and only the store can fail.
         let added = self.add(pdu, transaction).await;
+        if let Ok(stored) = &added {
+            self.end_typing(&stored.pdu).await?;
+        }
         if let Err(failure) = &added {
             self.failed = Some(failure.clone());
         }
@@ -307,6 +310,20 @@ impl Writer {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Who has sent a message, or is in the room no more, does not type any more.
+    async fn end_typing(&mut self, pdu: &Pdu) -> Result<(), RoomError> {
+        let user = match pdu.state_key() {
+            None => pdu.sender().as_str(),
+            Some(state_key) if is_member(pdu.kind()) => state_key,
+            Some(_) => return Ok(()),
+        };
+        if let Some(user) = self.engine.store.interner().known(NS_USER, user).await? {
+            let room = self.nid();
+            self.engine.typing_ends(&mut self.batch, UserNid::new(user), room);
+        }
+        Ok(())
     }
 
     /// Gives up the whole group: the batch holds half of something.

@@ -1,1 +1,77 @@
-//! wardroom-sync
+//! What a client has to hear: `GET /_matrix/client/v3/sync`.
+//!
+//! A sync token is one position of the store's log. One sync takes the newest position, reads what came behind the
+//! token up to there, and answers with that position as the next token. Invariants:
+//!
+//! - Everything is read as it was at one position. Consecutive syncs tell each event once and leave none out, except
+//!   where a timeline is `limited` and says so.
+//! - What nobody touched is not read: rooms are compared with the token in memory.
+//! - Who waits is woken by what concerns them and by nothing else, and never misses a wake-up: a waiter is registered
+//!   before the last look.
+//! - What is the same for several receivers is worked out once: events as text, what push rules ask of an event.
+//! - No answer is kept: the same token asked twice is answered twice.
+//! - Everything kept in memory has a bound, and losing any of it costs time only.
+//!
+//! Deliberately absent: HTTP, and for now presence, messages to devices, device lists and ignored users.
+
+mod account_data;
+mod error;
+mod event_fields;
+mod event_format;
+mod filter;
+mod hearing;
+mod lazy_members;
+mod memberships;
+mod response;
+mod rooms;
+mod token;
+mod unread;
+mod waiting;
+
+use std::sync::Arc;
+
+use wardroom_accounts::Accounts;
+use wardroom_clock::SharedClock;
+use wardroom_rooms::Rooms;
+use wardroom_store::Store;
+
+pub use self::{
+    error::SyncError,
+    filter::FilterChoice,
+    response::SyncResponse,
+    token::{BadToken, SyncToken},
+    unread::UNREAD_SCAN_EVENTS_MAX,
+    waiting::SyncRequest,
+};
+
+/// Tells clients what is news. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Syncer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    rooms: Rooms,
+    accounts: Accounts,
+    clock: SharedClock,
+    memberships: memberships::MembershipCache,
+    formatted: event_format::FormattedEvents,
+    told_members: lazy_members::ToldMembers,
+    unread: unread::Unread,
+}
+
+impl Syncer {
+    /// Tells of these rooms and accounts, all kept in `store`.
+    pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: SharedClock) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            rooms,
+            accounts,
+            clock,
+            memberships: memberships::MembershipCache::default(),
+            formatted: event_format::FormattedEvents::default(),
+            told_members: lazy_members::ToldMembers::default(),
+            unread: unread::Unread::default(),
+        }))
+    }
+}

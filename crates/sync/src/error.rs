@@ -1,0 +1,28 @@
+//! What can go wrong in a sync, in this crate's words.
+
+use wardroom_accounts::AccountError;
+use wardroom_rooms::RoomError;
+use wardroom_store::ReadError;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The user has no filter with this id.
+    #[error("filter: you have no filter with this id")]
+    UnknownFilter,
+    /// The filter in the request is not one.
+    #[error("filter: {0}")]
+    BadFilter(String),
+    /// The user's memberships changed faster than they could be read. The request can be repeated.
+    #[error("the user's memberships do not rest")]
+    Restless,
+    /// Rooms failed.
+    #[error(transparent)]
+    Rooms(#[from] RoomError),
+    /// Accounts failed.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+}

@@ -1,0 +1,115 @@
+//! The stretch of a room's timeline that is told.
+
+use wardroom_rooms::{Membership, Place, Root, TimelineItem, TimelineRange, passes};
+
+use super::Room;
+use crate::{
+    SyncError,
+    hearing::Hearing,
+    response::{Events, Object},
+};
+
+/// Events that are looked at in search of events that the filter lets pass and the user sees.
+const SCAN_EVENTS_MAX: usize = 1_000;
+/// Events of one read of that search.
+const SCAN_STEP_EVENTS: usize = 100;
+
+/// A stretch of a timeline, as far as it is told.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    /// Oldest first.
+    pub(super) items: Vec<TimelineItem>,
+    /// Older events that the client does not know were left out.
+    pub(super) limited: bool,
+    /// Boundary from which the older events are read.
+    prev_batch: Option<Place>,
+    /// Events within the stretch were left out: by the filter, or because the user does not see them.
+    pub(super) has_holes: bool,
+    /// The state before the first event behind what the client knows, where the search came that far.
+    pub(super) state_at_known: Option<Root>,
+}
+
+impl Hearing<'_> {
+    /// The newest events between what the client knows and the end, as many as the filter wants.
+    pub(super) async fn timeline(&self, room: &Room<'_>) -> Result<Timeline, SyncError> {
+        let limit = self.filter.timeline_limit;
+        let mut timeline = Timeline::default();
+        let mut boundary = room.end;
+        let mut scanned = 0;
+        let mut complete = room.end.min(room.view.end) <= room.known;
+        if !complete && limit == 0 {
+            // What comes is not looked at: its effect on the state is.
+            timeline.has_holes = true;
+            complete = true;
+        }
+        while !complete && timeline.items.len() <= limit && scanned < SCAN_EVENTS_MAX {
+            let step = if scanned == 0 { limit + 1 } else { SCAN_STEP_EVENTS };
+            let range = TimelineRange { from: room.known, to: boundary, backwards: true, limit: step };
+            let items = self.syncer.rooms.timeline(room.view.nid, range).await?;
+            let count = items.len();
+            scanned += count;
+            complete = count < step;
+            if let Some(oldest) = items.last() {
+                boundary = oldest.place;
+                timeline.state_at_known = Some(oldest.state_before);
+            }
+            let passing = self.visible(room, items).await?;
+            timeline.has_holes |= passing.len() < count;
+            timeline.items.extend(passing);
+        }
+        if timeline.items.len() > limit {
+            timeline.items.truncate(limit);
+            complete = false;
+        }
+        if !complete {
+            timeline.state_at_known = None;
+            timeline.limited = true;
+            boundary = timeline.items.last().map_or(boundary, |oldest| oldest.place);
+        }
+        timeline.prev_batch = Some(boundary);
+        timeline.items.reverse();
+        Ok(timeline)
+    }
+
+    /// Leaves out what the filter or the history visibility withholds.
+    async fn visible(&self, room: &Room<'_>, mut items: Vec<TimelineItem>) -> Result<Vec<TimelineItem>, SyncError> {
+        items.retain(|item| passes(self.filter.timeline(), &item.event.pdu));
+        let Some(reader) = &room.reader else { return Ok(Vec::new()) };
+        // Members see whatever came since they joined (specification, "Room history visibility", rule 2).
+        let joined = room.entry.membership == Membership::Join;
+        if items.last().is_none_or(|oldest| joined && oldest.place >= room.entry.place) {
+            return Ok(items);
+        }
+        Ok(self.syncer.rooms.visible(reader, room.view, items).await?)
+    }
+
+    /// Tells a timeline.
+    pub(super) async fn tell_timeline(&self, room: &Room<'_>, timeline: &Timeline) -> Result<Object, SyncError> {
+        let mut events = Events::default();
+        for item in &timeline.items {
+            self.tell_timeline_event(&mut events, room, item).await?;
+        }
+        let mut told = Object::default();
+        told.raw("events", &events.end());
+        told.value("limited", &timeline.limited);
+        if let Some(prev_batch) = timeline.prev_batch {
+            told.value("prev_batch", &prev_batch.to_string());
+        }
+        Ok(told)
+    }
+
+    /// The event at this place alone, as far as the filter wants it.
+    pub(super) async fn single(&self, room: &Room<'_>, place: Place) -> Result<Option<TimelineItem>, SyncError> {
+        let range = TimelineRange { from: place, to: place.next(), backwards: false, limit: 1 };
+        let item = self.syncer.rooms.timeline(room.view.nid, range).await?.pop();
+        Ok(item.filter(|item| passes(self.filter.timeline(), &item.event.pdu)))
+    }
+}
+
+impl Timeline {
+    /// A timeline of one event.
+    pub(super) fn of(item: Option<TimelineItem>) -> Self {
+        let prev_batch = item.as_ref().map(|item| item.place);
+        Self { items: item.into_iter().collect(), prev_batch, ..Self::default() }
+    }
+}

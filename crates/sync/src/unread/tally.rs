@@ -1,0 +1,185 @@
+//! Unread notices of one user in one room.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use quick_cache::{Weighter, sync::Cache};
+use ruma::{EventId, OwnedEventId, events::receipt::ReceiptThread, push::Ruleset};
+use wardroom_rooms::{Place, RoomNid, UserNid};
+
+/// Notices of one tally; the oldest are dropped beyond that.
+const NOTICES_MAX: usize = 1_000;
+/// Notices kept in memory over all users and rooms, about 50 bytes each; a tally without any counts as some.
+const WEIGHT_MAX: u64 = 400_000;
+/// What a tally costs besides its notices, in notices.
+const TALLY_WEIGHT: u64 = 5;
+/// Mean weight of a tally, from which the cache sizes its tables.
+const TALLY_WEIGHT_MEAN: u64 = 10;
+
+/// An unread event that notifies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Notice {
+    pub(super) place: Place,
+    /// The root of its thread; none in the main timeline.
+    pub(super) thread: Option<OwnedEventId>,
+    pub(super) highlight: bool,
+}
+
+/// What a user has not read of a room.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    /// The rules that were applied.
+    pub(super) rules: Arc<Ruleset>,
+    /// Since when the user was joined.
+    joined: Place,
+    /// Boundary up to which events were looked at.
+    pub(super) up_to: Place,
+    /// Oldest first.
+    pub(super) notices: Vec<Notice>,
+}
+
+impl Tally {
+    /// Nothing, for a user joined since `joined`, before the events behind `up_to` are looked at.
+    pub(super) fn new(rules: Arc<Ruleset>, joined: Place, up_to: Place) -> Self {
+        Self { rules, joined, up_to, notices: Vec::new() }
+    }
+
+    /// Whether it was made by these rules, for a user joined since this place.
+    pub(super) fn holds_for(&self, rules: &Arc<Ruleset>, joined: Place) -> bool {
+        Arc::ptr_eq(&self.rules, rules) && self.joined == joined
+    }
+
+    pub(super) fn add(&mut self, notice: Notice) {
+        if self.notices.len() >= NOTICES_MAX {
+            self.notices.remove(0);
+        }
+        self.notices.push(notice);
+    }
+
+    /// Whether nothing in it has been read.
+    pub(super) fn is_unread(&self, reads: &Reads) -> bool {
+        self.notices.iter().all(|notice| !reads.cover(notice.thread.as_deref(), notice.place))
+    }
+
+    /// Takes away what the user has read. Nothing comes back: receipts only move forward.
+    pub(super) fn prune(&mut self, reads: &Reads) {
+        self.notices.retain(|notice| !reads.cover(notice.thread.as_deref(), notice.place));
+    }
+}
+
+/// Up to where a user has read a room, by public and private receipts.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    /// The newest event read, threads or not.
+    everything: Option<Place>,
+    /// The newest event read of the main timeline.
+    main: Option<Place>,
+    threads: BTreeMap<OwnedEventId, Place>,
+}
+
+impl Reads {
+    /// From all receipts of the user, which may be several for a thread.
+    pub(super) fn new(places: Vec<(ReceiptThread, Place)>) -> Self {
+        let mut reads = Self::default();
+        for (thread, place) in places {
+            match thread {
+                ReceiptThread::Unthreaded => reads.everything = reads.everything.max(Some(place)),
+                ReceiptThread::Main => reads.main = reads.main.max(Some(place)),
+                ReceiptThread::Thread(root) => {
+                    let read = reads.threads.entry(root).or_insert(place);
+                    *read = place.max(*read);
+                }
+                _ => {}
+            }
+        }
+        reads
+    }
+
+    /// Whether an event of a thread, or of the main timeline, was read.
+    pub(super) fn cover(&self, thread: Option<&EventId>, place: Place) -> bool {
+        let read = match thread {
+            None => self.main,
+            Some(root) => self.threads.get(root).copied(),
+        };
+        Some(place) <= read.max(self.everything)
+    }
+
+    /// Boundary behind which there may be something unread.
+    pub(super) fn boundary(&self) -> Place {
+        self.everything.map_or(Place::FIRST, Place::next)
+    }
+}
+
+/// Tallies by user and room.
+#[derive(Debug)]
+pub(super) struct TallyCache(Cache<(UserNid, RoomNid), Arc<Tally>, ByNotices>);
+
+#[derive(Clone, Debug)]
+struct ByNotices;
+
+impl Weighter<(UserNid, RoomNid), Arc<Tally>> for ByNotices {
+    fn weight(&self, _: &(UserNid, RoomNid), tally: &Arc<Tally>) -> u64 {
+        TALLY_WEIGHT + u64::try_from(tally.notices.len()).unwrap_or(u64::MAX / 2)
+    }
+}
+
+impl Default for TallyCache {
+    fn default() -> Self {
+        let entries = usize::try_from(WEIGHT_MAX / TALLY_WEIGHT_MEAN).unwrap_or(usize::MAX);
+        Self(Cache::with_weighter(entries, WEIGHT_MAX, ByNotices))
+    }
+}
+
+impl TallyCache {
+    pub(super) fn get(&self, user: UserNid, room: RoomNid) -> Option<Arc<Tally>> {
+        self.0.get(&(user, room))
+    }
+
+    pub(super) fn insert(&self, user: UserNid, room: RoomNid, tally: Arc<Tally>) {
+        self.0.insert((user, room), tally);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ruma::{event_id, events::receipt::ReceiptThread, push::Ruleset};
+    use wardroom_rooms::Place;
+    use wardroom_store::Position;
+
+    use super::{NOTICES_MAX, Notice, Reads, Tally};
+
+    fn at(position: u64) -> Place {
+        Place::new(Position::new(position), 0)
+    }
+
+    #[test]
+    fn a_receipt_reads_its_thread_or_everything() {
+        let root = event_id!("$root");
+        let reads = Reads::new(vec![
+            (ReceiptThread::Unthreaded, at(2)),
+            (ReceiptThread::Main, at(5)),
+            (ReceiptThread::Main, at(4)),
+            (ReceiptThread::Thread(root.to_owned()), at(9)),
+        ]);
+        assert!(reads.cover(None, at(5)) && !reads.cover(None, at(6)));
+        assert!(reads.cover(Some(root), at(9)) && !reads.cover(Some(root), at(10)));
+        assert!(reads.cover(Some(event_id!("$other")), at(2)) && !reads.cover(Some(event_id!("$other")), at(3)));
+        assert_eq!(reads.boundary(), at(2).next());
+        assert!(!Reads::default().cover(None, Place::FIRST));
+    }
+
+    #[test]
+    fn a_tally_is_bounded() {
+        let mut tally = Tally::new(Arc::new(Ruleset::new()), Place::FIRST, Place::FIRST);
+        for position in 1..=(NOTICES_MAX as u64 + 5) {
+            tally.add(Notice { place: at(position), thread: None, highlight: false });
+        }
+        assert_eq!((tally.notices.len(), tally.notices[0].place), (NOTICES_MAX, at(6)));
+        let reads = Reads::new(vec![(ReceiptThread::Unthreaded, at(NOTICES_MAX as u64))]);
+        assert!(!tally.is_unread(&reads));
+        tally.prune(&reads);
+        assert_eq!(tally.notices.len(), 5);
+        assert!(tally.is_unread(&reads));
+    }
+}

@@ -1,0 +1,102 @@
+//! Waiting for something to tell.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+use wardroom_accounts::Session;
+use wardroom_rooms::UserNid;
+use wardroom_store::Position;
+
+use crate::{
+    FilterChoice, SyncError, SyncResponse, SyncToken, Syncer,
+    filter::Filter,
+    hearing::{Hearing, Look},
+    memberships::Known,
+    response::Body,
+};
+
+/// How long a request may wait.
+const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+
+/// What a client asks of a sync.
+///
+/// [`GET /_matrix/client/v3/sync`](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync).
+#[derive(Clone, Debug, Default)]
+pub struct SyncRequest {
+    /// Up to where the client was told already.
+    pub since: Option<SyncToken>,
+    /// What it wants to hear.
+    pub filter: Option<FilterChoice>,
+    /// The whole state of each room, news or not.
+    pub full_state: bool,
+    /// How long to wait where there is no news.
+    pub timeout: Duration,
+}
+
+impl Syncer {
+    /// Tells a device what is news to it; waits for news where there is none and the client wants to wait, until
+    /// `stopping` resolves.
+    pub async fn sync(
+        &self,
+        session: &Session,
+        request: SyncRequest,
+        stopping: impl Future<Output = ()> + Send,
+    ) -> Result<SyncResponse, SyncError> {
+        let syncer = &*self.0;
+        let filter = Filter::find(&syncer.accounts, session.nid, request.filter).await?;
+        let hearing = Hearing {
+            syncer,
+            session,
+            user: UserNid::new(session.nid.get()),
+            filter: &filter,
+            full_state: request.full_state,
+            now_ms: syncer.clock.now_ms(),
+        };
+        let since = request.since.map(SyncToken::position);
+        let Look { now, known, body } = hearing.look(since).await?;
+        // Who starts anew gets an answer at once, if it is that there is nothing.
+        let waits = since.is_some() && !request.full_state && !request.timeout.is_zero();
+        if !waits || !body.is_empty() {
+            return Ok(body.end(SyncToken::new(now)));
+        }
+        let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
+        tokio::select! {
+            biased;
+            told = hearing.wait(now, known, deadline) => told,
+            () = stopping => Ok(Body::default().end(SyncToken::new(now))),
+        }
+    }
+}
+
+impl Hearing<'_> {
+    /// Waits for news behind `heard`.
+    ///
+    /// What was looked at and is not told (because the filter does not want it, say) is not looked at again.
+    async fn wait(
+        mut self,
+        mut heard: Position,
+        mut known: Arc<Known>,
+        deadline: Instant,
+    ) -> Result<SyncResponse, SyncError> {
+        loop {
+            // First listen, then look: what comes in between is not missed.
+            let mut waiter = self.syncer.store.watches().waiter(self.watched(&known).await?);
+            loop {
+                self.now_ms = self.syncer.clock.now_ms();
+                let look = self.look(Some(heard)).await?;
+                if !look.body.is_empty() {
+                    return Ok(look.body.end(SyncToken::new(look.now)));
+                }
+                heard = look.now;
+                if !Arc::ptr_eq(&known, &look.known) && known.entries != look.known.entries {
+                    // The rooms to listen to may be others.
+                    known = look.known;
+                    break;
+                }
+                if timeout_at(deadline, waiter.changed()).await.is_err() {
+                    return Ok(Body::default().end(SyncToken::new(heard)));
+                }
+            }
+        }
+    }
+}
