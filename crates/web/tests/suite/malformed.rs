@@ -110,6 +110,15 @@ async fn tokens() {
 }
 
 #[tokio::test]
+async fn guests_may_use_what_is_listed() {
+    let mut world = World::new().await;
+    world.token = world.guest().await;
+    assert_eq!(world.ask(Method::GET, "/_matrix/client/v3/account/whoami", "").await.status, 200);
+    let (status, code, _) = world.ask(Method::POST, INVITE, "{}").await.error();
+    assert_eq!((status, code.as_str()), (403, "M_GUEST_ACCESS_FORBIDDEN"));
+}
+
+#[tokio::test]
 async fn strangers_do_not_get_to_send_a_body() {
     let world = World::new().await;
     let endless = futures_util::stream::pending::<Result<&'static str, std::io::Error>>();

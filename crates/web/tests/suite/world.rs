@@ -86,6 +86,12 @@ impl World {
         Self { router, state, metrics, token }
     }
 
+    /// The token of a new guest.
+    pub(crate) async fn guest(&self) -> String {
+        let registered = self.state.accounts.register(NewUser::guest(), Some(&LoginRequest::default())).await;
+        registered.unwrap().login.unwrap().access_token
+    }
+
     /// A request with the user's token.
     pub(crate) async fn ask(&self, method: Method, uri: &str, body: impl Into<Body>) -> Answer {
         let request = Request::builder().method(method).uri(uri);
