@@ -13,6 +13,9 @@ const OPEN_FILES_MAX: i32 = 256;
 const BACKGROUND_JOBS_MAX: i32 = 2;
 /// The log of writes is kept below so many times the write buffers, by flushing what holds it.
 const LOG_PER_WRITE_BUFFERS: u64 = 4;
+/// Flushed tables that lie over each other until they are merged. Buffers are small, so merging the usual four would
+/// rewrite old rows for little new; filters keep look-ups cheap meanwhile.
+const FLUSHED_TABLES: i32 = 8;
 /// Size of tables at level one.
 const TABLE_BYTES: u64 = 16 << 20;
 /// Blocks of point look-ups: little is read that was not asked for.
@@ -74,6 +77,7 @@ fn family(profile: Profile, cache: &Cache, options: &Options) -> DbOptions {
     family.set_compression_type(DBCompressionType::None);
     family.set_write_buffer_size(options.write_buffer_bytes / 2);
     family.set_target_file_size_base(TABLE_BYTES);
+    family.set_level_zero_file_num_compaction_trigger(FLUSHED_TABLES);
     family.set_level_compaction_dynamic_level_bytes(true);
     match profile {
         Profile::Point => {
