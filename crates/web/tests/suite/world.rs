@@ -74,6 +74,7 @@ impl World {
         let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
         let clock: SharedClock = Arc::new(SystemClock);
         let mut settings = Settings::new(server_name!("a.example").to_owned());
+        settings.registration.guests = true;
         settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
         let accounts = Accounts::new(store, Arc::clone(&clock), settings).await.unwrap();
         let new = NewUser { password: Some("secret"), ..NewUser::named("alice") };
