@@ -8,6 +8,7 @@ mod discovery;
 mod error;
 mod room;
 mod state;
+mod sync;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -21,5 +22,5 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes())
+    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
 use wardroom_rooms::Rooms;
+use wardroom_sync::Syncer;
 use wardroom_web::{ApiState, RateLimits};
 
 /// The services, as every handler receives them. Clones are cheap: everything inside is shared.
@@ -16,6 +17,8 @@ pub struct ClientState {
     pub accounts: Accounts,
     /// Rooms, their events and members.
     pub rooms: Rooms,
+    /// What clients have to hear.
+    pub sync: Syncer,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Settings of this API.

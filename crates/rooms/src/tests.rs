@@ -230,6 +230,22 @@ fn a_redacted_event_loses_its_content_for_good() {
 }
 
 #[test]
+fn an_event_of_another_room_is_not_there() {
+    run(async {
+        let world = World::new();
+        let alice = world.person(user_id!("@alice:a.example")).await;
+        let here = world.rooms.create(alice.actor(), new_room("12", Preset::PrivateChat)).await.unwrap();
+        let there = world.rooms.create(alice.actor(), new_room("12", Preset::PrivateChat)).await.unwrap();
+        let sent = world.rooms.send(alice.actor(), &there, "m.room.message", message("stays"), None).await.unwrap();
+        let refused = world.rooms.redact(alice.actor(), &here, &sent, None, None).await;
+        assert!(matches!(refused, Err(RoomError::NoSuchEvent)), "{refused:?}");
+        assert!(matches!(world.rooms.event(alice.actor(), &here, &sent).await, Err(RoomError::NoSuchEvent)));
+        let event = world.rooms.event(alice.actor(), &there, &sent).await.unwrap();
+        assert!(event.pdu.content().get().contains("stays"));
+    });
+}
+
+#[test]
 fn a_refused_job_leaves_its_group_alone() {
     run(async {
         let world = World::new();

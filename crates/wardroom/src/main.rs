@@ -2,6 +2,7 @@
 //!
 //! Everything is wired in one place, [`wiring`]; nothing here knows a rule of Matrix.
 
+mod background;
 mod command;
 mod config;
 mod identity;

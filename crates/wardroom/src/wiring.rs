@@ -12,9 +12,11 @@ use wardroom_client_api::{ClientSettings, ClientState};
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
+use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
+    background,
     config::Config,
     identity,
     keys::{self, KeyError},
@@ -119,11 +121,13 @@ impl App {
             signing_key,
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
+        let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
         let client = ClientState {
             accounts,
             rooms,
+            sync,
             limits,
             settings: Arc::new(ClientSettings {
                 server_name: config.server_name.clone(),
@@ -132,6 +136,7 @@ impl App {
             clock,
             stopping: CancellationToken::new(),
         };
+        background::start(&client.rooms, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 

@@ -2,9 +2,10 @@
 
 use std::any::TypeId;
 
+use bytes::Bytes;
 use ruma::{
     UserId,
-    api::client::{membership::invite_user, session::login},
+    api::client::{membership::invite_user, session::login, uiaa::UiaaResponse},
 };
 use serde_json::{Map, Value};
 
@@ -20,6 +21,22 @@ pub(crate) fn check<T: 'static>(body: &[u8]) -> Result<(), ApiError> {
     } else {
         Ok(())
     }
+}
+
+/// An `auth` that names neither a stage nor a session asks for the flows, as one that is absent does; ruma would
+/// refuse it. matrix-nio begins its registrations like that.
+pub(crate) fn without_empty_auth<E: 'static>(body: Bytes) -> Bytes {
+    if TypeId::of::<E>() != TypeId::of::<UiaaResponse>() {
+        return body;
+    }
+    let Some(mut fields) = object(&body) else { return body };
+    let is_empty =
+        |auth: &Value| auth.as_object().is_some_and(|auth| !auth.contains_key("type") && !auth.contains_key("session"));
+    if !fields.get("auth").is_some_and(is_empty) {
+        return body;
+    }
+    fields.remove("auth");
+    serde_json::to_vec(&fields).map_or(body, Bytes::from)
 }
 
 /// What is no JSON object is reported by the checks before and the parser after these.
@@ -53,10 +70,14 @@ fn invited(body: &Map<String, Value>) -> Result<(), ApiError> {
 mod tests {
     use std::panic::catch_unwind;
 
+    use bytes::Bytes;
     use http::Request;
-    use ruma::api::{IncomingRequestExt as _, client::session::login};
+    use ruma::api::{
+        IncomingRequestExt as _,
+        client::{session::login, uiaa::UiaaResponse},
+    };
 
-    use super::check;
+    use super::{check, without_empty_auth};
 
     fn ruma_panics(body: &'static [u8]) -> bool {
         catch_unwind(|| {
@@ -64,6 +85,17 @@ mod tests {
             let _ = login::v3::Request::try_from_http_request(request, &[]);
         })
         .is_err()
+    }
+
+    #[test]
+    fn an_auth_that_says_nothing_is_none() {
+        let kept = |body: &'static str| without_empty_auth::<UiaaResponse>(Bytes::from_static(body.as_bytes()));
+        assert_eq!(kept(r#"{"auth":{"device":"x"},"a":1}"#), r#"{"a":1}"#);
+        for body in [r#"{"auth":{"session":"x"}}"#, r#"{"auth":{"type":"x"}}"#, r#"{"auth":1}"#, "{}", ""] {
+            assert_eq!(kept(body), body);
+        }
+        let other = Bytes::from_static(br#"{"auth":{}}"#);
+        assert_eq!(without_empty_auth::<ruma::api::error::Error>(other.clone()), other);
     }
 
     #[test]

@@ -59,6 +59,7 @@ where
         };
         body::check_object(&json)?;
         quirks::check::<T>(&json)?;
+        let json = quirks::without_empty_auth::<T::EndpointError>(json);
 
         let path = RawPathParams::from_request_parts(&mut parts, state).await;
         let path = path.map_err(|_| ApiError::invalid_param("The path is not UTF-8 once it is decoded."))?;

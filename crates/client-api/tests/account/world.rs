@@ -16,6 +16,7 @@ use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NewRoom, Preset, Rooms, StandardGate, StateWhich, UserNid};
 use wardroom_store::{Catalogue, Store};
+use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 pub(crate) const SERVER: &str = "hospital-a.example";
@@ -55,10 +56,11 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
     };
-    let rooms = Rooms::new(store, clock.clone(), Arc::new(StandardGate), settings);
+    let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
     let state = ClientState {
         accounts: accounts.clone(),
         rooms: rooms.clone(),
+        sync: Syncer::new(store, rooms.clone(), accounts.clone(), clock.clone()),
         limits: Arc::new(RateLimits::new(clock.clone(), rate_limits)),
         settings: Arc::new(ClientSettings {
             server_name: owned_server_name!("hospital-a.example"),

@@ -8,4 +8,5 @@ mod membership;
 mod reading;
 mod sending;
 mod signals;
+mod syncing;
 mod world;

@@ -14,6 +14,7 @@ use wardroom_clock::{ManualClock, SharedClock};
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Rooms, Settings, StandardGate};
 use wardroom_store::{Catalogue, Store};
+use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, shell};
 
 const ANSWER_BYTES_MAX: usize = 10_000_000;
@@ -54,9 +55,10 @@ impl World {
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
         };
-        let rooms = Rooms::new(store, Arc::clone(&clock), Arc::new(StandardGate), settings);
+        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
         let state = ClientState {
             accounts: accounts.clone(),
+            sync: Syncer::new(store, rooms.clone(), accounts.clone(), Arc::clone(&clock)),
             rooms,
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), false)),
             settings: Arc::new(ClientSettings { server_name, public_url: "http://a.example".to_owned() }),

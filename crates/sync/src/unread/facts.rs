@@ -27,8 +27,6 @@ pub(super) struct Facts {
     event: Value,
     /// `content.body` in lower case, where it is text.
     pub(super) body: Option<String>,
-    /// `content.m.mentions` is there: the event says itself whom it mentions.
-    pub(super) has_mentions: bool,
     /// The root of the thread that the event is in; none in the main timeline.
     pub(super) thread: Option<OwnedEventId>,
     /// Whether the sender has the power to notify everybody, once somebody asked.
@@ -61,9 +59,8 @@ impl Facts {
         // Stored events are JSON; one that is not would be an event without properties.
         let event: Value = serde_json::from_slice(pdu.json()).unwrap_or_default();
         let body = event.pointer("/content/body").and_then(Value::as_str).map(str::to_lowercase);
-        let has_mentions = event.pointer("/content/m.mentions").is_some();
         let weight = BYTES_PER_JSON_BYTE.saturating_mul(u64::try_from(pdu.json().len()).unwrap_or(u64::MAX)).max(1);
-        Self { event, body, has_mentions, thread, sender_may_notify: OnceLock::new(), weight }
+        Self { event, body, thread, sender_may_notify: OnceLock::new(), weight }
     }
 
     /// The property at a dot-separated path.

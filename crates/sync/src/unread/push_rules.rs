@@ -18,11 +18,6 @@ use wardroom_event::Pdu;
 
 use super::{facts::Facts, glob};
 
-/// Rules that look for names in the text, and rest where the event says itself whom it mentions (specification,
-/// "User and room mentions").
-const REPLACED_BY_MENTIONS: [&str; 3] =
-    [".m.rule.contains_display_name", ".m.rule.contains_user_name", ".m.rule.roomnotif"];
-
 /// What an event does to a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
@@ -68,9 +63,6 @@ pub(super) fn verdict(
 }
 
 fn matches(rule: AnyPushRuleRef<'_>, event: &Facts, pdu: &Pdu, situation: &Situation<'_>) -> Result<bool, Lacks> {
-    if event.has_mentions && REPLACED_BY_MENTIONS.contains(&rule.rule_id()) {
-        return Ok(false);
-    }
     match rule {
         AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => all_hold(rule, event, situation),
         AnyPushRuleRef::Content(PatternedPushRule { pattern, .. }) => Ok(body_matches(event, pattern)),
@@ -96,7 +88,7 @@ fn holds(condition: &PushCondition, event: &Facts, situation: &Situation<'_>) ->
             "room_id" => text_matches(&wanted.pattern, situation.room.as_str()),
             key => event.property(key).and_then(Value::as_str).is_some_and(|text| text_matches(&wanted.pattern, text)),
         },
-        #[expect(deprecated, reason = "old clients do not say whom they mention, and old rulesets have the rule")]
+        #[expect(deprecated, reason = "no longer among the predefined rules, and still a condition")]
         PushCondition::ContainsDisplayName => match (&event.body, &situation.display_name) {
             (None, _) => false,
             (Some(_), None) => return Err(Lacks::DisplayName),

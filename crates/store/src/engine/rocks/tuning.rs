@@ -37,11 +37,14 @@ const CHURN_DELETIONS: usize = 256;
 /// Options of the database and of its column families.
 pub(super) fn tune(options: &Options) -> (DbOptions, Vec<ColumnFamilyDescriptor>) {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
+    // After a full disk, RocksDB waits for free space of the largest write buffer of any family.
+    let mut unused = DbOptions::default();
+    unused.set_write_buffer_size(options.write_buffer_bytes / 2);
     let families = Profile::ALL
         .into_iter()
         .map(|profile| ColumnFamilyDescriptor::new(profile.name(), family(profile, &cache, options)))
         // RocksDB insists on a family of this name; it stays empty.
-        .chain([ColumnFamilyDescriptor::new("default", DbOptions::default())])
+        .chain([ColumnFamilyDescriptor::new("default", unused)])
         .collect();
     (database(options), families)
 }
