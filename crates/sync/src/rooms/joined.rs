@@ -69,11 +69,8 @@ impl Hearing<'_> {
         span: Span,
         everything: bool,
     ) -> Result<Vec<Arc<Stored>>, SyncError> {
-        let mut state = if everything {
-            self.whole_state(room, states).await?
-        } else {
-            self.state_in_gap(room, states).await?
-        };
+        let mut state =
+            if everything { self.whole_state(room, states).await? } else { self.state_in_gap(room, states).await? };
         state.extend(self.state_in_holes(room, states, timeline).await?);
         if self.filter.members != Members::All {
             let mut others = summary.map(Summary::heroes).unwrap_or_default().to_vec();
