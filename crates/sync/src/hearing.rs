@@ -4,16 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use wardroom_accounts::Session;
-use wardroom_rooms::{Actor, Membership, MembershipEntry, Root, RoomNid, Slot, Stored, UserNid};
+use wardroom_rooms::{Actor, Membership, MembershipEntry, RoomNid, Root, Slot, Stored, UserNid};
 use wardroom_store::{Position, WatchKey};
 
 use crate::{
-    Inner, SyncError,
-    account_data::AccountDataNews,
-    filter::Filter,
-    memberships::Known,
-    response::Body,
-    rooms::Told,
+    Inner, SyncError, account_data::AccountDataNews, filter::Filter, memberships::Known, response::Body, rooms::Told,
 };
 
 /// Rooms that are read at the same time.
