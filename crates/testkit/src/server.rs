@@ -297,7 +297,9 @@ fn without_wardroom_variables(mut command: Command) -> Command {
 
 /// The binary under test: what Cargo built (`built`), or what the variable `HOMESERVER_BIN` names.
 pub(crate) fn binary_under_test(built: &str) -> PathBuf {
-    env::var_os("HOMESERVER_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from)
+    let binary = env::var_os("HOMESERVER_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from);
+    // Commands run in other directories than the tests.
+    std::path::absolute(&binary).unwrap_or(binary)
 }
 
 /// A command of the binary under test, in a directory and without the caller's `WARDROOM_` variables.

@@ -104,6 +104,7 @@ async fn set_read_marker(
     let receipts =
         [(ReadReceipt::Read, request.read_receipt), (ReadReceipt::ReadPrivate, request.private_read_receipt)];
     // All of them or none: look before anything is set.
+    state.rooms.permit_signal(actor, room).await.map_err(error::of_room)?;
     let view = state.rooms.permit_signal(actor, room).await.map_err(error::of_room)?;
     for event in receipts.iter().filter_map(|(_, event)| event.as_ref()).chain(&request.fully_read) {
         state.rooms.event(actor, room, event).await.map_err(error::of_room)?;
