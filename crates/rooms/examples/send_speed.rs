@@ -2,7 +2,6 @@
 //!
 //! `cargo run --release -p wardroom-rooms --example send_speed -- [seconds] [sync|nosync]`
 #![expect(clippy::print_stdout, reason = "prints what it measured")]
-#![expect(clippy::disallowed_methods, reason = "measures time")]
 
 use std::{
     error::Error,

@@ -2,7 +2,7 @@
 //!
 //! Each check lists everything that is wrong, with its place. An exception is a named waiver with a reason in
 //! [`waivers`], never a silent one.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod dependencies;
 mod floors;
