@@ -9,5 +9,4 @@ step "Unit, property, tidy and black-box tests"
 cargo test --locked --workspace
 
 step "Real clients against the real binary"
-cargo build --locked --package wardroom --bin wardroom
-WARDROOM_BIN="$target/debug/wardroom" tests/run-clients.sh
+tests/run-clients.sh
