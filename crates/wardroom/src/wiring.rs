@@ -30,7 +30,7 @@ use crate::{
 pub(crate) enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("data_dir {}: {source}", dir.display())]
+    #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
