@@ -10,4 +10,4 @@ cargo test --locked --workspace
 
 step "Real clients against the real binary"
 cargo build --locked --package wardroom --bin wardroom
-WARDROOM_BIN="$target/debug/wardroom" tests/run-clients.sh
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh
