@@ -9,4 +9,5 @@ step "Unit, property, tidy and black-box tests"
 cargo test --locked --workspace
 
 step "Real clients against the real binary"
-tests/run-clients.sh
+cargo build --locked --package wardroom --bin wardroom
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh

@@ -125,7 +125,12 @@ impl Hearing<'_> {
     }
 
     pub(crate) fn actor(&self) -> Actor<'_> {
-        Actor { user: &self.session.user, nid: self.user, device: Some(&self.session.device) }
+        Actor {
+            user: &self.session.user,
+            nid: self.user,
+            device: Some(&self.session.device),
+            guest: self.session.guest,
+        }
     }
 
     /// The user's own membership event in a state.
