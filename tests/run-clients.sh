@@ -3,7 +3,7 @@
 #
 #     tests/run-clients.sh [nio] [js]        both when none is named
 #
-# Variables: WARDROOM_BIN   the server's binary; built with Cargo when not given
+# Variables: HOMESERVER_BIN   the server's binary; built with Cargo when not given
 #            BASE_URL       a server that runs already, instead of starting one
 #            VERBOSE=1      shows what the clients log
 #
@@ -110,7 +110,7 @@ if [ -n "${BASE_URL:-}" ]; then
     exit
 fi
 
-binary=${WARDROOM_BIN:-}
+binary=${HOMESERVER_BIN:-}
 if [ -z "$binary" ]; then
     (cd "$here/.." && cargo build --quiet --package wardroom --bin wardroom)
     binary=$(cd "$here/.." && cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/wardroom

@@ -52,7 +52,12 @@ fn owner(session: &Session, user: &UserId) -> Result<(), ApiError> {
 
 /// The caller as the room engine knows them.
 fn actor(session: &Session) -> Actor<'_> {
-    Actor { user: &session.user, nid: UserNid::new(session.nid.get()), device: Some(&session.device) }
+    Actor {
+        user: &session.user,
+        nid: UserNid::new(session.nid.get()),
+        device: Some(&session.device),
+        guest: session.guest,
+    }
 }
 
 /// The number of a room that this server knows, for what an account keeps per room.

@@ -52,7 +52,12 @@ pub(crate) fn routes() -> Routes<ClientState> {
 
 /// The caller, as the room engine knows users.
 fn actor(session: &Session) -> Actor<'_> {
-    Actor { user: &session.user, nid: UserNid::new(session.nid.get()), device: Some(&session.device) }
+    Actor {
+        user: &session.user,
+        nid: UserNid::new(session.nid.get()),
+        device: Some(&session.device),
+        guest: session.guest,
+    }
 }
 
 /// As [`actor`], for endpoints that guests may not use (client-server API, section "Guest Access").

@@ -7,7 +7,10 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, header::CONTENT_TYPE};
-use ruma::api::client::sync::sync_events::v3::{Filter, Request};
+use ruma::{
+    api::client::sync::sync_events::v3::{Filter, Request},
+    presence::PresenceState,
+};
 use wardroom_sync::{BadToken, FilterChoice, SyncError, SyncRequest, SyncToken};
 use wardroom_web::{ApiError, Routes, Ruma};
 
@@ -17,9 +20,12 @@ pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(sync)
 }
 
-/// Presence (`set_presence`) and `use_state_after`, which servers need not know, are not looked at.
+/// Presence (`set_presence`) does nothing yet, and `use_state_after` need not be known to servers.
 async fn sync(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, session, .. } = request;
+    if !matches!(body.set_presence, PresenceState::Online | PresenceState::Offline | PresenceState::Unavailable) {
+        return Err(ApiError::invalid_param("set_presence: must be online, offline or unavailable."));
+    }
     let since = body.since.map(|since| since.parse::<SyncToken>()).transpose();
     let since = since.map_err(|error: BadToken| ApiError::invalid_param(error.to_string()))?;
     let filter = match body.filter {

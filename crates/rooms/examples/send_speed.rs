@@ -2,7 +2,6 @@
 //!
 //! `cargo run --release -p wardroom-rooms --example send_speed -- [seconds] [sync|nosync]`
 #![expect(clippy::print_stdout, reason = "prints what it measured")]
-#![expect(clippy::disallowed_methods, reason = "measures time")]
 
 use std::{
     error::Error,
@@ -37,7 +36,7 @@ async fn send_until(rooms: Rooms, (id, nid): (OwnedUserId, UserNid), room: Owned
         );
         let Ok(content) = to_raw_value(&json!({ "msgtype": "m.text", "body": body })) else { break };
         let transaction = ruma::TransactionId::new();
-        let actor = Actor { user: &id, nid, device: Some(&device) };
+        let actor = Actor { user: &id, nid, device: Some(&device), guest: false };
         match rooms.send(actor, &room, "m.room.message", content, Some(&transaction)).await {
             Ok(_) => sent += 1,
             Err(error) => {
@@ -88,10 +87,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         let actor = |user: &(OwnedUserId, UserNid)| (user.0.clone(), user.1);
         let creator = actor(&first);
-        let room = rooms.create(Actor { user: &creator.0, nid: creator.1, device: None }, request).await?;
+        let room =
+            rooms.create(Actor { user: &creator.0, nid: creator.1, device: None, guest: false }, request).await?;
         let joiner = actor(&second);
         rooms
-            .join(Actor { user: &joiner.0, nid: joiner.1, device: None }, &room, MemberProfile::default(), None)
+            .join(
+                Actor { user: &joiner.0, nid: joiner.1, device: None, guest: false },
+                &room,
+                MemberProfile::default(),
+                None,
+            )
             .await?;
         senders.push((first, room.clone()));
         senders.push((second, room));

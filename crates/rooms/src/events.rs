@@ -36,15 +36,18 @@ pub struct Stored {
 #[derive(Clone, Debug)]
 pub(crate) struct ByBytes;
 
-impl Weighter<EventNid, Arc<Stored>> for ByBytes {
-    fn weight(&self, _: &EventNid, stored: &Arc<Stored>) -> u64 {
+impl Weighter<EventKey, Arc<Stored>> for ByBytes {
+    fn weight(&self, _: &EventKey, stored: &Arc<Stored>) -> u64 {
         let redaction = stored.redacted_because.as_ref().map_or(0, |pdu| pdu.json().len());
         EVENT_OVERHEAD_BYTES + u64::try_from(stored.pdu.json().len() + redaction).unwrap_or(u64::MAX / 2)
     }
 }
 
 /// Events in memory, bounded by bytes.
-pub(crate) type EventCache = Cache<EventNid, Arc<Stored>, ByBytes>;
+pub(crate) type EventCache = Cache<EventKey, Arc<Stored>, ByBytes>;
+
+/// An event is looked up in its room: asked for in another, it is not there.
+pub(crate) type EventKey = (RoomNid, EventNid);
 
 pub(crate) fn event_cache() -> EventCache {
     let entries = usize::try_from(CACHED_EVENTS_BYTES_MAX / EVENT_MEAN_BYTES).unwrap_or(usize::MAX);
@@ -78,7 +81,7 @@ impl Engine {
         version: Option<RoomVersion>,
         nids: &[EventNid],
     ) -> Result<Vec<Option<Arc<Stored>>>, RoomError> {
-        let mut found: Vec<Option<Arc<Stored>>> = nids.iter().map(|nid| self.event_cache.get(nid)).collect();
+        let mut found: Vec<Option<Arc<Stored>>> = nids.iter().map(|nid| self.event_cache.get(&(room, *nid))).collect();
         let missing: Vec<usize> = (0..nids.len()).filter(|index| found[*index].is_none()).collect();
         if missing.is_empty() {
             return Ok(found);
@@ -92,7 +95,7 @@ impl Engine {
         for (index, record) in missing.into_iter().zip(records) {
             if let Some(record) = record {
                 let stored = Arc::new(self.open(room, version, nids[index], record).await?);
-                self.event_cache.insert(stored.nid, Arc::clone(&stored));
+                self.event_cache.insert((room, stored.nid), Arc::clone(&stored));
                 found[index] = Some(stored);
             }
         }
@@ -121,7 +124,7 @@ impl Engine {
 
     /// One event of a room.
     pub(crate) async fn event(&self, room: RoomNid, nid: EventNid) -> Result<Option<Arc<Stored>>, RoomError> {
-        if let Some(stored) = self.event_cache.get(&nid) {
+        if let Some(stored) = self.event_cache.get(&(room, nid)) {
             return Ok(Some(stored));
         }
         Ok(self.events(room, &[nid]).await?.pop().flatten())

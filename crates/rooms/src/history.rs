@@ -194,7 +194,7 @@ impl Rooms {
             end = after_items.last().map_or(end, |item| item.place.next());
         }
         let root = self.state_after(after_items.last().unwrap_or(&item)).await?;
-        let state = match &event_filter.lazy_load_options {
+        let mut state = match &event_filter.lazy_load_options {
             LazyLoadOptions::Disabled => self.engine.state(view.nid, root, StateWhich::All).await?,
             LazyLoadOptions::Enabled { .. } => {
                 let all = before_items.iter().chain(&after_items).chain([&item]);
@@ -204,6 +204,7 @@ impl Rooms {
                 state
             }
         };
+        state.retain(|event| filter::passes(event_filter, &event.pdu));
         let events = |items: Vec<TimelineItem>| items.into_iter().map(|item| item.event).collect();
         Ok(ContextPage {
             event: item.event,

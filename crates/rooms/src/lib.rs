@@ -90,6 +90,8 @@ pub struct Actor<'a> {
     pub nid: UserNid,
     /// The device, where one acts.
     pub device: Option<&'a DeviceId>,
+    /// A guest account, which rooms let in only where they say so.
+    pub guest: bool,
 }
 
 /// The rooms of this server.

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId};
+use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId, events::StateEventType};
 use serde::Serialize;
 use serde_json::value::{RawValue as RawJsonValue, to_raw_value};
 use wardroom_store::{Batch, Packed};
 
 use crate::{
-    Action, Actor, Rooms,
+    Action, Actor, Engine, Rooms,
     error::RoomError,
     ids::{NS_USER, UserNid},
     room::{Room, RoomView},
@@ -94,6 +94,19 @@ impl Writer {
     }
 }
 
+impl Engine {
+    /// Whether guests may join (specification, `m.room.guest_access`: `forbidden` unless it says `can_join`).
+    async fn lets_guests_in(&self, room: &RoomView) -> Result<bool, RoomError> {
+        #[derive(serde::Deserialize)]
+        struct Content {
+            guest_access: String,
+        }
+        let event = self.state_event(room.nid, room.state, &StateEventType::RoomGuestAccess, "").await?;
+        let content = event.and_then(|event| event.pdu.content_as::<Content>().ok());
+        Ok(content.is_some_and(|content| content.guest_access == "can_join"))
+    }
+}
+
 impl Rooms {
     /// Joins a room. Somebody who is in it already stays in it.
     pub async fn join(
@@ -105,6 +118,9 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NotFound("There is no such room."))?;
         self.engine.permit(actor, &found.view(), Action::Join).await?;
+        if actor.guest && !self.engine.lets_guests_in(&found.view()).await? {
+            return Err(RoomError::Forbidden("This room does not let guests in.".to_owned()));
+        }
         let mut change = MemberChange { profile, reason, ..MemberChange::new(actor.user, actor.user, "join") };
         self.engine
             .write(&found, move |writer| {

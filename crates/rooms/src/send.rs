@@ -161,6 +161,9 @@ impl Rooms {
     ) -> Result<OwnedEventId, RoomError> {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let view = found.view();
+        if *kind == StateEventType::RoomCreate {
+            return Err(RoomError::Forbidden("A room has one m.room.create event, its first.".to_owned()));
+        }
         if *kind == StateEventType::RoomMember {
             return self.set_member_state(actor, &found, state_key, content).await;
         }

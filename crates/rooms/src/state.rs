@@ -83,11 +83,14 @@ impl Rooms {
             root = self.state_before(&room, at.min(reader.end)).await?;
         }
         let mut members = self.engine.state(room.nid, root, StateWhich::Members).await?;
-        members.retain(|member| {
-            let now = member.pdu.membership().map(|now| now.to_string());
-            membership.is_none_or(|wanted| now.as_deref() == Some(wanted))
-                && not_membership.is_none_or(|not| now.as_deref() != Some(not))
-        });
+        // Both conditions together let pass what meets either (specification, same endpoint).
+        if membership.is_some() || not_membership.is_some() {
+            members.retain(|member| {
+                let now = member.pdu.membership().map(|now| now.to_string());
+                membership.is_some_and(|wanted| now.as_deref() == Some(wanted))
+                    || not_membership.is_some_and(|not| now.as_deref() != Some(not))
+            });
+        }
         Ok(members)
     }
 

@@ -28,11 +28,12 @@ pub(crate) struct Person {
     id: OwnedUserId,
     nid: UserNid,
     device: ruma::OwnedDeviceId,
+    guest: bool,
 }
 
 impl Person {
     pub(crate) fn actor(&self) -> Actor<'_> {
-        Actor { user: &self.id, nid: self.nid, device: Some(&self.device) }
+        Actor { user: &self.id, nid: self.nid, device: Some(&self.device), guest: self.guest }
     }
 }
 
@@ -56,7 +57,7 @@ impl World {
         let mut batch = Batch::default();
         let nid = self.store.interner().intern(&mut batch, NS_USER, id.as_str()).await.unwrap();
         self.store.commit(batch).await.unwrap();
-        Person { id: id.to_owned(), nid: UserNid::new(nid), device: "DEVICE".into() }
+        Person { id: id.to_owned(), nid: UserNid::new(nid), device: "DEVICE".into(), guest: false }
     }
 }
 
@@ -226,6 +227,37 @@ fn a_redacted_event_loses_its_content_for_good() {
             assert_eq!(shown["unsigned"]["redacted_because"]["content"]["reason"], "typo");
             assert_eq!(shown["unsigned"]["redacted_because"]["redacts"], sent.as_str());
         }
+    });
+}
+
+#[test]
+fn an_event_of_another_room_is_not_there() {
+    run(async {
+        let world = World::new();
+        let alice = world.person(user_id!("@alice:a.example")).await;
+        let here = world.rooms.create(alice.actor(), new_room("12", Preset::PrivateChat)).await.unwrap();
+        let there = world.rooms.create(alice.actor(), new_room("12", Preset::PrivateChat)).await.unwrap();
+        let sent = world.rooms.send(alice.actor(), &there, "m.room.message", message("stays"), None).await.unwrap();
+        let refused = world.rooms.redact(alice.actor(), &here, &sent, None, None).await;
+        assert!(matches!(refused, Err(RoomError::NoSuchEvent)), "{refused:?}");
+        assert!(matches!(world.rooms.event(alice.actor(), &here, &sent).await, Err(RoomError::NoSuchEvent)));
+        let event = world.rooms.event(alice.actor(), &there, &sent).await.unwrap();
+        assert!(event.pdu.content().get().contains("stays"));
+    });
+}
+
+#[test]
+fn guests_join_only_where_the_room_says_so() {
+    run(async {
+        let world = World::new();
+        let alice = world.person(user_id!("@alice:a.example")).await;
+        let guest = Person { guest: true, ..world.person(user_id!("@1:a.example")).await };
+        let room = world.rooms.create(alice.actor(), new_room("12", Preset::PublicChat)).await.unwrap();
+        let refused = world.rooms.join(guest.actor(), &room, MemberProfile::default(), None).await;
+        assert!(matches!(refused, Err(RoomError::Forbidden(_))), "the preset forbids guests: {refused:?}");
+        let content = to_raw_value(&json!({ "guest_access": "can_join" })).unwrap();
+        world.rooms.set_state(alice.actor(), &room, &"m.room.guest_access".into(), "", content).await.unwrap();
+        world.rooms.join(guest.actor(), &room, MemberProfile::default(), None).await.unwrap();
     });
 }
 

@@ -216,6 +216,7 @@ impl Rooms {
             age_ms: Some(self.engine.clock.now_ms().saturating_sub(pdu.origin_server_ts())),
             redacted_because: redaction.as_deref(),
             prev_content: replaced.as_ref().map(|replaced| replaced.pdu.content()),
+            replaces_state: replaced.as_ref().map(|replaced| replaced.pdu.event_id()),
             transaction_id: transaction.as_deref(),
             ..ClientFormat::default()
         };

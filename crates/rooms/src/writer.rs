@@ -455,7 +455,7 @@ impl Writer {
         self.batch.on_commit(move |position| {
             engine.tries.keep(overlay);
             for (nid, stored) in fresh {
-                engine.event_cache.insert(nid, stored);
+                engine.event_cache.insert((room.nid, nid), stored);
             }
             room.publish(RoomView { end: Place::after(position), ..view });
             if new_room {

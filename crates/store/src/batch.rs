@@ -187,7 +187,7 @@ impl Batch {
 /// What the committer does with a batch.
 impl Batch {
     pub(crate) fn flaw(&self) -> Option<Flaw> {
-        self.flaw
+        self.flaw.or((self.bytes() > COMMIT_BYTES_MAX).then_some(Flaw::TooLarge))
     }
 
     pub(crate) fn bytes(&self) -> usize {

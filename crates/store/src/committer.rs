@@ -13,18 +13,18 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    Batch, POSITION_LEAP, Position, ReadError,
+    Batch, CommitError, POSITION_LEAP, Position,
     disk::DiskGate,
-    engine::Fault,
     internal::LOG,
     overlay::{Overlay, Verdict},
-    sealing::{Nonces, Unsealable},
+    sealing::Nonces,
     store::Core,
     watch::Awake,
 };
@@ -40,59 +40,13 @@ pub(crate) const QUEUE_BATCHES_MAX: usize = 1024;
 /// Commits without writes after which the log record is written all the same, so that they never use up the leap.
 const UNLOGGED_COMMITS_MAX: u64 = POSITION_LEAP / 2;
 
-/// Why a batch was not committed. Nothing of it is visible then.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CommitError {
-    /// A precondition does not hold.
-    #[error("a row of table {table:?} is not at the expected version")]
-    Conflict {
-        /// The row's table.
-        table: &'static str,
-    },
-    /// There is no space for writes; reads go on.
-    #[error("the disk is full")]
-    DiskFull,
-    /// The batch exceeds [`COMMIT_BYTES_MAX`].
-    #[error("the batch is too large")]
-    TooLarge,
-    /// The store is closed.
-    #[error("the store is closed")]
-    Closed,
-    /// A data key that the batch uses was destroyed meanwhile.
-    #[error("a data key for table {table:?} was destroyed")]
-    KeyDestroyed {
-        /// The table of the value.
-        table: &'static str,
-    },
-    /// The catalogue does not declare this table, or the batch uses the wrong kind of data key for it.
-    #[error("table {table:?} is not declared like this")]
-    WrongTable {
-        /// The table.
-        table: &'static str,
-    },
-    /// Something that had to be read first could not be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The engine failed.
-    #[error("the storage engine failed: {0}")]
-    Engine(Arc<str>),
-}
+/// The committer waits up to this part of a write's time for a group to be as large as the one before ...
+const PATIENCE_FRACTION: u32 = 8;
+/// ... but never longer, however slow the disk.
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
-impl From<Fault> for CommitError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::NoSpace => Self::DiskFull,
-            Fault::Incomplete => Self::Engine("a read was not completed".into()),
-            Fault::Engine(message) => Self::Engine(message),
-        }
-    }
-}
-
-impl From<Unsealable> for CommitError {
-    fn from(_: Unsealable) -> Self {
-        Self::Engine("a value could not be sealed".into())
-    }
-}
+/// Failures of the engine are logged this often.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 
 type Answer = oneshot::Sender<Result<Position, CommitError>>;
 
@@ -128,12 +82,30 @@ pub(crate) struct Committer {
     last: Position,
     /// The last position that is in a written log record.
     logged: Position,
+    /// Batches that were together in the last group.
+    last_group: usize,
+    /// How long the last write took.
+    last_write: Duration,
+    /// When a failure was last logged.
+    complaint: Option<Instant>,
 }
 
 impl Committer {
     pub(crate) fn new(core: Arc<Core>, queue: mpsc::Receiver<Message>, disk: Option<DiskGate>, sync: bool) -> Self {
         let last = core.position();
-        Self { core, queue, inbox: VecDeque::new(), disk, sync, nonces: Nonces::default(), last, logged: last }
+        Self {
+            core,
+            queue,
+            inbox: VecDeque::new(),
+            disk,
+            sync,
+            nonces: Nonces::default(),
+            last,
+            logged: last,
+            last_group: 0,
+            last_write: Duration::ZERO,
+            complaint: None,
+        }
     }
 
     /// Works until the store is closed or its last handle is dropped.
@@ -166,11 +138,7 @@ impl Committer {
 
     /// Takes the next group, and the request to close if it is right behind.
     fn gather(&mut self) -> (Vec<Request>, Option<oneshot::Sender<()>>) {
-        while self.inbox.len() < GROUP_BATCHES_MAX
-            && let Ok(message) = self.queue.try_recv()
-        {
-            self.inbox.push_back(message);
-        }
+        self.collect();
         let mut group = Vec::with_capacity(self.inbox.len());
         let mut bytes = 0;
         while group.len() < GROUP_BATCHES_MAX
@@ -188,7 +156,22 @@ impl Committer {
         (group, None)
     }
 
+    /// Takes what is in the queue. Callers whose commits were just answered often come back with the next one at once:
+    /// for as many as there were, it pays to wait a fraction of the write that they would miss.
+    fn collect(&mut self) {
+        let patience = (self.last_write / PATIENCE_FRACTION).min(PATIENCE_MAX);
+        let started = Instant::now();
+        while self.inbox.len() < GROUP_BATCHES_MAX {
+            match self.queue.try_recv() {
+                Ok(message) => self.inbox.push_back(message),
+                Err(_) if self.inbox.len() < self.last_group && started.elapsed() < patience => thread::yield_now(),
+                Err(_) => break,
+            }
+        }
+    }
+
     fn commit(&mut self, group: Vec<Request>) {
+        self.last_group = group.len();
         let mut group = self.admit(group);
         if group.is_empty() {
             return;
@@ -196,16 +179,23 @@ impl Committer {
         match self.write(&mut group) {
             Ok(()) => self.publish(group),
             Err(error) => {
-                if matches!(error, CommitError::DiskFull)
-                    && let Some(disk) = &mut self.disk
-                {
-                    disk.complain();
-                }
+                self.complain(&error);
                 self.core.counters.failures.add(group.len() as u64);
                 for admitted in group {
                     let _ = admitted.answer.send(Err(error.clone()));
                 }
             }
+        }
+    }
+
+    fn complain(&mut self, error: &CommitError) {
+        match (error, &mut self.disk) {
+            (CommitError::DiskFull, Some(disk)) => disk.complain(),
+            _ if self.complaint.is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL) => {
+                self.complaint = Some(Instant::now());
+                tracing::error!(%error, "a group of commits could not be written");
+            }
+            _ => {}
         }
     }
 
@@ -287,7 +277,7 @@ impl Committer {
         let mut changes = group.iter().flat_map(|admitted| admitted.batch.changes()).chain(own.changes());
         let started = Instant::now();
         self.core.engine().write(&mut changes, self.sync)?;
-        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_write = started.elapsed();
 
         self.logged = self.last;
         if let Some(key) = next_system {
@@ -298,7 +288,7 @@ impl Committer {
         }
         self.core.counters.groups.add(1);
         self.core.counters.bytes_written.add(bytes as u64);
-        self.core.counters.write_micros.add(micros);
+        self.core.counters.write_micros.add(u64::try_from(self.last_write.as_micros()).unwrap_or(u64::MAX));
         Ok(())
     }
 
@@ -353,6 +343,50 @@ mod tests {
         committer.commit(vec![request(Batch::default()).0]);
         assert_eq!(logged(store.core()).await.position, before.position + UNLOGGED_COMMITS_MAX);
         assert!(UNLOGGED_COMMITS_MAX + (GROUP_BATCHES_MAX as u64) < POSITION_LEAP);
+    }
+
+    #[tokio::test]
+    async fn a_group_is_judged_as_if_its_batches_came_one_by_one() {
+        const ROWS: crate::Table<u64, u64> = crate::Table::new(1, "rows", crate::Profile::Point, crate::Seal::System);
+        let store = Store::in_memory(Catalogue::new(&[&[*ROWS.spec()]]).unwrap());
+        let mut committer = committer(store.core());
+        let next = committer.last.plus(1);
+        let mut group = Vec::new();
+        let mut answers = Vec::new();
+        let mut hand_in = |build: &dyn Fn(&mut Batch)| {
+            let mut batch = Batch::default();
+            build(&mut batch);
+            let (request, answer) = request(batch);
+            group.push(request);
+            answers.push(answer);
+        };
+        hand_in(&|batch| batch.put(&ROWS, &1, &1));
+        hand_in(&|batch| {
+            batch.expect_absent(&ROWS, &1);
+            batch.put(&ROWS, &2, &2);
+        });
+        hand_in(&|batch| {
+            batch.expect_version(&ROWS, &1, Some(next));
+            batch.expect_absent(&ROWS, &2);
+            batch.delete(&ROWS, &1);
+            batch.put(&ROWS, &3, &3);
+        });
+        hand_in(&|batch| {
+            batch.expect_absent(&ROWS, &1);
+            batch.expect_version(&ROWS, &3, Some(next.plus(1)));
+            batch.delete_prefix(&ROWS, &());
+            batch.put(&ROWS, &4, &4);
+        });
+        hand_in(&|batch| {
+            batch.expect_absent(&ROWS, &3);
+            batch.expect_version(&ROWS, &4, Some(next.plus(2)));
+        });
+        committer.commit(group);
+        let answers: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().ok()).collect();
+        assert_eq!(answers, [Some(next), None, Some(next.plus(1)), Some(next.plus(2)), Some(next.plus(3))]);
+        assert_eq!(store.position(), next.plus(3));
+        assert_eq!(store.latest().scan(&ROWS, crate::Scan::all()).await.unwrap(), [(4, 4)]);
+        assert_eq!(store.stats().groups, 1);
     }
 
     #[tokio::test]

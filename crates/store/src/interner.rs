@@ -244,3 +244,25 @@ impl fmt::Debug for Interner {
         f.debug_struct("Interner").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pending_names_are_bounded_by_the_batches_that_carry_them() {
+        let mut pending = Pending::default();
+        let name = |number: usize| Name(1, Arc::from(number.to_string()));
+        let (first, carried) = pending.enter(name(0));
+        for number in 1..NAMES_PENDING_MAX {
+            // The batch is dropped at once.
+            drop(pending.enter(name(number)));
+        }
+        assert_eq!(pending.enter(name(7)).0, 8, "not committed, not forgotten");
+        assert_eq!(pending.enter(name(NAMES_PENDING_MAX)).0, NAMES_PENDING_MAX as u64 + 1);
+        assert_eq!(pending.names.len(), 2);
+        assert_eq!(pending.enter(name(0)).0, first);
+        drop(carried);
+        assert_eq!(pending.enter(name(7)).0, NAMES_PENDING_MAX as u64 + 2, "a number is never given twice");
+    }
+}

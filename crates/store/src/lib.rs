@@ -15,6 +15,7 @@
 //! indexes, and any knowledge of Matrix. Only this crate names RocksDB.
 
 mod batch;
+mod commit_error;
 mod committer;
 mod disk;
 mod engine;
@@ -38,7 +39,8 @@ mod view;
 mod watch;
 
 pub use batch::Batch;
-pub use committer::{COMMIT_BYTES_MAX, CommitError, GROUP_BATCHES_MAX, GROUP_BYTES_MAX};
+pub use commit_error::CommitError;
+pub use committer::{COMMIT_BYTES_MAX, GROUP_BATCHES_MAX, GROUP_BYTES_MAX};
 pub use interner::Interner;
 pub use key::{CodecError, Hash16, Key, KeyBuf};
 pub use keys::{DataKey, MasterKey, MasterKeyError, Scope};

@@ -1,6 +1,8 @@
 //! From a directory to a store.
 
-use std::{collections::HashMap, fmt, io, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    collections::HashMap, fmt, fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::SystemTime,
+};
 
 use crate::{
     Batch, Catalogue, Interner, MasterKey, Migration, POSITION_LEAP, Packed, Position, Store, TableSpec,
@@ -153,7 +155,8 @@ impl Store {
         let migrations = options.migrations.clone();
         let (dir, master) = (dir.to_owned(), master.clone());
         let opening = move || {
-            std::fs::create_dir_all(&dir)?;
+            // Nobody else's business, although it is sealed.
+            DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
             let engine: Arc<dyn Engine> = Arc::new(Rocks::open(&dir, &options)?);
             let disk = DiskGate::new(dir, options.min_free_bytes);
             start(&engine, &master, catalogue, known, &options, Some(disk))

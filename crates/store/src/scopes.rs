@@ -64,8 +64,10 @@ impl Store {
         Ok(key)
     }
 
-    /// Destroys the data keys of these scopes, if they have any: what was sealed with them can never be read again,
-    /// in no view, no file and no later copy. A later use of a scope makes a new key.
+    /// Destroys the data keys of these scopes, if they have any: what was sealed with them can never be read again
+    /// through any view, and the keys leave the files at once, or, if an older snapshot is held, when the engine next
+    /// compacts them. Copies of the store from before still have the wrapped keys. A later use of a scope makes a new
+    /// key.
     ///
     /// # Errors
     /// When the destruction cannot be committed; the keys are as they were then.

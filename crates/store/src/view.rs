@@ -153,7 +153,8 @@ impl View {
             sealed.into_iter().map(open).collect::<Result<Vec<_>, Unread>>()
         };
         let rows = self.read(spec.name, read).await?;
-        let decode = |(key, bytes, version): (Vec<u8>, _, _)| Ok((decode_key(&spec, &key)?, decode(&spec, bytes)?, version));
+        let decode =
+            |(key, bytes, version): (Vec<u8>, _, _)| Ok((decode_key(&spec, &key)?, decode(&spec, bytes)?, version));
         rows.into_iter().map(decode).collect()
     }
 

@@ -95,7 +95,7 @@ impl World {
 }
 
 fn actor(session: &Session) -> Actor<'_> {
-    Actor { user: &session.user, nid: UserNid::new(session.nid.get()), device: Some(&session.device) }
+    Actor { user: &session.user, nid: UserNid::new(session.nid.get()), device: Some(&session.device), guest: false }
 }
 
 /// Processor time of this process, in milliseconds, by clock ticks of 10 ms.

@@ -4,16 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use wardroom_accounts::Session;
-use wardroom_rooms::{Actor, Membership, MembershipEntry, Root, RoomNid, Slot, Stored, UserNid};
+use wardroom_rooms::{Actor, Membership, MembershipEntry, RoomNid, Root, Slot, Stored, UserNid};
 use wardroom_store::{Position, WatchKey};
 
 use crate::{
-    Inner, SyncError,
-    account_data::AccountDataNews,
-    filter::Filter,
-    memberships::Known,
-    response::Body,
-    rooms::Told,
+    Inner, SyncError, account_data::AccountDataNews, filter::Filter, memberships::Known, response::Body, rooms::Told,
 };
 
 /// Rooms that are read at the same time.
@@ -130,7 +125,12 @@ impl Hearing<'_> {
     }
 
     pub(crate) fn actor(&self) -> Actor<'_> {
-        Actor { user: &self.session.user, nid: self.user, device: Some(&self.session.device) }
+        Actor {
+            user: &self.session.user,
+            nid: self.user,
+            device: Some(&self.session.device),
+            guest: self.session.guest,
+        }
     }
 
     /// The user's own membership event in a state.

@@ -51,10 +51,15 @@ impl Object {
     /// Adds `"name": {"events": [...]}`, unless there are none.
     pub(crate) fn events(&mut self, name: &str, events: Events) {
         if !events.is_empty() {
-            let mut list = Self::default();
-            list.raw("events", &events.end());
-            self.raw(name, &list.end());
+            self.all_events(name, events);
         }
+    }
+
+    /// Adds `"name": {"events": [...]}`, also where there are none: clients insist on the state of a room.
+    pub(crate) fn all_events(&mut self, name: &str, events: Events) {
+        let mut list = Self::default();
+        list.raw("events", &events.end());
+        self.raw(name, &list.end());
     }
 
     /// The JSON text.
@@ -161,7 +166,8 @@ mod tests {
         object.object("nothing", Object::default());
         object.events("none", Events::default());
         object.events("some", events);
-        assert_eq!(object.end(), br#"{"a \"quoted\" name":true,"some":{"events":[1,2]}}"#);
+        object.all_events("empty", Events::default());
+        assert_eq!(object.end(), br#"{"a \"quoted\" name":true,"some":{"events":[1,2]},"empty":{"events":[]}}"#);
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Server {
 
 impl Server {
     /// Starts a server with the tests' usual configuration. `binary` is what Cargo built for this test
-    /// (`env!("CARGO_BIN_EXE_wardroom")`); the variable `WARDROOM_BIN` names another.
+    /// (`env!("CARGO_BIN_EXE_wardroom")`); the variable `HOMESERVER_BIN` names another.
     pub fn start(binary: &str) -> Self {
         Self::start_with(binary, Config::default())
     }
@@ -295,9 +295,11 @@ fn without_wardroom_variables(mut command: Command) -> Command {
     command
 }
 
-/// The binary under test: what Cargo built (`built`), or what the variable `WARDROOM_BIN` names.
+/// The binary under test: what Cargo built (`built`), or what the variable `HOMESERVER_BIN` names.
 pub(crate) fn binary_under_test(built: &str) -> PathBuf {
-    env::var_os("WARDROOM_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from)
+    let binary = env::var_os("HOMESERVER_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from);
+    // Commands run in other directories than the tests.
+    std::path::absolute(&binary).unwrap_or(binary)
 }
 
 /// A command of the binary under test, in a directory and without the caller's `WARDROOM_` variables.

@@ -14,7 +14,10 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::{
+    causes::in_full,
+    config::{self, Config},
+};
 
 /// The Matrix homeserver for hospitals.
 #[derive(Debug, Parser)]
@@ -78,22 +81,11 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tell(&*failure);
+            // Nobody reads standard error: nobody is left to tell that.
+            let _ = writeln!(io::stderr(), "wardroom: {}", in_full(&*failure));
             ExitCode::FAILURE
         }
     }
-}
-
-fn tell(failure: &(dyn Error + Send + Sync)) {
-    let mut out = io::stderr().lock();
-    // Nobody reads standard error: nobody is left to tell that.
-    let _ = write!(out, "wardroom: {failure}");
-    let mut next = failure.source();
-    while let Some(cause) = next {
-        let _ = write!(out, ": {cause}");
-        next = cause.source();
-    }
-    let _ = writeln!(out);
 }
 
 /// Writes to standard output.

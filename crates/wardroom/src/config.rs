@@ -212,7 +212,7 @@ mod tests {
             } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name.to_owned();
             } else if let Some((key, _)) = line.trim_start_matches("# ").split_once(" = ")
-                && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+                && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
             {
                 shown.insert(format!("{section}.{key}"));
             }

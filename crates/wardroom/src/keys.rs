@@ -11,7 +11,10 @@ use std::{
 use wardroom_store::{MasterKey, MasterKeyError};
 use zeroize::Zeroizing;
 
-use crate::config::{Config, master_key::Source};
+use crate::{
+    causes::in_full,
+    config::{Config, master_key::Source},
+};
 
 /// Permission bits of others than owner and group.
 const OTHERS: u32 = 0o007;
@@ -19,7 +22,7 @@ const OTHERS: u32 = 0o007;
 /// Why there is no master key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    #[error("master_key.file {}: {source}", path.display())]
+    #[error("master_key.file {}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error(
         "master_key.file {}: the file is missing, but {} holds data sealed with it: put the key back",
@@ -65,8 +68,7 @@ pub(crate) fn check(config: &Config) -> Vec<String> {
     {
         return Vec::new();
     }
-    let mut problems: Vec<String> =
-        master_key(config, false).err().map(|error| error.to_string()).into_iter().collect();
+    let mut problems: Vec<String> = master_key(config, false).err().map(|error| in_full(&error)).into_iter().collect();
     problems.extend(readable_by_others(config));
     problems
 }

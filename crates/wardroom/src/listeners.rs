@@ -21,6 +21,7 @@ use wardroom_web::TrustedProxies;
 
 use self::certificates::CertificateError;
 use crate::{
+    causes::in_full,
     config::listener::{Listener, Tls},
     wiring::App,
 };
@@ -41,7 +42,7 @@ const HTTP2_STREAMS_MAX: u32 = 256;
 /// Why a listener does not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ListenError {
-    #[error("listener.address {address}: {source}")]
+    #[error("listener.address {address}")]
     Bind { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -63,7 +64,7 @@ pub(crate) fn bind(listeners: &[Listener]) -> Result<Vec<Socket>, ListenError> {
 /// Problems that `check` reports.
 pub(crate) fn check(listeners: &[Listener]) -> Vec<String> {
     let tls = listeners.iter().filter_map(|listener| listener.tls.as_ref());
-    tls.filter_map(|tls| certificates::read(tls).err()).map(|error| error.to_string()).collect()
+    tls.filter_map(|tls| certificates::read(tls).err()).map(|error| in_full(&error)).collect()
 }
 
 /// Listeners at work.
@@ -120,7 +121,7 @@ impl Listeners {
                     config.reload_from_config(server_config);
                     info!(cert = %tls.cert.display(), "certificate read again");
                 }
-                Err(error) => error!(%error, "the certificate stays as it was"),
+                Err(error) => error!(error = in_full(&error), "the certificate stays as it was"),
             }
         }
     }

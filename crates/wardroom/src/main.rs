@@ -2,6 +2,8 @@
 //!
 //! Everything is wired in one place, [`wiring`]; nothing here knows a rule of Matrix.
 
+mod background;
+mod causes;
 mod command;
 mod config;
 mod identity;

@@ -16,6 +16,7 @@ use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
+    background,
     config::Config,
     identity,
     keys::{self, KeyError},
@@ -29,7 +30,7 @@ use crate::{
 pub(crate) enum StartError {
     #[error(transparent)]
     Key(#[from] KeyError),
-    #[error("data_dir {}: {source}", dir.display())]
+    #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
@@ -135,6 +136,7 @@ impl App {
             clock,
             stopping: CancellationToken::new(),
         };
+        background::start(&client.rooms, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 

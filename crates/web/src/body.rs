@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use ruma::api::error::ErrorKind;
+use serde::de::IgnoredAny;
 
 use crate::ApiError;
 
@@ -16,6 +17,9 @@ pub const JSON_BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// A body must have arrived in this time, or a slow sender could hold a connection for ever.
 pub const BODY_TIMEOUT_SECONDS: u64 = 60;
+
+/// Deepest nesting of a body. Parsers further in stop at 128.
+const JSON_DEPTH_MAX: usize = 100;
 
 /// How much of a body over its limit is read and thrown away, so that the sender gets to read the answer instead of
 /// a reset connection.
@@ -74,24 +78,53 @@ fn over(limit: usize) -> ApiError {
     ApiError::too_large(format!("The request body is larger than {limit} bytes."))
 }
 
-/// Checks what ruma would let pass or report wrongly: bad UTF-8, and JSON that is not an object.
+/// Checks what ruma would let pass or report wrongly: bad UTF-8, JSON that is not an object, something behind it, and
+/// nesting that nobody means.
 ///
 /// An empty body counts as `{}`, as ruma reads it.
 pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
     if body.is_empty() {
         return Ok(());
     }
-    if std::str::from_utf8(body).is_err() {
+    let Ok(text) = std::str::from_utf8(body) else {
         return Err(ApiError::not_json("The request body is not UTF-8."));
+    };
+    if is_nested_too_deep(body) {
+        return Err(ApiError::bad_json(format!("The request body is nested deeper than {JSON_DEPTH_MAX} levels.")));
+    }
+    if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
+        return Err(ApiError::not_json(format!("The request body is not JSON: {error}.")));
     }
     // A serde struct would also accept an array of its fields in order.
-    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'{') => Ok(()),
-        _ => match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-            Ok(_) => Err(ApiError::bad_json("The request body must be a JSON object.")),
-            Err(error) => Err(ApiError::not_json(format!("The request body is not JSON: {error}."))),
-        },
+    if !text.trim_start().starts_with('{') {
+        return Err(ApiError::bad_json("The request body must be a JSON object."));
     }
+    Ok(())
+}
+
+/// Whether objects and arrays are nested deeper than [`JSON_DEPTH_MAX`].
+fn is_nested_too_deep(json: &[u8]) -> bool {
+    // Most bodies have fewer brackets than that, which is quickly counted.
+    if json.iter().filter(|byte| matches!(byte, b'{' | b'[')).count() <= JSON_DEPTH_MAX {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                if depth > JSON_DEPTH_MAX {
+                    return true;
+                }
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -121,9 +154,18 @@ mod tests {
     fn only_objects_pass() {
         assert!(check_object(b"").is_ok());
         assert!(check_object(b" \n{}").is_ok());
-        for bad in ["[]", "1", "\"x\"", "null", "x", "\u{feff}{}"] {
+        for bad in ["[]", "1", "\"x\"", "null", "x", "\u{feff}{}", "{} x", "{", "{}{}"] {
             assert_eq!(check_object(bad.as_bytes()).unwrap_err().status(), 400, "{bad}");
         }
         assert_eq!(check_object(b"{\"a\":\"\xff\"}").unwrap_err().status(), 400);
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        assert!(check_object(nested(100).as_bytes()).is_ok());
+        assert!(check_object(nested(101).as_bytes()).is_err());
+        let wide = format!("{{\"a\":[{}{{}}],\"b\":\"{}\\\"[\"}}", "[],".repeat(1_000), "[".repeat(1_000));
+        assert!(check_object(wide.as_bytes()).is_ok(), "{wide}");
     }
 }

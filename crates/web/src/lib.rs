@@ -2,7 +2,7 @@
 //!
 //! An API crate writes plain async functions `(State<S>, Ruma<T>) -> Result<Reply<_>, ApiError>` and hands them to
 //! [`Routes::endpoint`], which registers every path that ruma knows for `T`. The rest happens here, in one order for
-//! all endpoints: who calls ([`Demand`]), the body within its limit, UTF-8 and JSON, ruma's types, then the handler.
+//! all endpoints: who calls ([`Demand`]), whether guests may, the body within its limit, UTF-8 and JSON, ruma's types, then the handler.
 //! [`shell`] puts the layers around the routes that every listener has: request spans, CORS, the net under panics,
 //! and JSON answers for unknown paths and methods.
 //!
@@ -14,6 +14,7 @@ mod body;
 mod causes;
 mod client_ip;
 mod error;
+mod guests;
 mod json_path;
 mod malformed;
 mod metrics;

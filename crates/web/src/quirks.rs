@@ -2,30 +2,67 @@
 
 use std::any::TypeId;
 
-use ruma::api::client::session::login;
+use bytes::Bytes;
+use ruma::{
+    UserId,
+    api::client::{membership::invite_user, session::login, uiaa::UiaaResponse},
+};
 use serde_json::{Map, Value};
 
 use crate::ApiError;
 
 /// Refuses bodies that would make ruma panic or say the wrong thing.
 pub(crate) fn check<T: 'static>(body: &[u8]) -> Result<(), ApiError> {
-    if TypeId::of::<T>() == TypeId::of::<login::v3::Request>() { login_type(body) } else { Ok(()) }
+    let endpoint = TypeId::of::<T>();
+    if endpoint == TypeId::of::<login::v3::Request>() {
+        object(body).map_or(Ok(()), |body| login_type(&body))
+    } else if endpoint == TypeId::of::<invite_user::v3::Request>() {
+        object(body).map_or(Ok(()), |body| invited(&body))
+    } else {
+        Ok(())
+    }
+}
+
+/// An `auth` that names neither a stage nor a session asks for the flows, as one that is absent does; ruma would
+/// refuse it. matrix-nio begins its registrations like that.
+pub(crate) fn without_empty_auth<E: 'static>(body: Bytes) -> Bytes {
+    if TypeId::of::<E>() != TypeId::of::<UiaaResponse>() {
+        return body;
+    }
+    let Some(mut fields) = object(&body) else { return body };
+    let is_empty =
+        |auth: &Value| auth.as_object().is_some_and(|auth| !auth.contains_key("type") && !auth.contains_key("session"));
+    if !fields.get("auth").is_some_and(is_empty) {
+        return body;
+    }
+    fields.remove("auth");
+    serde_json::to_vec(&fields).map_or(body, Bytes::from)
+}
+
+/// What is no JSON object is reported by the checks before and the parser after these.
+fn object(body: &[u8]) -> Option<Map<String, Value>> {
+    if body.is_empty() { Some(Map::new()) } else { serde_json::from_slice(body).ok() }
 }
 
 /// ruma-client-api 0.25.2 indexes the login body with `type` before it knows that there is one.
-fn login_type(body: &[u8]) -> Result<(), ApiError> {
-    // What is no JSON object is reported by the checks before and the parser after this one.
-    let object: Map<String, Value> = match body {
-        [] => Map::new(),
-        body => match serde_json::from_slice(body) {
-            Ok(object) => object,
-            Err(_) => return Ok(()),
-        },
-    };
-    match object.get("type") {
+fn login_type(body: &Map<String, Value>) -> Result<(), ApiError> {
+    match body.get("type") {
         Some(Value::String(_)) => Ok(()),
         Some(_) => Err(ApiError::bad_json("`type` must be a string.")),
         None => Err(ApiError::bad_json("`type` is missing.")),
+    }
+}
+
+/// ruma reads who is invited as one of several shapes, and names none of their fields when none fits.
+fn invited(body: &Map<String, Value>) -> Result<(), ApiError> {
+    match body.get("user_id") {
+        Some(Value::String(id)) => match UserId::parse(id) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ApiError::bad_json(format!("`user_id` is wrong: {error}."))),
+        },
+        Some(_) => Err(ApiError::bad_json("`user_id` must be a string.")),
+        None if body.contains_key("address") => Ok(()),
+        None => Err(ApiError::bad_json("`user_id` is missing.")),
     }
 }
 
@@ -33,10 +70,14 @@ fn login_type(body: &[u8]) -> Result<(), ApiError> {
 mod tests {
     use std::panic::catch_unwind;
 
+    use bytes::Bytes;
     use http::Request;
-    use ruma::api::{IncomingRequestExt as _, client::session::login};
+    use ruma::api::{
+        IncomingRequestExt as _,
+        client::{session::login, uiaa::UiaaResponse},
+    };
 
-    use super::check;
+    use super::{check, without_empty_auth};
 
     fn ruma_panics(body: &'static [u8]) -> bool {
         catch_unwind(|| {
@@ -47,10 +88,21 @@ mod tests {
     }
 
     #[test]
+    fn an_auth_that_says_nothing_is_none() {
+        let kept = |body: &'static str| without_empty_auth::<UiaaResponse>(Bytes::from_static(body.as_bytes()));
+        assert_eq!(kept(r#"{"auth":{"device":"x"},"a":1}"#), r#"{"a":1}"#);
+        for body in [r#"{"auth":{"session":"x"}}"#, r#"{"auth":{"type":"x"}}"#, r#"{"auth":1}"#, "{}", ""] {
+            assert_eq!(kept(body), body);
+        }
+        let other = Bytes::from_static(br#"{"auth":{}}"#);
+        assert_eq!(without_empty_auth::<ruma::api::error::Error>(other.clone()), other);
+    }
+
+    #[test]
     fn login_without_a_type_is_refused_before_ruma_panics() {
         for body in [&b""[..], b"{}", b"{\"user\":\"x\"}"] {
             assert!(ruma_panics(body), "ruma has fixed this: drop the quirk");
-            assert_eq!(check::<login::v3::Request>(body).unwrap_err().status(), 400);
+            assert!(check::<login::v3::Request>(body).is_err());
         }
         assert!(check::<login::v3::Request>(b"{\"type\":5}").is_err());
         assert!(check::<login::v3::Request>(b"{\"type\":\"m.login.password\"}").is_ok());

@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use ruma::api::{IncomingRequest, error::ErrorKind, path_builder::PathBuilder as _};
 use tracing::{Instrument as _, Span};
 
-use crate::{ApiError, ApiState, Demand, JSON_BODY_BYTES_MAX, Ruma};
+use crate::{ApiError, ApiState, Demand, Ruma, guests};
 
 /// One method of one path, in axum's pattern syntax (`{name}`), which is ruma's too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ impl<S: ApiState> Routes<S> {
         let filter = MethodFilter::try_from(T::METHOD).expect("a method that axum routes");
         for path in paths {
             let handler = handler.clone();
-            let serve = move |State(state): State<S>, request: Request| answer(state, request, handler.clone());
+            let guests = guests::may_use(&T::METHOD, path);
+            let serve = move |State(state): State<S>, request: Request| answer(state, request, guests, handler.clone());
             self.router = self.router.route(path, on(filter, serve));
             self.listed.push(Route { method: T::METHOD, path: (*path).to_owned() });
         }
@@ -114,7 +115,7 @@ impl<S: ApiState> Routes<S> {
 }
 
 /// Reads the request, runs the handler, writes the answer.
-async fn answer<S, T, F, Fut, R, E>(state: S, request: Request, handler: F) -> Response
+async fn answer<S, T, F, Fut, R, E>(state: S, request: Request, guests: bool, handler: F) -> Response
 where
     S: ApiState,
     T: IncomingRequest + Send + 'static,
@@ -124,7 +125,7 @@ where
     R: IntoResponse,
     E: IntoResponse,
 {
-    let request = match Ruma::<T>::read(request, &state, JSON_BODY_BYTES_MAX).await {
+    let request = match Ruma::<T>::read(request, &state, guests).await {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };

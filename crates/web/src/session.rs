@@ -32,6 +32,11 @@ pub trait Demand: AuthScheme {
 
     /// The session, if the scheme has one.
     fn session(session: &Self::Session) -> Option<&Session>;
+
+    /// Whether this is a guest at an endpoint that asks for a user. Where the token is optional, so is the user.
+    fn refuses(_session: &Self::Session) -> bool {
+        false
+    }
 }
 
 impl Demand for AccessToken {
@@ -44,6 +49,10 @@ impl Demand for AccessToken {
 
     fn session(session: &Session) -> Option<&Session> {
         Some(session)
+    }
+
+    fn refuses(session: &Session) -> bool {
+        session.guest
     }
 }
 

@@ -1,20 +1,19 @@
 //! `POST /_matrix/client/v3/register` and `GET .../register/m.login.registration_token/validity`
 //! (client-server API, sections "Account registration" and "Token-authenticated registration").
 
-use std::time::Duration;
-
-use axum::extract::State;
+use axum::{Json, extract::State};
 use http::StatusCode;
-use ruma::api::{
-    client::account::{
-        check_registration_token_validity,
-        register::{
-            RegistrationKind,
-            v3::{Request, Response},
+use ruma::{
+    OwnedDeviceId, OwnedServerName, OwnedUserId,
+    api::{
+        client::account::{
+            check_registration_token_validity,
+            register::{RegistrationKind, v3::Request},
         },
+        error::ErrorKind,
     },
-    error::ErrorKind,
 };
+use serde::Serialize;
 use wardroom_accounts::{AccountError, Accounts, LoginRequest, NewUser, Registered, UiaBinding, UiaOutcome};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
@@ -24,7 +23,26 @@ pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(register).endpoint(check_registration_token_validity)
 }
 
-async fn register(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Reply<Response>, ApiError> {
+/// Body of the answer. ruma's would have a `device_id` of `null` when nobody signed in, and no `home_server`.
+#[derive(Serialize)]
+struct Answer {
+    user_id: OwnedUserId,
+    home_server: OwnedServerName,
+    #[serde(flatten)]
+    session: Option<NewSession>,
+}
+
+#[derive(Serialize)]
+struct NewSession {
+    device_id: OwnedDeviceId,
+    access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
+}
+
+async fn register(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Json<Answer>, ApiError> {
     let client_ip = request.client_ip;
     let body = request.body;
     if body.login_type.is_some() {
@@ -44,14 +62,14 @@ async fn register(State(state): State<ClientState>, request: Ruma<Request>) -> R
         }
         _ => return Err(ApiError::invalid_param("`kind` must be user or guest.")),
     };
-    let mut response = Response::new(registered.user.id);
-    if let Some(login) = registered.login {
-        response.device_id = Some(login.device);
-        response.access_token = Some(login.access_token);
-        response.refresh_token = login.refresh_token;
-        response.expires_in = login.expires_in_ms.map(Duration::from_millis);
-    }
-    Ok(Reply(response))
+    let session = registered.login.map(|login| NewSession {
+        device_id: login.device,
+        access_token: login.access_token,
+        refresh_token: login.refresh_token,
+        expires_in_ms: login.expires_in_ms,
+    });
+    let home_server = state.settings.server_name.clone();
+    Ok(Json(Answer { user_id: registered.user.id, home_server, session }))
 }
 
 async fn register_user(state: &ClientState, body: &Request) -> Result<Registered, ApiError> {

@@ -2,11 +2,16 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#joining-rooms)).
 
 use axum::extract::State;
+use http::Method;
 use ruma::{
     OwnedRoomId,
-    api::client::{
-        knock::knock_room::v3 as knock_room,
-        membership::{join_room_by_id::v3 as join_by_id, join_room_by_id_or_alias::v3 as join_by_id_or_alias},
+    api::{
+        IncomingRequest, Metadata,
+        client::{
+            knock::knock_room::v3 as knock_room,
+            membership::{join_room_by_id::v3 as join_by_id, join_room_by_id_or_alias::v3 as join_by_id_or_alias},
+        },
+        error::DeserializationError,
     },
 };
 use wardroom_accounts::Session;
@@ -17,6 +22,31 @@ use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(join_room_by_id).endpoint(join_room_by_id_or_alias).endpoint(knock_room)
+}
+
+/// A request whose body may be left out. ruma allows that everywhere but in the two requests that take an alias.
+#[derive(Debug)]
+struct BodyOptional<T>(T);
+
+impl<T: Metadata> Metadata for BodyOptional<T> {
+    const METHOD: Method = T::METHOD;
+    const RATE_LIMITED: bool = T::RATE_LIMITED;
+    type Authentication = T::Authentication;
+    type PathBuilder = T::PathBuilder;
+    const PATH_BUILDER: T::PathBuilder = T::PATH_BUILDER;
+}
+
+impl<T: IncomingRequest> IncomingRequest for BodyOptional<T> {
+    type EndpointError = T::EndpointError;
+    type OutgoingResponse = T::OutgoingResponse;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        path_args: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        let request = request.map(|body| if body.is_empty() { b"{}" } else { body });
+        T::try_from_http_request_inner(request, path_args).map(Self)
+    }
 }
 
 async fn join_room_by_id(
@@ -30,7 +60,7 @@ async fn join_room_by_id(
 
 async fn join_room_by_id_or_alias(
     State(state): State<ClientState>,
-    Ruma { body: request, session, .. }: Ruma<join_by_id_or_alias::Request>,
+    Ruma { body: BodyOptional(request), session, .. }: Ruma<BodyOptional<join_by_id_or_alias::Request>>,
 ) -> Result<Reply<join_by_id_or_alias::Response>, ApiError> {
     state.limits.take(Class::Join, session.nid)?;
     let room_id = room_of(&state, &request.room_id_or_alias).await?;
@@ -51,7 +81,7 @@ async fn join(
 
 async fn knock_room(
     State(state): State<ClientState>,
-    Ruma { body: request, session, .. }: Ruma<knock_room::Request>,
+    Ruma { body: BodyOptional(request), session, .. }: Ruma<BodyOptional<knock_room::Request>>,
 ) -> Result<Reply<knock_room::Response>, ApiError> {
     state.limits.take(Class::Join, session.nid)?;
     let actor = registered(&session)?;

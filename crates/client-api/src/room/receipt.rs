@@ -4,7 +4,7 @@
 use axum::extract::State;
 use http::Method;
 use ruma::{
-    EventId, OwnedEventId, OwnedRoomId, RoomId,
+    OwnedEventId, OwnedRoomId,
     api::{
         IncomingRequest, Metadata,
         client::{
@@ -17,7 +17,6 @@ use ruma::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use wardroom_accounts::Session;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::registered;
@@ -76,7 +75,11 @@ async fn create_receipt(
         ReceiptType::Read => ReadReceipt::Read,
         ReceiptType::ReadPrivate => ReadReceipt::ReadPrivate,
         ReceiptType::FullyRead if thread == ReceiptThread::Unthreaded => {
-            set_fully_read(&state, &session, &request.room_id, &request.event_id).await?;
+            let actor = registered(&session)?;
+            let view = state.rooms.permit_signal(actor, &request.room_id).await.map_err(error::of_room)?;
+            state.rooms.event(actor, &request.room_id, &request.event_id).await.map_err(error::of_room)?;
+            // The read marker is account data of the user in the room.
+            state.accounts.set_fully_read(session.nid, view.nid.get(), &request.event_id).await?;
             return Ok(Reply(Response::new()));
         }
         ReceiptType::FullyRead => {
@@ -101,11 +104,13 @@ async fn set_read_marker(
     let receipts =
         [(ReadReceipt::Read, request.read_receipt), (ReadReceipt::ReadPrivate, request.private_read_receipt)];
     // All of them or none: look before anything is set.
+    state.rooms.permit_signal(actor, room).await.map_err(error::of_room)?;
+    let view = state.rooms.permit_signal(actor, room).await.map_err(error::of_room)?;
     for event in receipts.iter().filter_map(|(_, event)| event.as_ref()).chain(&request.fully_read) {
         state.rooms.event(actor, room, event).await.map_err(error::of_room)?;
     }
     if let Some(event) = &request.fully_read {
-        set_fully_read(&state, &session, room, event).await?;
+        state.accounts.set_fully_read(session.nid, view.nid.get(), event).await?;
     }
     for (kind, event) in receipts {
         let Some(event) = event else { continue };
@@ -113,20 +118,6 @@ async fn set_read_marker(
         set.await.map_err(error::of_room)?;
     }
     Ok(Reply(set_read_marker::Response::new()))
-}
-
-/// The read marker is account data of the user in the room, and its event must be one of the room.
-async fn set_fully_read(
-    state: &ClientState,
-    session: &Session,
-    room: &RoomId,
-    event: &EventId,
-) -> Result<(), ApiError> {
-    let actor = registered(session)?;
-    let view = state.rooms.permit_signal(actor, room).await.map_err(error::of_room)?;
-    state.rooms.event(actor, room, event).await.map_err(error::of_room)?;
-    state.accounts.set_fully_read(session.nid, view.nid.get(), event).await?;
-    Ok(())
 }
 
 /// The specification asks for `M_INVALID_PARAM` whatever is wrong with the thread.

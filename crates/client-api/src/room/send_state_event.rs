@@ -3,6 +3,7 @@
 
 use axum::extract::State;
 use ruma::api::client::state::send_state_event::v3::{Request, Response};
+use serde_json::value::RawValue as RawJsonValue;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::actor;
@@ -22,10 +23,13 @@ pub(super) fn routes() -> Routes<ClientState> {
 
 async fn send_state_event(
     State(state): State<ClientState>,
-    Ruma { body: request, session, .. }: Ruma<Request>,
+    Ruma { body: request, session, json, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
-    let (kind, content) = (&request.event_type, request.body.into_json());
+    // ruma stops reading after the first value and does not see what comes behind it.
+    let content: Box<RawJsonValue> = serde_json::from_slice(&json)
+        .map_err(|error| ApiError::not_json(format!("The request body is not JSON: {error}.")))?;
+    let kind = &request.event_type;
     let sent = state.rooms.set_state(actor(&session), &request.room_id, kind, &request.state_key, content);
     Ok(Reply(Response::new(sent.await.map_err(error::of_room)?)))
 }

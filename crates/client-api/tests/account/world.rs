@@ -124,7 +124,12 @@ impl World {
     /// A room of the client's.
     pub(crate) async fn room(&self, client: &Client) -> String {
         let session = self.accounts.authenticate(&client.token).await.unwrap();
-        let actor = Actor { user: &session.user, nid: UserNid::new(session.nid.get()), device: Some(&session.device) };
+        let actor = Actor {
+            user: &session.user,
+            nid: UserNid::new(session.nid.get()),
+            device: Some(&session.device),
+            guest: false,
+        };
         let new = NewRoom {
             version: None,
             preset: Preset::PrivateChat,

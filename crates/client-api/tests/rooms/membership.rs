@@ -11,7 +11,9 @@ async fn a_public_room_is_joined_by_id_and_by_alias() {
     let room = alice.room(json!({"preset": "public_chat", "room_alias_name": "ward"})).await;
     let joined = (200, json!({"room_id": room}));
     assert_eq!(bob.post("join/#ward:a.example", json!({})).await, joined);
-    assert_eq!(bob.raw("POST", &format!("rooms/{room}/join"), "").await, joined);
+    for path in [format!("rooms/{room}/join"), format!("join/{room}")] {
+        assert_eq!(bob.raw("POST", &path, "").await, joined, "{path}");
+    }
     assert_eq!(carol.post(&format!("rooms/{room}/join"), json!({"reason": "shift"})).await, joined);
     let carols = carol.get(&format!("rooms/{room}/state/m.room.member/{}", carol.id)).await.1;
     assert_eq!((&carols["membership"], &carols["reason"]), (&json!("join"), &json!("shift")));

@@ -29,6 +29,7 @@ async fn bad_content_is_refused_by_name() {
         ("\"x\"", 400, "M_BAD_JSON", "object"),
         ("null", 400, "M_BAD_JSON", "object"),
         ("{\"a\":", 400, "M_NOT_JSON", ""),
+        ("{\"a\": 1} x", 400, "M_NOT_JSON", ""),
         ("{\"a\": [0, {\"b\": 1.5}]}", 400, "M_BAD_JSON", "content.a[1].b"),
         ("{\"a\": 1e300}", 400, "M_BAD_JSON", "content.a"),
         ("{\"a\": 9007199254740992}", 400, "M_BAD_JSON", "content.a"),

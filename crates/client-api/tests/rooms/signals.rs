@@ -33,10 +33,11 @@ async fn receipts_of_all_kinds_are_taken() {
 #[tokio::test]
 async fn read_markers_are_set_all_or_none() {
     let world = World::new().await;
-    let alice = world.user("alice").await;
+    let (alice, bob) = (world.user("alice").await, world.user("bob").await);
     let room = alice.room(json!({})).await;
     let event = alice.say(&room, "1", "hello").await;
     let path = format!("rooms/{room}/read_markers");
+    refused(bob.post(&path, json!({"m.read": event})).await, 403, "M_FORBIDDEN", "");
     let all = json!({"m.fully_read": event, "m.read": event, "m.read.private": event});
     assert_eq!(alice.post(&path, all).await, (200, json!({})));
     assert_eq!(alice.post(&path, json!({})).await, (200, json!({})));

@@ -241,6 +241,12 @@ async fn what_cannot_be_committed_is_refused(store: Store) {
     }
     assert!(matches!(store.commit(large).await, Err(CommitError::TooLarge)));
 
+    let mut deletions = Batch::default();
+    for key in 0..=COMMIT_BYTES_MAX as u64 / 10 {
+        deletions.delete(&POINTS, &key);
+    }
+    assert!(matches!(store.commit(deletions).await, Err(CommitError::TooLarge)));
+
     const UNKNOWN: Table<u64, Packed<u8>> = Table::new(99, "unknown", Profile::Point, Seal::System);
     let mut undeclared = Batch::default();
     undeclared.put(&UNKNOWN, &1, &Packed(1));

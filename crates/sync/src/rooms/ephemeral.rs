@@ -70,20 +70,27 @@ impl Hearing<'_> {
         }
     }
 
-    /// One event for each thread: within one, a user has at most one receipt of a kind, so that none hides another.
+    /// One event, or more where a user has read one event in several threads: its content holds one of them.
     fn tell_receipts(&self, events: &mut Events, receipts: &[Receipt]) {
-        let mut threads: BTreeMap<Option<&str>, Receipts<'_>> = BTreeMap::new();
+        let mut contents: Vec<Receipts<'_>> = Vec::new();
         for receipt in receipts {
             // Nobody else may know of private receipts (specification, "Private read receipts").
             if receipt.kind == ReceiptType::ReadPrivate && receipt.user != self.user {
                 continue;
             }
-            let thread_id = receipt.thread.as_str();
-            let by_kind = threads.entry(thread_id).or_default().entry(&receipt.event_id).or_default();
-            let by_user = by_kind.entry(receipt.kind.as_str()).or_default();
-            by_user.insert(&receipt.user_id, ReceiptData { ts: receipt.ts_ms, thread_id });
+            let (event, kind) = (&receipt.event_id, receipt.kind.as_str());
+            let is_free = |content: &Receipts<'_>| {
+                let by_user = content.get(event).and_then(|by_kind| by_kind.get(kind));
+                by_user.is_none_or(|by_user| !by_user.contains_key(&*receipt.user_id))
+            };
+            let free = contents.iter().position(is_free).unwrap_or_else(|| {
+                contents.push(Receipts::new());
+                contents.len() - 1
+            });
+            let by_user = contents[free].entry(event).or_default().entry(kind).or_default();
+            by_user.insert(&receipt.user_id, ReceiptData { ts: receipt.ts_ms, thread_id: receipt.thread.as_str() });
         }
-        for content in threads.values() {
+        for content in &contents {
             write_json(events.next(), &BareEvent { content, kind: "m.receipt" });
         }
     }

@@ -49,12 +49,13 @@ impl Hearing<'_> {
         if let Some(summary) = &summary {
             told.value("summary", summary);
         }
-        told.events("state", self.tell_state(state));
+        let state = self.tell_state(state);
         told.events("ephemeral", ephemeral.events);
         told.events("account_data", account_data);
-        if !has_news && told.is_empty() {
+        if !has_news && told.is_empty() && state.is_empty() {
             return Ok(None);
         }
+        told.all_events("state", state);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
         self.tell_unread(&mut told, &room).await?;
         Ok(Some(told.end()))
@@ -69,11 +70,8 @@ impl Hearing<'_> {
         span: Span,
         everything: bool,
     ) -> Result<Vec<Arc<Stored>>, SyncError> {
-        let mut state = if everything {
-            self.whole_state(room, states).await?
-        } else {
-            self.state_in_gap(room, states).await?
-        };
+        let mut state =
+            if everything { self.whole_state(room, states).await? } else { self.state_in_gap(room, states).await? };
         state.extend(self.state_in_holes(room, states, timeline).await?);
         if self.filter.members != Members::All {
             let mut others = summary.map(Summary::heroes).unwrap_or_default().to_vec();

@@ -37,7 +37,10 @@ impl Hearing<'_> {
             timeline = self.timeline(&room).await?;
             state = self.left_state(&room, &timeline, span).await?;
         }
-        if newly && entry.place >= room.end && let Some(own) = self.single(&room, entry.place).await? {
+        if newly
+            && entry.place >= room.end
+            && let Some(own) = self.single(&room, entry.place).await?
+        {
             // One's own membership is told, whatever the history visibility says: a room must not stay where it was.
             if timeline.items.is_empty() {
                 timeline = Timeline::of(Some(own));
@@ -49,7 +52,7 @@ impl Hearing<'_> {
         let everything = span.since.is_none() || self.full_state;
         self.tell_room_account_data(&mut account_data, view, everything, news).await?;
         let mut told = Object::default();
-        told.events("state", self.tell_state(state));
+        told.all_events("state", self.tell_state(state));
         told.events("account_data", account_data);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
         Ok(Some(told.end()))
@@ -63,11 +66,8 @@ impl Hearing<'_> {
     ) -> Result<Vec<Arc<Stored>>, SyncError> {
         let states = self.states(room, timeline).await?;
         let everything = room.known == Place::FIRST || self.full_state;
-        let mut state = if everything {
-            self.whole_state(room, states).await?
-        } else {
-            self.state_in_gap(room, states).await?
-        };
+        let mut state =
+            if everything { self.whole_state(room, states).await? } else { self.state_in_gap(room, states).await? };
         state.extend(self.state_in_holes(room, states, timeline).await?);
         let others = if everything { vec![self.session.user.clone()] } else { Vec::new() };
         let since = span.since.filter(|_| !everything);

@@ -84,9 +84,8 @@ impl Hearing<'_> {
         for kind in [StateEventType::RoomName, StateEventType::RoomCanonicalAlias] {
             let event = self.syncer.rooms.state_event(room, root, &kind, "").await?;
             let content = event.and_then(|event| event.pdu.content_as::<Content>().ok());
-            let text = content.and_then(|content| {
-                if kind == StateEventType::RoomName { content.name } else { content.alias }
-            });
+            let text =
+                content.and_then(|content| if kind == StateEventType::RoomName { content.name } else { content.alias });
             if text.is_some_and(|text| !text.is_empty()) {
                 return Ok(true);
             }

@@ -9,9 +9,7 @@ use std::ops::RangeBounds as _;
 use ruma::{
     RoomId, UInt,
     power_levels::NotificationPowerLevelsKey,
-    push::{
-        AnyPushRuleRef, ConditionalPushRule, PatternedPushRule, PushCondition, Ruleset, ScalarJsonValue,
-    },
+    push::{AnyPushRuleRef, ConditionalPushRule, PatternedPushRule, PushCondition, Ruleset, ScalarJsonValue},
 };
 use serde_json::Value;
 use wardroom_event::Pdu;
@@ -48,12 +46,7 @@ pub(super) enum Lacks {
 }
 
 /// The verdict of the first rule that matches; nothing happens where none does.
-pub(super) fn verdict(
-    rules: &Ruleset,
-    event: &Facts,
-    pdu: &Pdu,
-    situation: &Situation<'_>,
-) -> Result<Verdict, Lacks> {
+pub(super) fn verdict(rules: &Ruleset, event: &Facts, pdu: &Pdu, situation: &Situation<'_>) -> Result<Verdict, Lacks> {
     for rule in rules {
         if rule.enabled() && matches(rule, event, pdu, situation)? {
             return Ok(Verdict { notify: rule.triggers_notification(), highlight: rule.triggers_highlight() });

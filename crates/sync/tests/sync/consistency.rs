@@ -88,7 +88,9 @@ impl Client {
                     }
                 }
                 let timeline = self.timelines.entry(room).or_default();
-                timeline.extend(events(told, "timeline").iter().map(|event| event["event_id"].as_str().unwrap().to_owned()));
+                timeline.extend(
+                    events(told, "timeline").iter().map(|event| event["event_id"].as_str().unwrap().to_owned()),
+                );
             }
         }
     }

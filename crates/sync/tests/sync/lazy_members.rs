@@ -33,7 +33,8 @@ fn only_senders_are_told_and_each_once() {
         let third = ward.sync_with(&bob, Some(&second), lazy()).await;
         assert_eq!(bodies(joined(&third, &room)), ["5"]);
         assert!(joined(&third, &room)["state"].is_null());
-        let redundant = json!({ "room": { "state": { "lazy_load_members": true, "include_redundant_members": true } } });
+        let redundant =
+            json!({ "room": { "state": { "lazy_load_members": true, "include_redundant_members": true } } });
         let fourth = ward.sync_with(&bob, Some(&second), redundant).await;
         assert_eq!(members(joined(&fourth, &room), "state"), [carol.id().as_str()]);
 

@@ -4,8 +4,8 @@ use ruma::{
     EventId, RoomId,
     events::receipt::{ReceiptThread, ReceiptType},
     push::{
-        Action, HighlightTweakValue, NewConditionalPushRule, NewPatternedPushRule, NewPushRule, PushCondition, RuleKind,
-        Tweak,
+        Action, HighlightTweakValue, NewConditionalPushRule, NewPatternedPushRule, NewPushRule, PushCondition,
+        RuleKind, Tweak,
     },
 };
 use serde_json::{Value, json, value::to_raw_value};
@@ -131,7 +131,8 @@ fn threads_count_apart_when_asked() {
         let room = ward.room(&alice, &[&bob]).await;
         let root = ward.say(&alice, &room, "root").await;
         let relates = json!({ "rel_type": "m.thread", "event_id": root });
-        let reply = ward.send(&alice, &room, json!({ "msgtype": "m.text", "body": "r", "m.relates_to": relates })).await;
+        let reply =
+            ward.send(&alice, &room, json!({ "msgtype": "m.text", "body": "r", "m.relates_to": relates })).await;
         let relates = json!({ "rel_type": "m.reference", "event_id": reply });
         ward.send(&alice, &room, json!({ "msgtype": "m.text", "body": "x", "m.relates_to": relates, "m.mentions": { "user_ids": [bob.id()] } })).await;
         let main = ward.say(&alice, &room, "main").await;

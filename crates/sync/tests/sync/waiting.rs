@@ -113,10 +113,8 @@ fn a_stopping_server_answers_at_once() {
         let token = ward.token(&bob).await;
         let answer = ward.syncer.sync(&bob.0, waiting(&token, None), ready(())).await.unwrap();
         assert_eq!(json!(answer.next_batch.to_string()), token["next_batch"]);
-        let waits = tokio::time::timeout(
-            Duration::from_millis(50),
-            ward.syncer.sync(&bob.0, waiting(&token, None), pending()),
-        );
+        let waits =
+            tokio::time::timeout(Duration::from_millis(50), ward.syncer.sync(&bob.0, waiting(&token, None), pending()));
         assert!(waits.await.is_err());
     });
 }

@@ -32,7 +32,7 @@ pub(crate) struct Person(pub(crate) Session);
 
 impl Person {
     pub(crate) fn actor(&self) -> Actor<'_> {
-        Actor { user: &self.0.user, nid: UserNid::new(self.0.nid.get()), device: Some(&self.0.device) }
+        Actor { user: &self.0.user, nid: UserNid::new(self.0.nid.get()), device: Some(&self.0.device), guest: false }
     }
 
     pub(crate) fn id(&self) -> &UserId {

@@ -1,7 +1,7 @@
 //! Variables `WARDROOM_SECTION__KEY` over the file.
 //!
-//! figment's own provider reads `12` as a number wherever it stands, and would refuse it for a version or a secret
-//! made of digits; here the keys that hold text are known.
+//! Values are TOML, as in the file, except where the key holds text: there `12` is text too, and needs no quotes. That
+//! is why this is not figment's own provider, which reads a number wherever it finds digits.
 
 use std::env;
 
@@ -69,14 +69,16 @@ impl Provider for Environment {
     }
 }
 
-/// Quotes around a whole text are accepted, as figment's own syntax has them.
+/// Quotes around a whole text are accepted, as in the file.
 fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
 }
 
+/// The value as TOML writes it; what is no TOML is text.
 fn parsed(text: &str) -> Value {
-    let Ok(value) = text.parse::<Value>();
-    value
+    let table = format!("value = {text}").parse::<toml::Table>().ok().filter(|table| table.len() == 1);
+    let value = table.and_then(|mut table| table.remove("value"));
+    value.and_then(|value| Value::serialize(value).ok()).unwrap_or_else(|| Value::from(text))
 }
 
 /// Merges `more` into `into`, key by key.

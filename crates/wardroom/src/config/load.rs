@@ -2,11 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use figment::{
-    Figment,
-    error::Kind,
-    providers::{Format as _, Toml},
-};
+use figment::{Figment, error::Kind, providers::Serialized};
 
 use super::{
     Config,
@@ -39,7 +35,11 @@ pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
 fn load_with(path: &Path, environment: Environment) -> Result<Config, ConfigError> {
     let unreadable = |error| ConfigError { problems: vec![format!("{}: {error}", path.display())] };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let figment = Figment::new().merge(Toml::string(&text)).merge(environment);
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let message = error.to_string();
+        ConfigError { problems: vec![format!("{}: {}", path.display(), message.trim_end())] }
+    })?;
+    let figment = Figment::new().merge(Serialized::defaults(table)).merge(environment);
     let config: Config = figment.extract().map_err(|error| ConfigError { problems: explain(error, path) })?;
     match config.problems() {
         problems if problems.is_empty() => Ok(config),

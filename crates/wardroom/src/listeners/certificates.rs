@@ -15,11 +15,11 @@ use crate::config::listener::Tls;
 /// Why a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificateError {
-    #[error("listener.tls.{key} {}: {source}", path.display())]
+    #[error("listener.tls.{key} {}", path.display())]
     File { key: &'static str, path: PathBuf, source: pem::Error },
     #[error("listener.tls.cert {}: no certificate in it", .0.display())]
     Empty(PathBuf),
-    #[error("listener.tls: certificate {} and key {} do not work: {source}", cert.display(), key.display())]
+    #[error("listener.tls: certificate {} and key {} do not work", cert.display(), key.display())]
     Pair { cert: PathBuf, key: PathBuf, source: rustls::Error },
 }
 

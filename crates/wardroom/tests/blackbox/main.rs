@@ -12,7 +12,7 @@ mod rooms;
 mod sync;
 mod unserved;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{sync::LazyLock, time::Duration};
 
 use wardroom_testkit::{Config, Server};
 
@@ -25,8 +25,9 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// The server that tests share when they need no configuration of their own: each brings fresh users.
 fn ward() -> &'static Server {
-    static WARD: OnceLock<Server> = OnceLock::new();
-    WARD.get_or_init(|| Server::start(BINARY))
+    // One failed start fails every test that needs it at once, instead of being tried again by each.
+    static WARD: LazyLock<Server> = LazyLock::new(|| Server::start(BINARY));
+    &WARD
 }
 
 /// A server of one test's own.

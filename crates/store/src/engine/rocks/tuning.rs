@@ -13,6 +13,9 @@ const OPEN_FILES_MAX: i32 = 256;
 const BACKGROUND_JOBS_MAX: i32 = 2;
 /// The log of writes is kept below so many times the write buffers, by flushing what holds it.
 const LOG_PER_WRITE_BUFFERS: u64 = 4;
+/// Flushed tables that lie over each other until they are merged. Buffers are small, so merging the usual four would
+/// rewrite old rows for little new; filters keep look-ups cheap meanwhile.
+const FLUSHED_TABLES: i32 = 8;
 /// Size of tables at level one.
 const TABLE_BYTES: u64 = 16 << 20;
 /// Blocks of point look-ups: little is read that was not asked for.
@@ -34,11 +37,14 @@ const CHURN_DELETIONS: usize = 256;
 /// Options of the database and of its column families.
 pub(super) fn tune(options: &Options) -> (DbOptions, Vec<ColumnFamilyDescriptor>) {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
+    // After a full disk, RocksDB waits for free space of the largest write buffer of any family.
+    let mut unused = DbOptions::default();
+    unused.set_write_buffer_size(options.write_buffer_bytes / 2);
     let families = Profile::ALL
         .into_iter()
         .map(|profile| ColumnFamilyDescriptor::new(profile.name(), family(profile, &cache, options)))
         // RocksDB insists on a family of this name; it stays empty.
-        .chain([ColumnFamilyDescriptor::new("default", DbOptions::default())])
+        .chain([ColumnFamilyDescriptor::new("default", unused)])
         .collect();
     (database(options), families)
 }
@@ -74,6 +80,7 @@ fn family(profile: Profile, cache: &Cache, options: &Options) -> DbOptions {
     family.set_compression_type(DBCompressionType::None);
     family.set_write_buffer_size(options.write_buffer_bytes / 2);
     family.set_target_file_size_base(TABLE_BYTES);
+    family.set_level_zero_file_num_compaction_trigger(FLUSHED_TABLES);
     family.set_level_compaction_dynamic_level_bytes(true);
     match profile {
         Profile::Point => {

@@ -108,6 +108,27 @@ fn a_stage_counts_only_for_the_request_it_was_started_for() {
 }
 
 #[test]
+fn the_dummy_stage_may_come_without_a_session() {
+    // matrix-nio registers like this, in one request; the specification leaves a missing session to the server.
+    let (nobody, name) = (ward().anonymous(), unique("oneshot"));
+    let body = json!({ "username": name, "password": "secret", "auth": { "type": "m.login.dummy" } });
+    assert_eq!(nobody.post(v3(&["register"]), body).ok()["user_id"], format!("@{name}:{}", ward().name()));
+}
+
+#[test]
+fn an_auth_object_without_a_type_asks_for_the_flows() {
+    // matrix-nio's registration with a token begins like this, and names the device only at the end.
+    let (nobody, name) = (ward().anonymous(), unique("typeless"));
+    let mut body = json!({ "username": name, "password": "secret", "auth": { "initial_device_display_name": "x" } });
+    let asked = nobody.post(v3(&["register"]), body.clone());
+    assert_eq!(asked.status, 401, "{}", asked.story());
+    assert!(offers(&asked.json(), &["m.login.dummy"]), "{}", asked.story());
+    body["auth"] = dummy_auth(&asked.json());
+    body["initial_device_display_name"] = json!("Ward phone");
+    nobody.post(v3(&["register"]), body).ok();
+}
+
+#[test]
 fn an_unknown_session_and_an_unknown_stage_finish_nothing() {
     let (nobody, name) = (ward().anonymous(), unique("nosession"));
     for auth in [

@@ -97,7 +97,7 @@ fn a_token_is_required_and_must_be_known() {
     let whoami = || v3(&["account", "whoami"]);
     nobody.get(whoami()).refused(401, "M_MISSING_TOKEN");
     let alice = ward().user("alice");
-    for token in ["made-up", "syt_bWFkZQ_up", "a b", &alice.token[1..], &format!("{}x", alice.token)] {
+    for token in ["made-up", "syt_bWFkZQ_up", &alice.token[1..], &format!("{}x", alice.token)] {
         let answer = alice.with_token(token).get(whoami()).refused(401, "M_UNKNOWN_TOKEN");
         assert_ne!(answer["soft_logout"], true, "{answer}");
     }

@@ -77,7 +77,7 @@ fn a_complete_configuration_passes_the_check() {
 }
 
 #[test]
-fn every_option_of_the_contract_is_known() {
+fn every_documented_option_is_known() {
     let dir = Dir::new();
     dir.config(
         r#"

@@ -21,7 +21,7 @@ fn an_administrator_is_created_while_the_server_is_stopped() {
     busy.failed(&["running"]);
     server.stop();
     create(&server, &["--admin", "boss"], "secret\n").ok();
-    create(&server, &["helper"], "another").ok();
+    create(&server, &["nurse"], "another").ok();
     create(&server, &["--admin", "boss"], "secret").failed(&["boss"]);
     create(&server, &["not a name"], "secret").failed(&["name"]);
     create(&server, &["empty"], "\n").failed(&["password"]);
@@ -31,6 +31,6 @@ fn an_administrator_is_created_while_the_server_is_stopped() {
     let boss = nobody.login("boss", "secret");
     assert_eq!(boss.id, format!("@boss:{}", server.name()));
     assert_eq!(boss.get(wardroom_testkit::v3(&["account", "whoami"])).ok()["user_id"], boss.id.as_str());
-    nobody.login("helper", "another");
+    nobody.login("nurse", "another");
     nobody.try_login("empty", "").refused_somehow();
 }

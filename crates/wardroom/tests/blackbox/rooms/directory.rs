@@ -29,7 +29,8 @@ fn a_public_room_is_described() {
     assert_eq!((&entry["name"], &entry["topic"]), (&json!(format!("{word} ward")), &json!("Beats")));
     assert_eq!(entry["canonical_alias"], format!("#{alias}:{}", ward().name()));
     assert_eq!((&entry["num_joined_members"], &entry["world_readable"]), (&json!(2), &json!(false)));
-    assert_eq!((&entry["guest_can_join"], &entry["join_rule"]), (&json!(false), &json!("public")));
+    assert_eq!(entry["guest_can_join"], false);
+    assert!(matches!(entry["join_rule"].as_str(), None | Some("public")), "public is the default: {entry}");
     assert_eq!(search(&bob, &word.to_uppercase()).len(), 1, "case does not matter");
     bob.leave(&room);
     assert_eq!(search(&bob, &word)[0]["num_joined_members"], 1);

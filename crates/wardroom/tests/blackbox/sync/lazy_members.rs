@@ -19,6 +19,15 @@ fn members(sync: &Value, room: &str) -> Vec<String> {
     ids
 }
 
+/// A room with a name, so that no member is needed as a hero to name it.
+fn named_room(owner: &User, members: &[&User]) -> String {
+    let room = owner.create_room(json!({ "preset": "public_chat", "name": "Ward 7" }));
+    for member in members {
+        member.join(&room);
+    }
+    room
+}
+
 fn sorted(users: &[&User]) -> Vec<String> {
     let mut ids: Vec<String> = users.iter().map(|user| user.id.clone()).collect();
     ids.sort();
@@ -29,7 +38,7 @@ fn sorted(users: &[&User]) -> Vec<String> {
 fn only_the_members_who_spoke_are_sent() {
     let users: Vec<User> = (0..6).map(|_| ward().user("member")).collect();
     let alice = &users[0];
-    let room = alice.create_public_room(&users[1..].iter().collect::<Vec<_>>());
+    let room = named_room(alice, &users[1..].iter().collect::<Vec<_>>());
     users[1].say(&room, "hello");
     let filter = json!({ "room": { "state": { "lazy_load_members": true }, "timeline": { "limit": 1 } } });
     let first = alice.try_sync(None, std::time::Duration::ZERO, Some(&filter.to_string())).ok();
@@ -45,7 +54,7 @@ fn only_the_members_who_spoke_are_sent() {
 #[test]
 fn a_member_who_speaks_later_comes_with_the_message() {
     let (alice, bob, carol) = (ward().user("alice"), ward().user("bob"), ward().user("carol"));
-    let room = alice.create_public_room(&[&bob, &carol]);
+    let room = named_room(&alice, &[&bob, &carol]);
     alice.say(&room, "hello");
     let filter = json!({ "room": { "state": { "lazy_load_members": true }, "timeline": { "limit": 1 } } });
     let mut sync = Follower::start_filtered(&alice, Some(&filter));

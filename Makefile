@@ -1,0 +1,21 @@
+# Everything goes through scripts/, so that each step can also be run alone.
+
+.PHONY: run test bench fmt lint
+
+# Builds in release, makes data/ on first use, and serves on http://localhost:8008.
+run:
+	@scripts/run.sh
+
+# Formatting, lints, unit, property and black-box tests, then real clients against the real binary.
+test:
+	@scripts/test.sh
+
+# The benchmark, beside recorded figures of other servers.
+bench:
+	@scripts/bench.sh
+
+fmt:
+	@cargo fmt --all
+
+lint:
+	@scripts/lint.sh

@@ -1,0 +1,7 @@
+//! Black-box load benchmark for Matrix homeservers.
+pub mod client;
+pub mod procstat;
+pub mod report;
+pub mod scenarios;
+pub mod stats;
+pub mod targets;

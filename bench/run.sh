@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Measures the server with the load generator, and prints the figures beside those recorded for other servers.
+#
+#     bench/run.sh [SCENARIO,...]       all scenarios when none is named
+#
+# Variables: REPEATS        rounds (default 3; medians are printed)
+#            HOMESERVER_BIN   the server's binary; built in release with Cargo when not given
+#            OUT            where the result lines go (default: the cache, a new file each time)
+#            WITHOUT_STORE=1  leaves out the comparison of group commits with bare RocksDB
+#
+# Nothing else should be busy on the machine: `other_load_cores` in the table says how much was.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/wardroom
+repeats=${REPEATS:-3}
+secret=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+out=${OUT:-$cache/bench-results/wardroom-$(date +%Y%m%d-%H%M%S).jsonl}
+mkdir -p "$(dirname "$out")" "$cache/bench-data"
+
+echo "building the load generator and the server in release" >&2
+(cd "$here/loadgen" && CARGO_TARGET_DIR=$cache/bench cargo build --release --locked --quiet)
+loadgen=$cache/bench/release/loadgen
+binary=${HOMESERVER_BIN:-}
+if [ -z "$binary" ]; then
+    (cd "$here/.." && cargo build --release --quiet --package wardroom --bin wardroom)
+    binary=$(cd "$here/.." && cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/wardroom
+fi
+
+# On a disk, not on a tmpfs where a sync costs nothing.
+export TMPDIR=$cache/bench-data
+# shellcheck source=tests/server.sh
+. "$here/../tests/server.sh"
+start_server "$binary" "registration.shared_secret = \"$secret\"" 'durability.sync = true'
+
+status=0
+"$loadgen" --base-url "$base_url" --label wardroom --pid "$server_pid" --data-dir "$server_dir/data" \
+    --shared-secret "$secret" --out "$out" all --repeats "$repeats" ${1:+--only "$1"} >/dev/null || status=$?
+[ -s "$out" ] || exit 1
+
+echo
+"$loadgen" report "$out" "$here"/results/*.jsonl
+echo
+echo "Result lines: $out"
+echo
+if [ -z "${1:-}" ]; then
+    # A missed target is shown, not an error: a machine with neighbours misses some.
+    "$loadgen" --label wardroom targets "$out" "$here"/results/*.jsonl || true
+fi
+if [ -z "${WITHOUT_STORE:-}" ] && [ -z "${1:-}" ] && [ -e "$here/../crates/store/examples/group_commit.rs" ]; then
+    echo
+    echo "Group commits of the store and of bare RocksDB (target: 70 %)"
+    (cd "$here/.." && cargo run --release --quiet --package wardroom-store --example group_commit -- 5 sync "$TMPDIR")
+fi
+exit "$status"

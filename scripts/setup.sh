@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Installs what the system lacks to build Wardroom; with the argument "test", what the tests need too. Touches nothing
+# when everything is there.
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+packages=()
+
+# The storage engine is C++, its bindings are made with libclang; jemalloc and zstd are C.
+command -v c++ >/dev/null && command -v make >/dev/null || packages+=(build-essential)
+
+has_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] && return
+    ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' && return
+    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib64/llvm*/lib*/libclang*.so*' >/dev/null ||
+        compgen -G '/usr/lib*/libclang*.so*' >/dev/null
+}
+has_libclang || packages+=(libclang-dev)
+
+if [ "${1:-}" = test ]; then
+    # The real clients: matrix-nio lives in a virtual environment.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    # Certificates of the registries that the clients are installed from.
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || packages+=(ca-certificates)
+fi
+
+if [ ${#packages[@]} -gt 0 ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "Please install the equivalents of these Debian packages: ${packages[*]}" >&2
+        exit 1
+    fi
+    step "Installing ${packages[*]}"
+    as_root=()
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
+fi
+
+if ! command -v cargo >/dev/null; then
+    echo "Please install a Rust toolchain, version 1.95 or later: https://rustup.rs" >&2
+    exit 1
+fi
+
+if [ "${1:-}" = test ]; then
+    for component in rustfmt clippy; do
+        name=$component
+        [ "$component" = rustfmt ] && name=fmt
+        cargo "$name" --version >/dev/null 2>&1 || rustup component add "$component"
+    done
+fi

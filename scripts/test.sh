@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change is taken: the order is from fast to slow.
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+scripts/setup.sh test
+scripts/lint.sh
+
+step "Unit, property, tidy and black-box tests"
+cargo test --locked --workspace
+
+step "Real clients against the real binary"
+cargo build --locked --package wardroom --bin wardroom
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh
