@@ -43,8 +43,10 @@ pub(crate) enum Members {
 pub(crate) struct Filter {
     definition: Arc<FilterDefinition>,
     pub(crate) members: Members,
-    /// Events of a timeline at most.
+    /// Events of a timeline at most; none where none can pass.
     pub(crate) timeline_limit: usize,
+    /// No event of a timeline can pass.
+    pub(crate) hides_timelines: bool,
     pub(crate) federation_format: bool,
     pub(crate) fields: Option<EventFields>,
 }
@@ -73,9 +75,11 @@ impl Filter {
             LazyLoadOptions::Enabled { include_redundant_members: true } => Members::LazyRedundant,
         };
         let limit = definition.room.timeline.limit.map_or(TIMELINE_EVENTS_DEFAULT, u64::from);
-        let limit = if nothing_passes(&definition.room.timeline) { 0 } else { limit.min(TIMELINE_EVENTS_MAX) };
+        let hides_timelines = nothing_passes(&definition.room.timeline);
+        let limit = if hides_timelines { 0 } else { limit.min(TIMELINE_EVENTS_MAX) };
         Self {
             members,
+            hides_timelines,
             timeline_limit: usize::try_from(limit).unwrap_or(usize::MAX),
             federation_format: definition.event_format == EventFormat::Federation,
             fields: definition.event_fields.as_deref().filter(|fields| !fields.is_empty()).map(EventFields::new),

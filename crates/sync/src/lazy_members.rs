@@ -50,28 +50,26 @@ impl ToldMembers {
         since: Option<Position>,
         members: &mut Vec<Arc<Stored>>,
     ) {
-        if since.is_none() {
+        let Some(since) = since else {
             self.0.remove(&(device, room));
-        } else if let Some(told) = self.0.get(&(device, room)) {
-            members.retain(|member| !told.iter().any(|(nid, at)| *nid == member.nid && Some(*at) <= since));
+            return;
+        };
+        let Some(mut told) = self.0.get(&(device, room)) else { return };
+        if told.iter().any(|(_, at)| *at > since) {
+            // Answers that the device did not get.
+            told = told.iter().copied().filter(|(_, at)| *at <= since).collect();
+            self.0.insert((device, room), Arc::clone(&told));
         }
+        members.retain(|member| !told.iter().any(|(nid, _)| *nid == member.nid));
     }
 
-    /// Remembers the membership events of an answer that reaches from `since` up to `now`. What answers behind `since`
-    /// told does not count: the device has not got them.
-    pub(crate) fn note(
-        &self,
-        device: u64,
-        room: RoomNid,
-        (since, now): (Option<Position>, Position),
-        members: impl Iterator<Item = EventNid>,
-    ) {
-        let members: Vec<EventNid> = members.collect();
-        if members.is_empty() {
+    /// Remembers the membership events of an answer that reaches up to `now`.
+    pub(crate) fn note(&self, device: u64, room: RoomNid, now: Position, members: impl Iterator<Item = EventNid>) {
+        let mut members = members.peekable();
+        if members.peek().is_none() {
             return;
         }
-        let before = self.0.get(&(device, room)).unwrap_or_default();
-        let mut told: Vec<_> = before.iter().copied().filter(|(_, at)| Some(*at) <= since).collect();
+        let mut told = self.0.get(&(device, room)).unwrap_or_default().to_vec();
         for member in members {
             if !told.iter().any(|(nid, _)| *nid == member) {
                 told.push((member, now));
@@ -97,16 +95,14 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let members = ToldMembers::default();
-        let at = Position::new;
-        for number in 1..=(MEMBERS_PER_ROOM_MAX as u64) {
-            let span = (Some(at(number)), at(number + 1));
-            members.note(1, RoomNid::new(1), span, [EventNid::new(number)].into_iter());
-        }
+        let note = |number| {
+            members.note(1, RoomNid::new(1), Position::new(number), [EventNid::new(number)].into_iter());
+        };
+        (1..=MEMBERS_PER_ROOM_MAX as u64).for_each(note);
         assert_eq!(told(&members), MEMBERS_PER_ROOM_MAX);
-        let span = (Some(at(1_000)), at(1_001));
-        members.note(1, RoomNid::new(1), span, [EventNid::new(1)].into_iter());
+        note(1);
         assert_eq!(told(&members), MEMBERS_PER_ROOM_MAX, "known already");
-        members.note(1, RoomNid::new(1), span, [EventNid::new(0)].into_iter());
+        note(0);
         assert_eq!(told(&members), 0);
     }
 }

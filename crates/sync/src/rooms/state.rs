@@ -123,9 +123,8 @@ impl Hearing<'_> {
         if self.filter.members != Members::Lazy {
             return;
         }
-        let span = (span.since, span.now);
         let told = state.iter().chain(timeline.items.iter().map(|item| &item.event));
         let members = told.filter(|stored| stored.pdu.membership().is_some()).map(|stored| stored.nid);
-        self.syncer.told_members.note(self.session.device_nid, room.view.nid, span, members);
+        self.syncer.told_members.note(self.session.device_nid, room.view.nid, span.now, members);
     }
 }

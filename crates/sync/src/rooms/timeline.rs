@@ -40,7 +40,7 @@ impl Hearing<'_> {
         if !complete && limit == 0 {
             // What comes is not looked at: its effect on the state is.
             timeline.has_holes = true;
-            timeline.limited = true;
+            timeline.limited = !self.filter.hides_timelines;
             complete = true;
         }
         while !complete && timeline.items.len() <= limit && scanned < SCAN_EVENTS_MAX {

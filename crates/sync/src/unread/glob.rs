@@ -39,6 +39,7 @@ pub(super) fn matches_words(pattern: &str, text: &str) -> bool {
         ways.step(character);
         before = Some(character);
     }
+    ways.start();
     ways.arrived()
 }
 

@@ -24,9 +24,9 @@ fn typing_is_told_while_it_lasts() {
         assert!(joined(&token, &room)["ephemeral"].is_null());
         ward.rooms.set_typing(alice.actor(), &room, Some(Duration::from_secs(30))).await.unwrap();
         let answer = ward.sync(&bob, Some(&token)).await;
-        let typing = json!({ "type": "m.typing", "content": { "user_ids": [alice.id()] } });
-        assert_eq!(events(joined(&answer, &room), "ephemeral"), [typing.clone()]);
-        assert_eq!(events(joined(&ward.sync(&bob, None).await, &room), "ephemeral"), [typing]);
+        let typing = [json!({ "type": "m.typing", "content": { "user_ids": [alice.id()] } })];
+        assert_eq!(events(joined(&answer, &room), "ephemeral"), typing);
+        assert_eq!(events(joined(&ward.sync(&bob, None).await, &room), "ephemeral"), typing);
         assert!(ward.sync(&bob, Some(&answer)).await["rooms"].is_null());
         ward.rooms.set_typing(alice.actor(), &room, None).await.unwrap();
         let ended = ward.sync(&bob, Some(&answer)).await;

@@ -19,7 +19,6 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) struct Ward {
-    pub(crate) store: Store,
     pub(crate) rooms: Rooms,
     pub(crate) accounts: Accounts,
     pub(crate) syncer: Syncer,
@@ -55,8 +54,8 @@ impl Ward {
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
         };
         let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
-        let syncer = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), clock.clone());
-        Self { store, rooms, accounts, syncer, clock }
+        let syncer = Syncer::new(store, rooms.clone(), accounts.clone(), clock.clone());
+        Self { rooms, accounts, syncer, clock }
     }
 
     pub(crate) async fn person(&self, name: &str) -> Person {
