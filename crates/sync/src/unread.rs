@@ -78,8 +78,8 @@ impl Hearing<'_> {
         let cached = syncer.unread.tallies.get(self.user, nid).filter(|tally| tally.holds_for(&rules, joined));
         let end = room.end.min(room.view.end);
         let mut tally = match cached {
-            Some(tally) if tally.up_to >= end && tally.is_unread(&reads) => return Ok(tally),
-            Some(tally) => (*tally).clone(),
+            Some(tally) if tally.up_to >= end && tally.is_settled(&rules, &reads) => return Ok(tally),
+            Some(tally) => Tally { rules, ..(*tally).clone() },
             // Nothing notifies of what came before one was in the room.
             None => Tally::new(rules, joined, joined.next().max(reads.boundary())),
         };
@@ -147,7 +147,7 @@ impl Hearing<'_> {
         facts: &Facts,
     ) -> Result<Verdict, SyncError> {
         let pdu = &item.event.pdu;
-        let mut situation = Situation { room: &room.view.id, joined: room.view.joined, display_name: None };
+        let mut situation = Situation::new(&room.view.id, room.view.joined);
         loop {
             match verdict(&tally.rules, facts, pdu, &situation) {
                 Ok(verdict) => return Ok(verdict),

@@ -7,6 +7,12 @@
 /// Characters of a pattern; longer ones match nothing.
 const PATTERN_CHARS_MAX: usize = 255;
 
+/// About how many steps it takes to look for a pattern in a text.
+pub(super) fn steps(pattern: &str, text: &str) -> usize {
+    // Text without wildcards is found many bytes at a time.
+    if has_wildcards(pattern) { pattern.len().saturating_mul(text.len()) } else { text.len() / 8 }
+}
+
 /// Whether the whole text matches.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     if !has_wildcards(pattern) {

@@ -30,7 +30,7 @@ pub(super) struct Tally {
     /// The rules that were applied.
     pub(super) rules: Arc<Ruleset>,
     /// Since when the user was joined.
-    joined: Place,
+    pub(super) joined: Place,
     /// Boundary up to which events were looked at.
     pub(super) up_to: Place,
     /// Oldest first.
@@ -45,7 +45,13 @@ impl Tally {
 
     /// Whether it was made by these rules, for a user joined since this place.
     pub(super) fn holds_for(&self, rules: &Arc<Ruleset>, joined: Place) -> bool {
-        Arc::ptr_eq(&self.rules, rules) && self.joined == joined
+        self.joined == joined && (Arc::ptr_eq(&self.rules, rules) || are_equal(&self.rules, rules))
+    }
+
+    /// Whether nothing is to be changed in it, where there are no events behind it.
+    pub(super) fn is_settled(&self, rules: &Arc<Ruleset>, reads: &Reads) -> bool {
+        Arc::ptr_eq(&self.rules, rules)
+            && self.notices.iter().all(|notice| !reads.cover(notice.thread.as_deref(), notice.place))
     }
 
     pub(super) fn add(&mut self, notice: Notice) {
@@ -55,15 +61,15 @@ impl Tally {
         self.notices.push(notice);
     }
 
-    /// Whether nothing in it has been read.
-    pub(super) fn is_unread(&self, reads: &Reads) -> bool {
-        self.notices.iter().all(|notice| !reads.cover(notice.thread.as_deref(), notice.place))
-    }
-
     /// Takes away what the user has read. Nothing comes back: receipts only move forward.
     pub(super) fn prune(&mut self, reads: &Reads) {
         self.notices.retain(|notice| !reads.cover(notice.thread.as_deref(), notice.place));
     }
+}
+
+/// Rules are the same where they read the same: they may have been read again.
+fn are_equal(left: &Ruleset, right: &Ruleset) -> bool {
+    matches!((serde_json::to_string(left), serde_json::to_string(right)), (Ok(left), Ok(right)) if left == right)
 }
 
 /// Up to where a user has read a room, by public and private receipts.
@@ -143,7 +149,12 @@ impl TallyCache {
 mod tests {
     use std::sync::Arc;
 
-    use ruma::{event_id, events::receipt::ReceiptThread, push::Ruleset};
+    use ruma::{
+        event_id,
+        events::receipt::ReceiptThread,
+        push::{RuleKind, Ruleset},
+        user_id,
+    };
     use wardroom_rooms::Place;
     use wardroom_store::Position;
 
@@ -171,15 +182,28 @@ mod tests {
 
     #[test]
     fn a_tally_is_bounded() {
-        let mut tally = Tally::new(Arc::new(Ruleset::new()), Place::FIRST, Place::FIRST);
+        let rules = Arc::new(Ruleset::new());
+        let mut tally = Tally::new(Arc::clone(&rules), Place::FIRST, Place::FIRST);
         for position in 1..=(NOTICES_MAX as u64 + 5) {
             tally.add(Notice { place: at(position), thread: None, highlight: false });
         }
         assert_eq!((tally.notices.len(), tally.notices[0].place), (NOTICES_MAX, at(6)));
         let reads = Reads::new(vec![(ReceiptThread::Unthreaded, at(NOTICES_MAX as u64))]);
-        assert!(!tally.is_unread(&reads));
+        assert!(!tally.is_settled(&rules, &reads));
         tally.prune(&reads);
         assert_eq!(tally.notices.len(), 5);
-        assert!(tally.is_unread(&reads));
+        assert!(tally.is_settled(&rules, &reads));
+    }
+
+    #[test]
+    fn a_tally_holds_as_long_as_the_rules_say_the_same() {
+        let bob = user_id!("@bob:a.example");
+        let (rules, again) = (Arc::new(Ruleset::server_default(bob)), Arc::new(Ruleset::server_default(bob)));
+        let tally = Tally::new(rules, at(3), at(4));
+        assert!(tally.holds_for(&again, at(3)) && !tally.holds_for(&again, at(5)));
+        assert!(!tally.is_settled(&again, &Reads::default()), "it is to take the new ones");
+        let mut changed = Ruleset::server_default(bob);
+        changed.set_enabled(RuleKind::Override, ".m.rule.master", true).unwrap();
+        assert!(!tally.holds_for(&Arc::new(changed), at(3)));
     }
 }
