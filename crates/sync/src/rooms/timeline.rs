@@ -40,7 +40,6 @@ impl Hearing<'_> {
         if !complete && limit == 0 {
             // What comes is not looked at: its effect on the state is.
             timeline.has_holes = true;
-            timeline.limited = true;
             complete = true;
         }
         while !complete && timeline.items.len() <= limit && scanned < SCAN_EVENTS_MAX {
