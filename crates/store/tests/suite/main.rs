@@ -26,10 +26,10 @@ fn catalogue() -> Catalogue {
     Catalogue::new(&[&[*POINTS.spec(), *LINES.spec()], &[*SECRETS.spec(), *TEXTS.spec()]]).unwrap()
 }
 
-/// A directory with a master key: a store that can be opened again.
 /// Attempts to copy the files of a store between two changes of their list.
 const COPIES_MAX: usize = 100;
 
+/// A directory with a master key: a store that can be opened again.
 struct Site {
     dir: tempfile::TempDir,
     key: MasterKey,
