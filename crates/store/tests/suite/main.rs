@@ -26,6 +26,9 @@ fn catalogue() -> Catalogue {
     Catalogue::new(&[&[*POINTS.spec(), *LINES.spec()], &[*SECRETS.spec(), *TEXTS.spec()]]).unwrap()
 }
 
+/// Attempts to copy the files of a store between two changes of their list.
+const COPIES_MAX: usize = 100;
+
 /// A directory with a master key: a store that can be opened again.
 struct Site {
     dir: tempfile::TempDir,
@@ -47,12 +50,21 @@ impl Site {
 
     /// The files as a crash at this moment would leave them.
     fn crashed(&self) -> Self {
-        let copy = Self { dir: tempfile::tempdir().unwrap(), key: self.key.clone() };
-        for file in std::fs::read_dir(self.dir.path()).unwrap() {
-            let file = file.unwrap();
-            std::fs::copy(file.path(), copy.dir.path().join(file.file_name())).unwrap();
+        // Background work of the engine may add and remove files while they are copied: such a copy is of no moment.
+        for _ in 0..COPIES_MAX {
+            let copy = Self { dir: tempfile::tempdir().unwrap(), key: self.key.clone() };
+            let names = self.names();
+            let whole =
+                names.iter().all(|name| std::fs::copy(self.dir.path().join(name), copy.dir.path().join(name)).is_ok());
+            if whole && names == self.names() {
+                return copy;
+            }
         }
-        copy
+        panic!("the files never rest");
+    }
+
+    fn names(&self) -> std::collections::BTreeSet<std::ffi::OsString> {
+        std::fs::read_dir(self.dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect()
     }
 
     /// The contents of all files.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ward::{Ward, asking, bodies, events, joined, members, new_room, run, types};
+use crate::ward::{Ward, asking, bodies, joined, members, new_room, no_state, run, types};
 
 fn lazy() -> Value {
     json!({ "room": { "state": { "lazy_load_members": true }, "timeline": { "limit": 2 } } })
@@ -32,7 +32,7 @@ fn only_senders_are_told_and_each_once() {
         ward.say(&carol, &room, "5").await;
         let third = ward.sync_with(&bob, Some(&second), lazy()).await;
         assert_eq!(bodies(joined(&third, &room)), ["5"]);
-        assert!(events(joined(&third, &room), "state").is_empty());
+        assert!(no_state(joined(&third, &room)));
         let redundant =
             json!({ "room": { "state": { "lazy_load_members": true, "include_redundant_members": true } } });
         let fourth = ward.sync_with(&bob, Some(&second), redundant).await;

@@ -158,6 +158,11 @@ pub(crate) fn new_room(name: Option<&str>) -> NewRoom {
 }
 
 /// A room's part of an answer; null where there is none.
+/// A room of an answer tells no state besides its timeline.
+pub(crate) fn no_state(room: &Value) -> bool {
+    room["state"]["events"].as_array().is_some_and(Vec::is_empty)
+}
+
 pub(crate) fn joined<'a>(answer: &'a Value, room: &RoomId) -> &'a Value {
     &answer["rooms"]["join"][room.as_str()]
 }
