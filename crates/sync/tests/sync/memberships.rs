@@ -62,7 +62,7 @@ fn a_new_member_is_told_the_room_as_in_a_first_sync() {
         let seen = joined(&seen, &room);
         assert_eq!(seen["summary"]["m.joined_member_count"], 2);
         assert_eq!(members(seen, "timeline"), ["@bob:a.example", "@bob:a.example"]);
-        assert!(no_state(&seen));
+        assert!(no_state(seen));
     });
 }
 
@@ -82,7 +82,7 @@ fn leaving_is_told_with_what_came_before_it_and_nothing_after() {
         assert!(joined(&answer, &room).is_null());
         assert_eq!(bodies(told), ["before", "m.room.member"]);
         assert_eq!(events(told, "timeline")[1]["unsigned"]["membership"], "leave");
-        assert!(no_state(&told));
+        assert!(no_state(told));
 
         ward.say(&alice, &room, "later").await;
         assert!(ward.sync(&bob, Some(&answer)).await["rooms"].is_null());
@@ -131,7 +131,7 @@ fn the_end_of_an_invitation_is_told() {
         let told = left(&answer, &room);
         assert_eq!(members(told, "timeline"), [bob.id().as_str()]);
         assert_eq!(events(told, "timeline").len(), 1);
-        assert!(no_state(&told));
+        assert!(no_state(told));
     });
 }
 

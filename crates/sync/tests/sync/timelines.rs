@@ -28,7 +28,7 @@ fn a_first_sync_tells_rooms_with_their_state_and_account_data() {
             "m.room.name",
         ];
         assert_eq!(types(told, "timeline"), all, "the whole room fits in the timeline");
-        assert!(no_state(&told), "so there is no state before it");
+        assert!(no_state(told), "so there is no state before it");
         assert_eq!(told["timeline"]["limited"], false);
         assert_eq!(told["summary"], json!({ "m.joined_member_count": 1, "m.invited_member_count": 0 }));
         assert_eq!(told["unread_notifications"], json!({ "highlight_count": 0, "notification_count": 0 }));
@@ -63,7 +63,7 @@ fn a_sync_with_a_token_tells_what_came_since() {
         assert!(joined(&answer, &other).is_null());
         assert_eq!(bodies(told), ["one", "two"]);
         assert_eq!(told["timeline"]["limited"], false);
-        assert!(no_state(&told) && told["summary"].is_null() && told["ephemeral"].is_null());
+        assert!(no_state(told) && told["summary"].is_null() && told["ephemeral"].is_null());
         let event = &events(told, "timeline")[0];
         assert_eq!(event["unsigned"], json!({ "age": 5_000, "membership": "join" }));
         assert_eq!(event["sender"], "@alice:a.example");
