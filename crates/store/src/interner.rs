@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Names kept in memory with their numbers, about 150 bytes each in both directions.
-const NAMES_CACHED_MAX: usize = 100_000;
+const NAMES_CACHED_MAX: usize = 32_768;
 /// Pending names beyond which those whose batches are gone are given up; their numbers stay unused.
 const NAMES_PENDING_MAX: usize = 65_536;
 
