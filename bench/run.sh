@@ -23,7 +23,7 @@ echo "building the load generator and the server in release" >&2
 loadgen=$cache/bench/release/loadgen
 binary=${HOMESERVER_BIN:-}
 if [ -z "$binary" ]; then
-    (cd "$here/.." && cargo build --release --quiet --package wardroom --bin wardroom)
+    (cd "$here/.." && cargo build --release --quiet --workspace --bins)
     binary=$(cd "$here/.." && cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/wardroom
 fi
 

@@ -4,7 +4,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 scripts/setup.sh
 step "Building (the first time takes a while: it compiles the storage engine)"
-cargo build --locked --release --package wardroom --bin wardroom
+cargo build --locked --release --workspace --bins
 wardroom="$target/release/wardroom"
 
 config=data/wardroom.toml

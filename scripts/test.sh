@@ -9,5 +9,6 @@ step "Unit, property, tidy and black-box tests"
 cargo test --locked --workspace
 
 step "Real clients against the real binary"
-cargo build --locked --package wardroom --bin wardroom
+# As the tests built it, with the features of the whole workspace: nothing is compiled again.
+cargo build --locked --workspace --bins
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh

@@ -19,12 +19,13 @@ mod tags;
 mod username_availability;
 mod whoami;
 
-use ruma::UserId;
-use wardroom_accounts::Session;
-use wardroom_rooms::{Actor, UserNid};
 use wardroom_web::{ApiError, Routes};
 
-use crate::{ClientState, error};
+use crate::{
+    ClientState,
+    caller::{actor, owner},
+    error,
+};
 
 /// Every endpoint of this module.
 pub(crate) fn routes() -> Routes<ClientState> {
@@ -43,21 +44,6 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(filter::routes())
         .merge(pushrules::routes())
         .merge(capabilities::routes())
-}
-
-/// Refuses callers who name somebody else in the path.
-fn owner(session: &Session, user: &UserId) -> Result<(), ApiError> {
-    if session.user == user { Ok(()) } else { Err(ApiError::forbidden("This belongs to another user.")) }
-}
-
-/// The caller as the room engine knows them.
-fn actor(session: &Session) -> Actor<'_> {
-    Actor {
-        user: &session.user,
-        nid: UserNid::new(session.nid.get()),
-        device: Some(&session.device),
-        guest: session.guest,
-    }
 }
 
 /// The number of a room that this server knows, for what an account keeps per room.

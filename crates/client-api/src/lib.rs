@@ -4,6 +4,7 @@
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
 mod account;
+mod caller;
 mod discovery;
 mod error;
 mod room;

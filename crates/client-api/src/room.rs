@@ -22,13 +22,16 @@ mod redact_event;
 mod send_message_event;
 mod send_state_event;
 
-use http::StatusCode;
-use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId, api::error::ErrorKind};
+use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId};
 use wardroom_accounts::{Profile, Session};
-use wardroom_rooms::{Actor, MemberProfile, Place, UserNid};
+use wardroom_rooms::{MemberProfile, Place};
 use wardroom_web::{ApiError, Routes};
 
-use crate::{ClientState, error};
+use crate::{
+    ClientState,
+    caller::{actor, registered},
+    error,
+};
 
 pub(crate) fn routes() -> Routes<ClientState> {
     create_room::routes()
@@ -48,25 +51,6 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(directory::routes())
         .merge(receipt::routes())
         .merge(create_typing_event::routes())
-}
-
-/// The caller, as the room engine knows users.
-fn actor(session: &Session) -> Actor<'_> {
-    Actor {
-        user: &session.user,
-        nid: UserNid::new(session.nid.get()),
-        device: Some(&session.device),
-        guest: session.guest,
-    }
-}
-
-/// As [`actor`], for endpoints that guests may not use (client-server API, section "Guest Access").
-fn registered(session: &Session) -> Result<Actor<'_>, ApiError> {
-    if session.guest {
-        let sentence = "Guests cannot do this; register an account first.";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::GuestAccessForbidden, sentence));
-    }
-    Ok(actor(session))
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Bytes of events kept in memory.
-const CACHED_EVENTS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const CACHED_EVENTS_BYTES_MAX: u64 = 10 * 1024 * 1024;
 /// What an event costs in memory besides its JSON, about.
 const EVENT_OVERHEAD_BYTES: u64 = 700;
 /// Mean size of a cached event, from which the cache sizes its tables.

@@ -40,7 +40,7 @@ impl Default for Options {
         Self {
             sync: true,
             min_free_bytes: 64 << 20,
-            block_cache_bytes: 24 << 20,
+            block_cache_bytes: 16 << 20,
             write_buffer_bytes: 16 << 20,
             migrations: Vec::new(),
             now_unix_seconds: now.as_secs(),
