@@ -18,13 +18,19 @@ secret=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 out=${OUT:-$cache/bench-results/wardroom-$(date +%Y%m%d-%H%M%S).jsonl}
 mkdir -p "$(dirname "$out")" "$cache/bench-data"
 
+# Where Cargo puts what it builds.
+target_dir() {
+    (cd "$here/.." && cargo metadata --no-deps --format-version 1) |
+        python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])'
+}
+
 echo "building the load generator and the server in release" >&2
 (cd "$here/loadgen" && CARGO_TARGET_DIR=$cache/bench cargo build --release --locked --quiet)
 loadgen=$cache/bench/release/loadgen
 binary=${HOMESERVER_BIN:-}
 if [ -z "$binary" ]; then
     (cd "$here/.." && cargo build --release --quiet --workspace --bins)
-    binary=$(cd "$here/.." && cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/release/wardroom
+    binary=$(target_dir)/release/wardroom
 fi
 
 # On a disk, not on a tmpfs where a sync costs nothing.
@@ -50,6 +56,7 @@ fi
 if [ -z "${WITHOUT_STORE:-}" ] && [ -z "${1:-}" ] && [ -e "$here/../crates/store/examples/group_commit.rs" ]; then
     echo
     echo "Group commits of the store and of bare RocksDB (target: 70 %)"
-    (cd "$here/.." && cargo run --release --quiet --package wardroom-store --example group_commit -- 5 sync "$TMPDIR")
+    (cd "$here/.." && cargo build --release --quiet --workspace --example group_commit)
+    "$(target_dir)/release/examples/group_commit" 5 sync "$TMPDIR"
 fi
 exit "$status"
