@@ -9,6 +9,5 @@ step "Unit, property, tidy and black-box tests"
 cargo test --locked --workspace
 
 step "Real clients against the real binary"
-# As the tests built it, with the features of the whole workspace: nothing is compiled again.
-cargo build --locked --workspace --bins
+# The binary is the one that the black-box tests had built.
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh
