@@ -26,7 +26,6 @@ use crate::{
     overlay::{Overlay, Verdict},
     sealing::Nonces,
     store::Core,
-    watch::Awake,
 };
 
 /// Largest batch, keys and sealed values together.
@@ -294,21 +293,20 @@ impl Committer {
 
     /// The group is durable: brings memory up to it, makes it visible, tells everybody.
     fn publish(&mut self, mut group: Vec<Admitted>) {
-        let mut awake = Awake::default();
         for Admitted { batch, position, .. } in &mut group {
             for hook in batch.take_hooks() {
                 if catch_unwind(AssertUnwindSafe(|| hook(*position))).is_err() {
                     tracing::error!(position = position.get(), "a hook of a commit panicked");
                 }
             }
-            self.core.watches.note(batch.touches(), *position, &mut awake);
+            self.core.watches.note(batch.touches(), *position);
         }
         self.core.publish(self.last, self.logged == self.last);
         self.core.counters.commits.add(group.len() as u64);
-        for admitted in group {
-            let _ = admitted.answer.send(Ok(admitted.position));
+        for Admitted { batch, position, answer } in group {
+            let _ = answer.send(Ok(position));
+            self.core.watches.wake(batch.touches());
         }
-        awake.wake();
     }
 }
 

@@ -147,7 +147,7 @@ impl Watches {
         shard.keys.get(&key).map_or(shard.floor, |watched| watched.last)
     }
 
-    /// Registers for changes of these keys from now on. To miss nothing: register, then compare [`Self::last`], then
+    /// Registers for changes of these keys from now on. To miss nothing: register, then read what is published, then
     /// wait.
     pub fn waiter(&self, keys: impl IntoIterator<Item = WatchKey>) -> Waiter {
         let signal = Arc::new(Signal::default());
@@ -161,18 +161,27 @@ impl Watches {
         Waiter { watches: self.clone(), signal, places }
     }
 
-    /// Notes that `position` touches these keys, and collects whom to wake when it is published.
-    pub(crate) fn note(&self, keys: &[WatchKey], position: Position, awake: &mut Awake) {
+    /// Notes that `position` touches these keys, before it is published: who compares [`Self::last`] with what is
+    /// published is never told of too little.
+    pub(crate) fn note(&self, keys: &[WatchKey], position: Position) {
         for key in keys {
             let mut shard = self.0.of(*key).lock();
-            let watched = shard.keys.entry(*key).or_default();
-            watched.last = position;
-            for place in &watched.places {
+            shard.keys.entry(*key).or_default().last = position;
+            shard.trim();
+        }
+    }
+
+    /// Wakes who waits for these keys, after the position that touched them is published: who registered before is
+    /// woken, and who registers later finds it published. Looking for waiters any earlier would miss those who register
+    /// between the look and the publishing.
+    pub(crate) fn wake(&self, keys: &[WatchKey]) {
+        for key in keys {
+            let shard = self.0.of(*key).lock();
+            for place in shard.keys.get(key).map_or(&[][..], |watched| &watched.places) {
                 if let Place::Taken(signal) = place {
-                    awake.0.push(Arc::clone(signal));
+                    signal.raise();
                 }
             }
-            shard.trim();
         }
     }
 }
@@ -180,19 +189,6 @@ impl Watches {
 impl fmt::Debug for Watches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watches").finish_non_exhaustive()
-    }
-}
-
-/// Those who are to be woken.
-#[derive(Default)]
-pub(crate) struct Awake(Vec<Arc<Signal>>);
-
-impl Awake {
-    /// Wakes them.
-    pub(crate) fn wake(self) {
-        for signal in self.0 {
-            signal.raise();
-        }
     }
 }
 
@@ -248,9 +244,9 @@ mod tests {
         waiters.truncate(50);
         waiters.extend((0..50).map(|_| watches.waiter([key(1)])));
         assert_eq!(watches.0.of(key(1)).lock().keys[&key(1)].places.len(), 100);
-        let mut awake = Awake::default();
-        watches.note(&[key(1)], Position::new(1), &mut awake);
-        assert_eq!(awake.0.len(), 100);
+        watches.note(&[key(1)], Position::new(1));
+        watches.wake(&[key(1)]);
+        assert!(waiters.iter().all(|waiter| waiter.signal.raised.load(Ordering::Acquire)));
         drop(waiters);
         assert_eq!(watches.0.of(key(1)).lock().keys[&key(1)].places.len(), 0);
         assert_eq!(watches.last(key(1)), Position::new(1));
@@ -269,7 +265,7 @@ mod tests {
         let _waiter = watches.waiter([key(0)]);
         let count = 3 * (SHARDS * SHARD_KEYS_MAX) as u64;
         for id in 0..count {
-            watches.note(&[key(id)], Position::new(id + 1), &mut Awake::default());
+            watches.note(&[key(id)], Position::new(id + 1));
         }
         let kept: usize = watches.0.shards.iter().map(|shard| shard.lock().keys.len()).sum();
         assert!(kept <= SHARDS * (SHARD_KEYS_MAX + 2));

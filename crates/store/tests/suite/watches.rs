@@ -10,6 +10,7 @@ use crate::{POINTS, on_both_engines};
 on_both_engines!(
     a_touch_wakes_those_who_wait_for_its_key,
     a_touch_between_registration_and_waiting_is_not_missed,
+    who_registers_before_the_publishing_is_woken,
     the_last_touch_is_remembered,
     a_failed_commit_touches_nothing,
     who_is_woken_sees_the_commit,
@@ -112,4 +113,37 @@ async fn followers_see_every_position_or_a_later_one(store: Store) {
         timeout(SOON, follower.changed()).await.unwrap().unwrap();
         assert_eq!(*follower.borrow_and_update(), position);
     }
+}
+
+/// A waiter that is registered after a touch was noted and before it is published: here, by the hook of a later batch of
+/// the same group. The committer is held until both batches wait for it.
+async fn who_registers_before_the_publishing_is_woken(store: Store) {
+    let (started, is_started) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let mut hold = Batch::default();
+    hold.on_commit(move |_| {
+        started.send(()).unwrap();
+        released.lock().unwrap().recv().unwrap();
+    });
+    let mut touching = Batch::default();
+    touching.touch(room(1));
+    let slot = std::sync::Arc::new(std::sync::Mutex::new(None));
+    let mut registering = Batch::default();
+    let (watches, place) = (store.watches().clone(), std::sync::Arc::clone(&slot));
+    registering.on_commit(move |_| *place.lock().unwrap() = Some(watches.waiter([room(1)])));
+
+    let (mut held, mut first, mut second) =
+        (Box::pin(store.commit(hold)), Box::pin(store.commit(touching)), Box::pin(store.commit(registering)));
+    // Polled once, each is in the committer's queue.
+    tokio::select! { biased; _ = &mut held => panic!("held"), () = std::future::ready(()) => {} }
+    is_started.recv_timeout(SOON).unwrap();
+    tokio::select! { biased; _ = &mut first => panic!("held"), () = std::future::ready(()) => {} }
+    tokio::select! { biased; _ = &mut second => panic!("held"), () = std::future::ready(()) => {} }
+    release.send(()).unwrap();
+    held.await.unwrap();
+    first.await.unwrap();
+    second.await.unwrap();
+    let mut waiter = slot.lock().unwrap().take().unwrap();
+    timeout(SOON, waiter.changed()).await.unwrap();
 }
