@@ -5,7 +5,7 @@
 //! 1. *admit*: give a position, check preconditions against the engine and the group so far;
 //! 2. *write*: seal all values, write all batches and the log record as one engine write, synced;
 //! 3. *publish*: run the hooks, note the touches, then make the position visible;
-//! 4. *answer*: tell the callers, wake the waiters.
+//! 4. *answer*: wake the waiters, then tell the callers.
 //!
 //! While the engine syncs one group, the queue gathers the next.
 
@@ -304,8 +304,9 @@ impl Committer {
         self.core.publish(self.last, self.logged == self.last);
         self.core.counters.commits.add(group.len() as u64);
         for Admitted { batch, position, answer } in group {
-            let _ = answer.send(Ok(position));
+            // Before the answer, so that who waits only once told is not woken by the change just made.
             self.core.watches.wake(batch.touches());
+            let _ = answer.send(Ok(position));
         }
     }
 }
