@@ -47,7 +47,8 @@ def read_results(tap, log):
             name, state = match[4], "failed" if match[1] else "passed"
             if " # skip" in name:
                 name, state = name.split(" # skip")[0], "skipped"
-            name = re.sub(r" # TODO .*$", "", name)
+            # A directive of TAP follows some names.
+        name = re.sub(r" # [A-Z]{4} .*$", "", name)
             name = re.sub(r" \(\d+ subtests\)$", "", name)
             yield files.get(int(match[2]), "?"), name, state
 
