@@ -4,18 +4,21 @@
 //! counted before somebody asks. What was found is kept for each user and room, and goes on from there: reading takes
 //! notices away, new events add some, and only a change of the rules starts anew.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ruma::{
-    OwnedEventId, UserId,
+    OwnedEventId, OwnedUserId, UserId,
     events::{StateEventType, TimelineEventType},
     push::{Action as PushAction, Ruleset},
 };
-use serde::Deserialize;
-use wardroom_accounts::Accounts;
+use serde::{Deserialize, de::IgnoredAny};
+use wardroom_accounts::{Accounts, DataScope};
 use wardroom_event::{Action, PowerLevels};
 use wardroom_rooms::{Place, RoomNid, RoomView, Rooms, Slot, TimelineItem, TimelineRange, UserNid};
 
@@ -78,6 +81,16 @@ impl Unread {
         &self.0.rooms
     }
 
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    /// An event at its place in the timeline.
+    pub(crate) async fn item(&self, room: RoomNid, place: Place) -> Result<Option<TimelineItem>, PushError> {
+        let range = TimelineRange { from: place, to: place.next(), backwards: false, limit: 1 };
+        Ok(self.0.rooms.timeline(room, range).await?.pop())
+    }
+
     /// What a user, joined to a room since `joined`, has not read of it up to `end`.
     ///
     /// # Errors
@@ -109,6 +122,18 @@ impl Unread {
         Ok(tally)
     }
 
+    /// Users of whom a user wants to hear nothing (specification, "Ignoring Users").
+    pub(crate) async fn ignored_by(&self, whose: Whose<'_>) -> Result<BTreeSet<OwnedUserId>, PushError> {
+        #[derive(Deserialize)]
+        struct Content {
+            ignored_users: BTreeMap<OwnedUserId, IgnoredAny>,
+        }
+        let list = self.0.accounts.account_data(whose.account(), DataScope::Global, "m.ignored_user_list").await?;
+        // What a client wrote there may be anything; what is no list ignores nobody.
+        let list = list.and_then(|list| serde_json::from_str::<Content>(list.get()).ok());
+        Ok(list.map(|list| list.ignored_users.into_keys().collect()).unwrap_or_default())
+    }
+
     /// Up to where a user has read a room.
     pub(crate) async fn reads(&self, whose: Whose<'_>, room: RoomNid) -> Result<Reads, PushError> {
         Ok(Reads::new(self.0.rooms.read_places(whose.nid, room).await?))
@@ -130,7 +155,8 @@ impl Unread {
     ) -> Result<(), PushError> {
         let range = TimelineRange { from: tally.up_to, to: end, backwards: true, limit: UNREAD_SCAN_EVENTS_MAX };
         let items = self.0.rooms.timeline(room.nid, range).await?;
-        for item in items.iter().rev() {
+        let ignored = if items.is_empty() { BTreeSet::new() } else { self.ignored_by(whose).await? };
+        for item in items.iter().rev().filter(|item| !ignored.contains(item.event.pdu.sender())) {
             self.judge(tally, whose, room, item, reads).await?;
             tokio::task::consume_budget().await;
         }
