@@ -338,9 +338,8 @@ struct Answer {
 impl Answer {
     fn new(rules: &Arc<Ruleset>) -> Self {
         #[expect(deprecated, reason = "no longer among the predefined rules, and still a condition")]
-        let is_name = |condition: &ruma::push::PushCondition| {
-            matches!(condition, ruma::push::PushCondition::ContainsDisplayName)
-        };
+        let is_name =
+            |condition: &ruma::push::PushCondition| matches!(condition, ruma::push::PushCondition::ContainsDisplayName);
         let conditional = rules.override_.iter().chain(&rules.underride);
         let display_name = conditional.filter(|rule| rule.enabled).any(|rule| rule.conditions.iter().any(is_name));
         Self { _rules: Arc::clone(rules), display_name, notice: None }

@@ -61,9 +61,7 @@ impl Gateways {
     pub(crate) async fn check(&self, url: &str) -> Result<Url, PushError> {
         let url = self.parse(url)?;
         match self.outbound.admits(&url).await {
-            Err(OutboundError::Refused) => {
-                Err(invalid("this server does not connect to addresses in that range"))
-            }
+            Err(OutboundError::Refused) => Err(invalid("this server does not connect to addresses in that range")),
             Err(OutboundError::NotWeb) => Err(invalid("must be the https URL of a push gateway")),
             // A gateway that cannot be found now may be found later.
             _ => Ok(url),
@@ -160,13 +158,18 @@ mod tests {
             ("https://localhost/_matrix/push/v1/notify", "range"),
         ] {
             match closed.check(url).await {
-                Err(PushError::Invalid { field: "data.url", problem }) => assert!(problem.contains(word), "{url}: {problem}"),
+                Err(PushError::Invalid { field: "data.url", problem }) => {
+                    assert!(problem.contains(word), "{url}: {problem}")
+                }
                 other => panic!("{url}: {other:?}"),
             }
         }
         assert!(closed.check(&format!("https://192.0.2.1/{}", "x".repeat(3_000))).await.is_err());
         assert!(closed.check("https://192.0.2.1/_matrix/push/v1/notify?token=1").await.is_ok());
-        assert!(closed.check("https://nowhere.invalid/_matrix/push/v1/notify").await.is_ok(), "it may be there tomorrow");
+        assert!(
+            closed.check("https://nowhere.invalid/_matrix/push/v1/notify").await.is_ok(),
+            "it may be there tomorrow"
+        );
         let open = gateways(true, &["127.0.0.0/8"]);
         assert!(open.check("http://127.0.0.1:9/_matrix/push/v1/notify").await.is_ok());
     }

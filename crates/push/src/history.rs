@@ -182,8 +182,7 @@ impl Inner {
         let rules = self.accounts.shared_push_rules(whose.account()).await?;
         let actions = self.unread.actions(&rules, Some(whose), &room.view, &item, &facts).await?;
         let actions = actions.filter(|actions| {
-            actions.iter().any(Action::should_notify)
-                && (only == Only::All || actions.iter().any(Action::is_highlight))
+            actions.iter().any(Action::should_notify) && (only == Only::All || actions.iter().any(Action::is_highlight))
         });
         let Some(actions) = actions else { return Ok(None) };
         let read = room.reads.cover(facts.thread.as_deref(), item.place);

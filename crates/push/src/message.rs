@@ -56,7 +56,13 @@ pub(crate) fn badge(device: &Device<'_>, unread: u64) -> Value {
 }
 
 /// An event by its id: what was said, by whom and in which room of which name stays here.
-pub(crate) fn event_id_only(device: &Device<'_>, item: &TimelineItem, room: &RoomView, tweaks: &str, unread: u64) -> Value {
+pub(crate) fn event_id_only(
+    device: &Device<'_>,
+    item: &TimelineItem,
+    room: &RoomView,
+    tweaks: &str,
+    unread: u64,
+) -> Value {
     let (event_id, tweaks) = (item.event.pdu.event_id(), parse(tweaks));
     json!({
         "id": event_id,

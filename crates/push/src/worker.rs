@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_have_an_end() {
-        for (failures, about_ms) in [(0, 1_000), (1, 2_000), (5, 32_000), (40, PAUSE_MAX_MS), (u32::MAX, PAUSE_MAX_MS)] {
+        for (failures, about_ms) in [(0, 1_000), (1, 2_000), (5, 32_000), (40, PAUSE_MAX_MS), (u32::MAX, PAUSE_MAX_MS)]
+        {
             for _ in 0..100 {
                 let pause = pause_ms(failures, None);
                 assert!((about_ms * 3 / 4..=about_ms * 5 / 4).contains(&pause), "{failures}: {pause}");
