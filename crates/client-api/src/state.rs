@@ -6,6 +6,7 @@ use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
+use wardroom_push::Push;
 use wardroom_rooms::Rooms;
 use wardroom_sync::Syncer;
 use wardroom_web::{ApiState, RateLimits};
@@ -19,6 +20,8 @@ pub struct ClientState {
     pub rooms: Rooms,
     /// What clients have to hear.
     pub sync: Syncer,
+    /// Push notifications.
+    pub push: Push,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Settings of this API.

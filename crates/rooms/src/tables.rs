@@ -217,6 +217,8 @@ pub const TABLES: &[TableSpec] = &[
     *LISTED.spec(),
     *crate::receipts::RECEIPTS.spec(),
     *crate::receipts::RECEIPT_CHANGES.spec(),
+    *crate::log::LOG.spec(),
+    *crate::log::FOLLOWERS.spec(),
 ];
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::{
     error::RoomError,
     events::Stored,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
+    log::{LOG, LogRecord},
     room::{Room, RoomView},
     tables::{EVENT_META, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry},
     trie::{Growth, Overlay},
@@ -398,6 +399,7 @@ impl Writer {
         self.batch.put(&EVENT_META, &nid, &wardroom_store::Packed(meta));
         let entry = TimelineEntry { event: nid, state_before };
         self.batch.put(&TIMELINE, &(room, Position::COMMIT, index), &entry);
+        self.batch.put(&LOG, &(Position::COMMIT, index), &wardroom_store::Packed(LogRecord::Event(room, nid)));
         self.next_index =
             index.checked_add(1).ok_or_else(|| RoomError::inconsistent("too many events in one commit"))?;
         self.head.extremities.clear();

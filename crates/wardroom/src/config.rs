@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
 mod password;
+pub(crate) mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
@@ -60,6 +61,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) media: media::Media,
     #[serde(default)]
+    pub(crate) push: push::Push,
+    #[serde(default)]
     pub(crate) durability: durability::Durability,
     #[serde(default)]
     pub(crate) support: support::Support,
@@ -90,6 +93,7 @@ impl Config {
             rooms: rooms::Rooms::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
+            push: push::Push::default(),
             durability: durability::Durability::default(),
             support: support::Support::default(),
             log: log::Log::default(),
