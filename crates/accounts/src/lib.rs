@@ -22,6 +22,7 @@ mod profile;
 mod push_rules;
 mod refresh;
 mod registration;
+mod room_settings;
 mod secret;
 mod session;
 mod settings;
@@ -30,6 +31,7 @@ mod tables;
 mod tag;
 mod uia;
 mod user;
+mod user_directory;
 mod user_name;
 
 use std::{fmt, sync::Arc};
@@ -56,6 +58,7 @@ pub use self::{
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
+    user_directory::FoundUsers,
 };
 
 /// All accounts of one server. Clones share everything.
@@ -73,6 +76,7 @@ struct Inner {
     nonces: shared_secret::Nonces,
     rulesets: push_rules::RulesetCache,
     filters: filter::FilterCache,
+    directory: user_directory::UserDirectory,
 }
 
 impl Accounts {
@@ -93,6 +97,7 @@ impl Accounts {
             nonces: shared_secret::Nonces::default(),
             rulesets: push_rules::RulesetCache::default(),
             filters: filter::FilterCache::default(),
+            directory: user_directory::UserDirectory::default(),
         })))
     }
 
