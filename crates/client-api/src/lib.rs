@@ -10,6 +10,7 @@ mod error;
 mod room;
 mod state;
 mod sync;
+mod user_directory;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -23,5 +24,9 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
+    discovery::routes()
+        .merge(account::routes())
+        .merge(room::routes())
+        .merge(sync::routes())
+        .merge(user_directory::routes())
 }

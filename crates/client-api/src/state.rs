@@ -36,6 +36,8 @@ pub struct ClientSettings {
     pub server_name: OwnedServerName,
     /// Where clients reach this server, as `/.well-known/matrix/client` tells them; without a slash at the end.
     pub public_url: String,
+    /// Whether the user directory finds every user of this server, not only those whom the searching user could meet.
+    pub search_all_users: bool,
 }
 
 impl ApiState for ClientState {

@@ -15,6 +15,7 @@ mod password;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod user_directory;
 
 use std::{
     fs,
@@ -55,6 +56,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
+    pub(crate) user_directory: user_directory::UserDirectory,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -85,6 +88,7 @@ impl Config {
             federation: federation::Federation::default(),
             password: password::Password::default(),
             rooms: rooms::Rooms::default(),
+            user_directory: user_directory::UserDirectory::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             durability: durability::Durability::default(),

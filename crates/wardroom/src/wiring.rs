@@ -132,11 +132,12 @@ impl App {
             settings: Arc::new(ClientSettings {
                 server_name: config.server_name.clone(),
                 public_url: config.public_url(),
+                search_all_users: config.user_directory.search_all_users,
             }),
             clock,
             stopping: CancellationToken::new(),
         };
-        background::start(&client.rooms, &client.stopping);
+        background::start(&client.rooms, &client.accounts, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 
