@@ -47,6 +47,10 @@ pub enum Class {
     Search,
     /// Reports to the administrators, by user.
     Report,
+    /// Uploads and claims of encryption keys and signatures, by user.
+    Keys,
+    /// Requests with messages to devices, by user.
+    ToDevice,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -74,6 +78,10 @@ impl Class {
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
             Self::Search => Quota { burst: 100, one_per_ms: 100 },
             Self::Report => Quota { burst: 20, one_per_ms: 5_000 },
+            // A client that sets itself up sends a dozen; one that opens a large room claims keys in many requests.
+            Self::Keys => Quota { burst: 200, one_per_ms: 100 },
+            // The keys of a large room go out in many requests at once.
+            Self::ToDevice => Quota { burst: 500, one_per_ms: 50 },
         }
     }
 }
