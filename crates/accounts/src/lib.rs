@@ -11,6 +11,7 @@
 
 mod access_token;
 mod account_data;
+mod backup;
 mod device;
 mod error;
 mod filter;
@@ -40,6 +41,11 @@ use wardroom_store::Store;
 pub use self::{
     account_data::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
+    },
+    backup::{
+        BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX,
+        BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
+        BackupKey, BackupKeyData, BackupPage, BackupState, KeyChoice,
     },
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
     error::{AccountError, TokenError},
@@ -73,6 +79,7 @@ struct Inner {
     nonces: shared_secret::Nonces,
     rulesets: push_rules::RulesetCache,
     filters: filter::FilterCache,
+    backups: backup::BackupWriters,
 }
 
 impl Accounts {
@@ -93,6 +100,7 @@ impl Accounts {
             nonces: shared_secret::Nonces::default(),
             rulesets: push_rules::RulesetCache::default(),
             filters: filter::FilterCache::default(),
+            backups: backup::BackupWriters::default(),
         })))
     }
 

@@ -68,6 +68,9 @@ pub const TABLES: &[TableSpec] = &[
     *ACCOUNT_DATA.spec(),
     *ACCOUNT_DATA_CHANGES.spec(),
     *FILTERS.spec(),
+    *crate::backup::BACKUPS.spec(),
+    *crate::backup::BACKUP_VERSIONS.spec(),
+    *crate::backup::BACKUP_KEYS.spec(),
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

@@ -132,8 +132,8 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
-    /// Closes an account for good: no token, no device, no password, no profile, no account data is left; only the name
-    /// stays taken.
+    /// Closes an account for good: no token, no device, no password, no profile, no account data, no key backup is left; only
+    /// the name stays taken.
     ///
     /// # Errors
     /// [`AccountError::UnknownUser`], [`AccountError::Deactivated`] when it already is, or the store's.
@@ -161,6 +161,7 @@ impl Accounts {
             batch.delete_prefix(&ACCOUNT_DATA, &key);
             batch.delete_prefix(&ACCOUNT_DATA_CHANGES, &key);
             batch.delete_prefix(&FILTERS, &key);
+            Self::end_backups(&mut batch, nid);
             batch.delete(&PROFILES, &key);
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
