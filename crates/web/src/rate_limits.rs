@@ -43,6 +43,8 @@ pub enum Class {
     CreateRoom,
     /// Changes of profile, devices, account data and aliases, by user.
     Account,
+    /// Writes of keys to the key backup, by user: a client that backs up everything makes many in a row.
+    KeyBackup,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -68,6 +70,7 @@ impl Class {
             Self::Invite => Quota { burst: 100, one_per_ms: 1_000 },
             Self::CreateRoom => Quota { burst: 30, one_per_ms: 10_000 },
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
+            Self::KeyBackup => Quota { burst: 300, one_per_ms: 100 },
         }
     }
 }

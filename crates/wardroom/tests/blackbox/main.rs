@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod durability;
 mod full_disk;
+mod key_backup;
 mod listeners;
 mod plaintext;
 mod rooms;
