@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs real, unmodified Matrix clients against the real server: matrix-nio (Python) and matrix-js-sdk (JavaScript).
+# Runs real, unmodified Matrix clients against the real server: matrix-nio (Python) and matrix-js-sdk (JavaScript), each
+# in everyday chat and with end-to-end encryption.
 #
-#     tests/run-clients.sh [nio] [js]        both when none is named
+#     tests/run-clients.sh [nio] [nio-e2ee] [js] [js-e2ee]        all when none is named
 #
 # Variables: HOMESERVER_BIN   the server's binary; built with Cargo when not given
 #            BASE_URL       a server that runs already, instead of starting one
@@ -57,20 +58,44 @@ install_js() {
     (cd "$1" && PATH=$home/bin:$PATH node "$home/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --ignore-scripts >&2)
 }
 
-run_nio() { # BASE_URL
-    local dir
-    dir=$(installation nio "$here/clients/nio/requirements.txt")
-    install_once "$dir" install_nio
-    "$dir/venv/bin/python" "$here/clients/nio/scenario.py" "$1" ${VERBOSE:+--verbose}
+# Sets nio_home to where matrix-nio is installed, which it is then.
+need_nio() {
+    nio_home=$(installation nio "$here/clients/nio/requirements.txt")
+    install_once "$nio_home" install_nio
 }
 
-run_js() { # BASE_URL
-    local dir
-    dir=$(installation js "$here"/clients/js/{requirements.txt,package.json,package-lock.json})
-    install_once "$dir" install_js
+# The same for matrix-js-sdk and js_home.
+need_js() {
+    js_home=$(installation js "$here"/clients/js/{requirements.txt,package.json,package-lock.json})
+    install_once "$js_home" install_js
     # Modules are found from the place of the script, so it runs from beside them.
-    cp "$here/clients/js/scenario.mjs" "$dir/"
-    "$(node_home "$dir")/bin/node" "$dir/scenario.mjs" "$1" ${VERBOSE:+--verbose}
+    cp "$here"/clients/js/*.mjs "$js_home/"
+}
+
+nio_script() { # SCRIPT BASE_URL
+    need_nio
+    PYTHONDONTWRITEBYTECODE=1 "$nio_home/venv/bin/python" "$here/clients/nio/$1" "$2" ${VERBOSE:+--verbose}
+}
+
+js_script() { # SCRIPT BASE_URL OPTION...
+    need_js
+    local script=$1
+    shift
+    "$(node_home "$js_home")/bin/node" "$js_home/$script" "$@" ${VERBOSE:+--verbose}
+}
+
+run_nio() { nio_script scenario.py "$1"; }
+
+run_nio-e2ee() { nio_script scenario_e2ee.py "$1"; }
+
+run_js() { js_script scenario.mjs "$1"; }
+
+# With matrix-nio as the other end.
+run_js-e2ee() { # BASE_URL
+    need_nio
+    local bot
+    bot=$(printf '%q ' env PYTHONDONTWRITEBYTECODE=1 "$nio_home/venv/bin/python" "$here/clients/nio/bot.py")
+    js_script e2ee.mjs "$1" --nio "$bot"
 }
 
 # Runs the named clients and counts the steps they report.
@@ -97,9 +122,9 @@ run_all() { # BASE_URL
 
 for client in "${clients[@]}"; do
     case $client in
-    nio | js) ;;
+    nio | nio-e2ee | js | js-e2ee) ;;
     *)
-        say "unknown client $client: nio, js"
+        say "unknown client $client: nio, nio-e2ee, js, js-e2ee"
         exit 2
         ;;
     esac
