@@ -2,10 +2,13 @@
 # Runs real, unmodified Matrix clients against the real server: matrix-nio (Python) and matrix-js-sdk (JavaScript), each
 # in everyday chat and with end-to-end encryption.
 #
-#     tests/run-clients.sh [nio] [nio-e2ee] [js] [js-e2ee]        all when none is named
+#     tests/run-clients.sh [nio] [nio-e2ee] [js] [js-e2ee] [turn]        all when none is named
+#
+# "turn" lets coturn check the TURN passwords that the server gives out.
 #
 # Variables: HOMESERVER_BIN   the server's binary; built with Cargo when not given
 #            BASE_URL       a server that runs already, instead of starting one
+#            TURN_SECRET    the turn.shared_secret of that server
 #            VERBOSE=1      shows what the clients log
 #
 # The clients are installed once for each state of their pinned versions, outside the checkout.
@@ -98,6 +101,11 @@ run_js-e2ee() { # BASE_URL
     js_script e2ee.mjs "$1" --nio "$bot"
 }
 
+# Has no client to install: coturn comes with the system's packages, scripts/setup.sh sees to it.
+run_turn() { # BASE_URL
+    python3 "$here/clients/turn/check.py" "$1" "$turn_secret"
+}
+
 # Runs the named clients and counts the steps they report.
 run_all() { # BASE_URL
     local passed=0 failed=0 client out
@@ -122,14 +130,15 @@ run_all() { # BASE_URL
 
 for client in "${clients[@]}"; do
     case $client in
-    nio | nio-e2ee | js | js-e2ee) ;;
+    nio | nio-e2ee | js | js-e2ee | turn) ;;
     *)
-        say "unknown client $client: nio, nio-e2ee, js, js-e2ee"
+        say "unknown client $client: nio, nio-e2ee, js, js-e2ee, turn"
         exit 2
         ;;
     esac
 done
 
+turn_secret=${TURN_SECRET:-}
 if [ -n "${BASE_URL:-}" ]; then
     run_all "$BASE_URL"
     exit
@@ -143,5 +152,10 @@ fi
 
 # shellcheck source=tests/server.sh
 . "$here/server.sh"
-start_server "$binary"
+turn_secret=$(head -c 24 /dev/urandom | base64)
+lines=()
+case " ${clients[*]} " in
+*" turn "*) lines+=('turn.uris = ["turn:turn.hospital-a.example?transport=udp"]' "turn.shared_secret = \"$turn_secret\"") ;;
+esac
+start_server "$binary" "${lines[@]}"
 run_all "$base_url"
