@@ -47,7 +47,24 @@ impl FromStr for SyncToken {
 #[cfg(test)]
 mod tests {
     use super::{BadToken, SyncToken};
+    use proptest::prelude::*;
     use wardroom_store::Position;
+
+    proptest! {
+        #[test]
+        fn every_token_survives_the_client(position: u64) {
+            let token = SyncToken::new(Position::new(position));
+            prop_assert_eq!(token.to_string().parse(), Ok(token));
+        }
+
+        #[test]
+        fn what_is_taken_for_a_token_looks_like_one(text in "s?[-+ 0-9]{0,22}|\\PC{0,12}") {
+            if text.parse::<SyncToken>().is_ok() {
+                let digits = text.strip_prefix('s');
+                prop_assert!(digits.is_some_and(|digits| digits.chars().all(|c| c.is_ascii_digit())), "{:?}", text);
+            }
+        }
+    }
 
     #[test]
     fn a_token_survives_the_client() {
