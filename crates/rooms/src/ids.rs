@@ -172,12 +172,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// Accepts pagination tokens, and sync tokens (`s<position>`) as the boundary after what that sync has told.
+/// Accepts pagination tokens, and sync tokens (`s<position>`, with or without `_<position>` for messages to devices) as
+/// the boundary after what that sync has told.
 impl FromStr for Place {
     type Err = BadToken;
 
     fn from_str(token: &str) -> Result<Self, BadToken> {
-        if let Some(position) = token.strip_prefix('s') {
+        if let Some(numbers) = token.strip_prefix('s') {
+            let (position, to_device) = numbers.split_once('_').unwrap_or((numbers, "0"));
+            number::<u64>(to_device)?;
             return Ok(Self::after(Position::new(number(position)?)));
         }
         let (position, index) = token.strip_prefix('t').and_then(|rest| rest.split_once('_')).ok_or(BadToken)?;
@@ -219,20 +222,12 @@ mod tests {
         let place = Place::new(Position::new(77), 3);
         assert_eq!(place.to_string().parse(), Ok(place));
         assert_eq!("s77".parse(), Ok(Place::after(Position::new(77))));
-        for junk in [
-            "",
-            "t",
-            "t1",
-            "s",
-            "s-1",
-            "s+1",
-            "t+1_1",
-            "t1_+1",
-            "t1_70000",
-            "x1_1",
-            "t1_1_1",
+        assert_eq!("s77_5".parse(), Ok(Place::after(Position::new(77))));
+        let junk = [
+            "", "s", "s1_", "s1_2_3", "s-1", "s+1", "s1_+2", "t", "t1", "t+1_1", "t1_+1", "t1_70000", "x1_1", "t1_1_1",
             "t99999999999999999999_0",
-        ] {
+        ];
+        for junk in junk {
             assert_eq!(junk.parse::<Place>(), Err(BadToken), "{junk}");
         }
     }

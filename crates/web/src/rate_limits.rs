@@ -45,6 +45,10 @@ pub enum Class {
     Account,
     /// Writes of keys to the key backup, by user: a client that backs up everything makes many in a row.
     KeyBackup,
+    /// Uploads and claims of encryption keys and signatures, by user.
+    Keys,
+    /// Requests with messages to devices, by user.
+    ToDevice,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -71,6 +75,10 @@ impl Class {
             Self::CreateRoom => Quota { burst: 30, one_per_ms: 10_000 },
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
             Self::KeyBackup => Quota { burst: 300, one_per_ms: 100 },
+            // A client that sets itself up sends a dozen; one that opens a large room claims keys in many requests.
+            Self::Keys => Quota { burst: 200, one_per_ms: 100 },
+            // The keys of a large room go out in many requests at once.
+            Self::ToDevice => Quota { burst: 500, one_per_ms: 50 },
         }
     }
 }
