@@ -13,6 +13,7 @@
 mod access_token;
 mod account_data;
 mod backup;
+mod dehydrated;
 mod device;
 mod device_lists;
 mod error;
@@ -53,6 +54,10 @@ pub use self::{
         BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX,
         BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
         BackupKey, BackupKeyData, BackupPage, BackupState, KeyChoice,
+    },
+    dehydrated::{
+        BadDehydratedToken, DEHYDRATED_DATA_BYTES_MAX, DEHYDRATED_EVENTS_MAX, Dehydrated, DehydratedEvents,
+        DehydratedToken, NewDehydrated,
     },
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
     device_lists::Audience,

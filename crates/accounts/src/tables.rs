@@ -77,6 +77,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::backup::BACKUPS.spec(),
     *crate::backup::BACKUP_VERSIONS.spec(),
     *crate::backup::BACKUP_KEYS.spec(),
+    *crate::dehydrated::DEHYDRATED.spec(),
     *key_tables::DEVICE_KEYS.spec(),
     *key_tables::ONE_TIME_KEYS.spec(),
     *key_tables::WAITING_KEYS.spec(),
