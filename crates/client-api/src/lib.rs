@@ -5,6 +5,7 @@
 
 mod account;
 mod caller;
+mod dehydrated_device;
 mod discovery;
 mod error;
 mod room;
@@ -24,5 +25,10 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes()).merge(room_keys::routes())
+    discovery::routes()
+        .merge(account::routes())
+        .merge(room::routes())
+        .merge(sync::routes())
+        .merge(room_keys::routes())
+        .merge(dehydrated_device::routes())
 }

@@ -224,7 +224,20 @@ mod tests {
         assert_eq!("s77".parse(), Ok(Place::after(Position::new(77))));
         assert_eq!("s77_5".parse(), Ok(Place::after(Position::new(77))));
         let junk = [
-            "", "s", "s1_", "s1_2_3", "s-1", "s+1", "s1_+2", "t", "t1", "t+1_1", "t1_+1", "t1_70000", "x1_1", "t1_1_1",
+            "",
+            "s",
+            "s1_",
+            "s1_2_3",
+            "s-1",
+            "s+1",
+            "s1_+2",
+            "t",
+            "t1",
+            "t+1_1",
+            "t1_+1",
+            "t1_70000",
+            "x1_1",
+            "t1_1_1",
             "t99999999999999999999_0",
         ];
         for junk in junk {

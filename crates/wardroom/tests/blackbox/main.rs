@@ -4,6 +4,7 @@
 mod accounts;
 mod bad_input;
 mod cli;
+mod dehydrated_devices;
 mod durability;
 mod full_disk;
 mod key_backup;

@@ -81,7 +81,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("GET", "/_matrix/client/unstable/org.matrix.msc2965/auth_issuer"),
     ("POST", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous"),
     ("GET", "/_matrix/client/unstable/im.nheko.summary/summary/!a:b"),
-    ("GET", "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device"),
     ("GET", "/_matrix/client/unstable/org.matrix.msc3916/media/config"),
     ("GET", "/_matrix/federation/v1/version"),
     ("PUT", "/_matrix/federation/v1/send/1"),
