@@ -5,6 +5,7 @@ use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
     AccountError, Accounts, DeviceRef, Session, UserNid,
+    dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{DEVICES, DEVICES_SEEN, DeviceKey, DeviceRow, SeenRow, domain},
 };
@@ -219,7 +220,7 @@ impl Accounts {
 
     /// Adds the end of one device to the batch. The batch expects the row as it was read: a refresh at the same moment
     /// would leave a token behind.
-    async fn end_device(
+    pub(crate) async fn end_device(
         &self,
         batch: &mut Batch,
         key: &DeviceKey,
@@ -232,6 +233,7 @@ impl Accounts {
         for pair in row.pairs() {
             self.end_pair(batch, pair);
         }
+        batch.delete(&DEHYDRATED, &(key.0, row.nid));
         self.end_inbox(batch, row.nid);
         self.end_keys(batch, DeviceRef { user: UserNid::new(key.0), nid: row.nid }).await
     }

@@ -95,7 +95,7 @@ impl Default for KeyLocks {
 }
 
 impl KeyLocks {
-    async fn lock(&self, user: UserNid) -> MutexGuard<'_, ()> {
+    pub(crate) async fn lock(&self, user: UserNid) -> MutexGuard<'_, ()> {
         let stripe = usize::try_from(user.get() % KEY_LOCKS as u64).unwrap_or_default();
         self.0[stripe].lock().await
     }

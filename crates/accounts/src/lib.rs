@@ -12,6 +12,8 @@
 
 mod access_token;
 mod account_data;
+mod backup;
+mod dehydrated;
 mod device;
 mod device_lists;
 mod error;
@@ -50,6 +52,15 @@ use wardroom_store::Store;
 pub use self::{
     account_data::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
+    },
+    backup::{
+        BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX,
+        BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
+        BackupKey, BackupKeyData, BackupPage, BackupState, KeyChoice,
+    },
+    dehydrated::{
+        BadDehydratedToken, DEHYDRATED_DATA_BYTES_MAX, DEHYDRATED_EVENTS_MAX, Dehydrated, DehydratedEvents,
+        DehydratedToken, NewDehydrated,
     },
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
     device_lists::Audience,
@@ -101,7 +112,11 @@ struct Inner {
     rulesets: push_rules::RulesetCache,
     pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
+<<<<<<< HEAD
     directory: user_directory::UserDirectory,
+=======
+    backups: backup::BackupWriters,
+>>>>>>> refs/heads/backup
     key_locks: keys::KeyLocks,
     inboxes: to_device::InboxSizes,
     audience: OnceLock<Box<dyn Audience>>,
@@ -127,7 +142,11 @@ impl Accounts {
             rulesets: push_rules::RulesetCache::default(),
             pushers,
             filters: filter::FilterCache::default(),
+<<<<<<< HEAD
             directory: user_directory::UserDirectory::default(),
+=======
+            backups: backup::BackupWriters::default(),
+>>>>>>> refs/heads/backup
             key_locks: keys::KeyLocks::default(),
             inboxes: to_device::InboxSizes::default(),
             audience: OnceLock::new(),

@@ -5,10 +5,12 @@
 
 mod account;
 mod caller;
+mod dehydrated_device;
 mod discovery;
 mod error;
 mod push;
 mod room;
+mod room_keys;
 mod state;
 mod sync;
 mod user_directory;
@@ -29,6 +31,11 @@ pub fn routes() -> Routes<ClientState> {
         .merge(account::routes())
         .merge(room::routes())
         .merge(sync::routes())
-        .merge(push::routes())
-        .merge(user_directory::routes())
+    discovery::routes()
+        .merge(account::routes())
+        .merge(room::routes())
+        .merge(sync::routes())
+        .merge(encryption::routes())
+        .merge(room_keys::routes())
+        .merge(dehydrated_device::routes())
 }

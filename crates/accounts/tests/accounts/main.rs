@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod account_data;
+mod backup;
 mod devices;
 mod login;
 mod profiles;

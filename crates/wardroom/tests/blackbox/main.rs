@@ -4,8 +4,10 @@
 mod accounts;
 mod bad_input;
 mod cli;
+mod dehydrated_devices;
 mod durability;
 mod full_disk;
+mod key_backup;
 mod listeners;
 mod plaintext;
 mod push;
