@@ -63,7 +63,7 @@ struct Inner {
 impl Syncer {
     /// Tells of these rooms and accounts, all kept in `store`.
     pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: SharedClock) -> Self {
-        let unread = Unread::new(rooms.clone(), accounts.clone());
+        let unread = Unread::new(store.clone(), rooms.clone(), accounts.clone());
         Self(Arc::new(Inner {
             store,
             rooms,

@@ -28,7 +28,7 @@ fn notifications_are_listed_from_new_to_old_over_all_rooms() {
     let oldest = &all["notifications"][2];
     assert_eq!((&oldest["room_id"], &oldest["event"]["event_id"]), (&json!(scene.room), &json!(first)));
     assert!(oldest["event"].get("room_id").is_none() && oldest["ts"].as_u64().is_some(), "{oldest}");
-    assert_eq!(oldest["actions"], json!(["notify"]));
+    assert_eq!(oldest["actions"][0], "notify");
     assert_eq!(oldest["read"], false);
     scene.read(&first);
     let reads: Vec<bool> = {
