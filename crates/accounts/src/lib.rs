@@ -23,6 +23,7 @@ mod push_rules;
 mod pushers;
 mod refresh;
 mod registration;
+mod room_settings;
 mod secret;
 mod session;
 mod settings;
@@ -31,6 +32,7 @@ mod tables;
 mod tag;
 mod uia;
 mod user;
+mod user_directory;
 mod user_name;
 
 use std::{fmt, sync::Arc};
@@ -62,6 +64,7 @@ pub use self::{
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
+    user_directory::FoundUsers,
 };
 
 /// All accounts of one server. Clones share everything.
@@ -80,6 +83,7 @@ struct Inner {
     rulesets: push_rules::RulesetCache,
     pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
+    directory: user_directory::UserDirectory,
 }
 
 impl Accounts {
@@ -102,6 +106,7 @@ impl Accounts {
             rulesets: push_rules::RulesetCache::default(),
             pushers,
             filters: filter::FilterCache::default(),
+            directory: user_directory::UserDirectory::default(),
         })))
     }
 

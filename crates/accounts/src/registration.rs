@@ -148,6 +148,7 @@ impl Accounts {
         profile.check()?;
         batch.put(&PROFILES, &nid.get(), &Packed(profile));
         self.put_default_push_rules(&mut batch, &user)?;
+        self.0.directory.put_on_commit(&mut batch, nid, id, new.display_name);
         let login = match login {
             Some(request) => {
                 let request = if new.guest { guest_login(request) } else { *request };

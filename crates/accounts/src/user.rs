@@ -166,6 +166,7 @@ impl Accounts {
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);
+            self.0.directory.remove_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }

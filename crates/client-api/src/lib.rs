@@ -11,6 +11,7 @@ mod push;
 mod room;
 mod state;
 mod sync;
+mod user_directory;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -24,5 +25,10 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes()).merge(push::routes())
+    discovery::routes()
+        .merge(account::routes())
+        .merge(room::routes())
+        .merge(sync::routes())
+        .merge(push::routes())
+        .merge(user_directory::routes())
 }

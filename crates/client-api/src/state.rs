@@ -41,6 +41,8 @@ pub struct ClientSettings {
     pub public_url: String,
     /// Whom people turn to for help, as `/.well-known/matrix/support` tells them.
     pub support: Support,
+    /// Whether the user directory finds every user of this server, not only those whom the searching user could meet.
+    pub search_all_users: bool,
 }
 
 /// Whom people turn to for help.

@@ -17,6 +17,7 @@ mod rate_limits;
 mod registration;
 mod rooms;
 mod support;
+mod user_directory;
 
 use std::{
     fs,
@@ -57,6 +58,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
+    pub(crate) user_directory: user_directory::UserDirectory,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -91,6 +94,7 @@ impl Config {
             federation: federation::Federation::default(),
             password: password::Password::default(),
             rooms: rooms::Rooms::default(),
+            user_directory: user_directory::UserDirectory::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),

@@ -158,11 +158,12 @@ impl App {
                     page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
                     contacts: config.support.contacts(),
                 },
+                search_all_users: config.user_directory.search_all_users,
             }),
             clock,
             stopping: CancellationToken::new(),
         };
-        background::start(&client.rooms, &client.push, &client.stopping);
+        background::start(&client.rooms, &client.accounts, &client.push, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 

@@ -43,6 +43,10 @@ pub enum Class {
     CreateRoom,
     /// Changes of profile, devices, account data and aliases, by user.
     Account,
+    /// Searches and walks whose cost grows with what is found, by user or, for strangers, by address.
+    Search,
+    /// Reports to the administrators, by user.
+    Report,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -68,6 +72,8 @@ impl Class {
             Self::Invite => Quota { burst: 100, one_per_ms: 1_000 },
             Self::CreateRoom => Quota { burst: 30, one_per_ms: 10_000 },
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
+            Self::Search => Quota { burst: 100, one_per_ms: 100 },
+            Self::Report => Quota { burst: 20, one_per_ms: 5_000 },
         }
     }
 }

@@ -69,6 +69,7 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
             support: Support::default(),
             server_name: owned_server_name!("hospital-a.example"),
             public_url: "https://hospital-a.example".to_owned(),
+            search_all_users: false,
         }),
         clock: clock.clone(),
         stopping: tokio_util::sync::CancellationToken::new(),

@@ -70,6 +70,7 @@ impl World {
                 server_name,
                 public_url: "http://a.example".to_owned(),
                 support: Support::default(),
+                search_all_users: false,
             }),
             clock,
             stopping: CancellationToken::new(),

@@ -56,7 +56,7 @@ impl Hearing<'_> {
         }
         told.all_events("ephemeral", ephemeral.events);
         told.all_events("account_data", account_data);
-        told.all_events("state", state);
+        told.all_events(self.state_section(), state);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
         self.tell_unread(&mut told, &room).await?;
         Ok(Some(told.end()))

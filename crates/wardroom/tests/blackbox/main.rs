@@ -10,6 +10,7 @@ mod listeners;
 mod plaintext;
 mod push;
 mod rooms;
+mod spaces;
 mod sync;
 mod unserved;
 
