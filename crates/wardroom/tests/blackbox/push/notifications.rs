@@ -68,6 +68,18 @@ fn only_what_stands_out_and_what_may_be_seen_is_listed() {
 }
 
 #[test]
+fn an_invitation_is_listed_until_it_is_answered() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_room(json!({ "preset": "private_chat", "invite": [bob.id] }));
+    let answer = list(&bob, &[]).ok();
+    let invitation = &answer["notifications"][0];
+    assert_eq!((&invitation["room_id"], &invitation["event"]["state_key"]), (&json!(room), &json!(bob.id)));
+    assert_eq!(invitation["event"]["content"]["membership"], "invite");
+    bob.join(&room);
+    assert_eq!(list(&bob, &[]).ok()["notifications"], json!([]));
+}
+
+#[test]
 fn bad_parameters_are_refused_by_name() {
     let bob = ward().user("bob");
     for (name, value) in [("from", "nonsense"), ("limit", "-1"), ("limit", "many"), ("only", "lowlight")] {
