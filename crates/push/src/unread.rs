@@ -21,16 +21,19 @@ use serde::{Deserialize, de::IgnoredAny};
 use wardroom_accounts::{Accounts, DataScope};
 use wardroom_event::{Action, PowerLevels};
 use wardroom_rooms::{Place, RoomNid, RoomView, Rooms, Slot, TimelineItem, TimelineRange, UserNid};
+use wardroom_store::Store;
 
 use crate::{
     PushError,
     facts::{Facts, FactsCache},
+    kept,
     rules::{Lacks, Situation, Verdict, actions},
     tally::{Notice, Reads, Tally, TallyCache},
 };
 
-/// Events of a room, the newest, among which the unread ones are looked for.
-pub const UNREAD_SCAN_EVENTS_MAX: usize = 500;
+/// Events of a room, the newest, among which the unread ones are looked for at once. What was counted before is kept,
+/// so this is the limit of one who did not ask for long.
+pub const UNREAD_SCAN_EVENTS_MAX: usize = 1_000;
 
 /// Whose notifications.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,7 @@ pub struct Unread(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    store: Store,
     rooms: Rooms,
     accounts: Accounts,
     facts: FactsCache,
@@ -61,9 +65,10 @@ struct Inner {
 }
 
 impl Unread {
-    /// Counts in these rooms, by the rules of these accounts.
-    pub fn new(rooms: Rooms, accounts: Accounts) -> Self {
+    /// Counts in these rooms, by the rules of these accounts, all kept in `store`.
+    pub fn new(store: Store, rooms: Rooms, accounts: Accounts) -> Self {
         Self(Arc::new(Inner {
+            store,
             rooms,
             accounts,
             facts: FactsCache::default(),
@@ -111,15 +116,33 @@ impl Unread {
             Some(tally) if tally.up_to >= wanted && tally.is_settled(&rules, &reads) => return Ok(tally),
             Some(tally) => Tally { rules, ..(*tally).clone() },
             // Nothing notifies of what came before one was in the room.
-            None => Tally::new(rules, joined, joined.next().max(reads.boundary())),
+            None => {
+                let fresh = Tally::new(rules, joined, joined.next().max(reads.boundary()));
+                kept::read(&inner.store, whose.nid, room.nid, &fresh).await?.unwrap_or(fresh)
+            }
         };
         if tally.up_to < wanted {
             self.count(&mut tally, whose, room, end, &reads).await?;
         }
         tally.prune(&reads);
+        let keep = tally.effort >= kept::EFFORT_KEPT;
+        tally.effort = if keep { 0 } else { tally.effort };
         let tally = Arc::new(tally);
+        if keep {
+            self.keep(whose.nid, room.nid, &tally);
+        }
         inner.tallies.insert(whose.nid, room.nid, Arc::clone(&tally));
         Ok(tally)
+    }
+
+    /// Keeps a tally in the store, in the background: whoever asked need not wait.
+    fn keep(&self, user: UserNid, room: RoomNid, tally: &Arc<Tally>) {
+        let (store, tally) = (self.0.store.clone(), Arc::clone(tally));
+        tokio::spawn(async move {
+            if let Err(error) = kept::keep(&store, user, room, &tally).await {
+                tracing::debug!(%error, "a count of unread messages could not be kept");
+            }
+        });
     }
 
     /// Users of whom a user wants to hear nothing (specification, "Ignoring Users").
@@ -161,6 +184,7 @@ impl Unread {
             tokio::task::consume_budget().await;
         }
         tally.up_to = end;
+        tally.effort += items.len();
         Ok(())
     }
 

@@ -86,13 +86,31 @@ impl Inner {
                 continue;
             };
             let answer = self.gateways.tell(device.url(), &notification).await;
-            return self.answered((user, &pusher), state, dropped, (queued.place, unread), answer).await;
+            return self.answered((user, &pusher), state, dropped, (Some(queued.place), unread), answer).await;
         }
-        let mut batch = Batch::default();
-        Queue::remove(&mut batch, nid, &dropped);
+        self.last_of(whose, &pusher, state, dropped).await
+    }
+
+    /// Ends a pusher's work when nothing waits for it: with the number of what is unread, where that is another than
+    /// its gateway was told. It may have changed while something was on its way.
+    async fn last_of(
+        &self,
+        whose: Whose<'_>,
+        pusher: &Pusher,
+        state: StateRow,
+        dropped: Vec<Place>,
+    ) -> Result<Outcome, PushError> {
+        let unread = self.badges.count(whose).await?;
+        if unread != state.badge {
+            let device = Device::new(pusher);
+            let answer = self.gateways.tell(device.url(), &message::badge(&device, unread)).await;
+            return self.answered((whose.nid, pusher), state, dropped, (None, unread), answer).await;
+        }
         if dropped.is_empty() {
             return Ok(Outcome::Idle);
         }
+        let mut batch = Batch::default();
+        Queue::remove(&mut batch, pusher.nid, &dropped);
         self.store.commit(batch).await?;
         // There may be more than one look takes in.
         Ok(Outcome::More)
@@ -104,7 +122,7 @@ impl Inner {
         (user, pusher): (UserNid, &Pusher),
         before: StateRow,
         mut done: Vec<Place>,
-        (place, unread): (Place, u64),
+        (place, unread): (Option<Place>, u64),
         answer: Answer,
     ) -> Result<Outcome, PushError> {
         let account = wardroom_accounts::UserNid::new(user.get());
@@ -118,13 +136,15 @@ impl Inner {
             }
             Answer::Taken { .. } => {
                 self.counters.sent();
-                done.push(place);
+                done.extend(place);
                 (StateRow { badge: unread, ..StateRow::default() }, Outcome::More)
             }
             Answer::Refused => {
                 self.counters.failed();
-                done.push(place);
-                (StateRow { badge: before.badge, ..StateRow::default() }, Outcome::More)
+                done.extend(place);
+                // A number that is refused is not told again before it changes.
+                let badge = if place.is_none() { unread } else { before.badge };
+                (StateRow { badge, ..StateRow::default() }, Outcome::More)
             }
             Answer::Failed { retry_after_ms } => {
                 self.counters.failed();

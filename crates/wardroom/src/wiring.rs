@@ -34,6 +34,8 @@ pub(crate) enum StartError {
     Key(#[from] KeyError),
     #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
+    #[error("federation.extra_ca {}", path.display())]
+    Authority { path: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
@@ -101,11 +103,19 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
     Ok(Accounts::new(store, clock, settings).await?)
 }
 
+/// Certificate authorities beyond the system's.
+fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source })
+    };
+    config.federation.extra_ca.iter().map(read).collect()
+}
+
 /// Push notifications as the configuration wants them.
 fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Result<Push, StartError> {
     let settings = wardroom_push::Settings {
         ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.push.allow_ip_ranges.clone()),
-        extra_ca: Vec::new(),
+        extra_ca: extra_ca(config)?,
         allow_http: config.push.allow_http,
         include_content: config.push.include_content,
         badge: match config.push.badge {

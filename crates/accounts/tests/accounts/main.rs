@@ -7,6 +7,7 @@ mod devices;
 mod login;
 mod profiles;
 mod push_rules;
+mod pushers;
 mod refresh;
 mod registration;
 mod uia;
