@@ -43,7 +43,7 @@ mod user_name;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 use wardroom_clock::SharedClock;
@@ -112,14 +112,13 @@ struct Inner {
     rulesets: push_rules::RulesetCache,
     pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
-<<<<<<< HEAD
     directory: user_directory::UserDirectory,
-=======
     backups: backup::BackupWriters,
->>>>>>> refs/heads/backup
     key_locks: keys::KeyLocks,
     inboxes: to_device::InboxSizes,
     audience: OnceLock<Box<dyn Audience>>,
+    /// Position of the newest change of somebody's devices, zero if there was none since the start.
+    newest_device_change: Arc<AtomicU64>,
 }
 
 impl Accounts {
@@ -142,14 +141,12 @@ impl Accounts {
             rulesets: push_rules::RulesetCache::default(),
             pushers,
             filters: filter::FilterCache::default(),
-<<<<<<< HEAD
             directory: user_directory::UserDirectory::default(),
-=======
             backups: backup::BackupWriters::default(),
->>>>>>> refs/heads/backup
             key_locks: keys::KeyLocks::default(),
             inboxes: to_device::InboxSizes::default(),
             audience: OnceLock::new(),
+            newest_device_change: Arc::default(),
         })))
     }
 

@@ -85,16 +85,13 @@ pub const TABLES: &[TableSpec] = &[
     *ACCOUNT_DATA.spec(),
     *ACCOUNT_DATA_CHANGES.spec(),
     *FILTERS.spec(),
-<<<<<<< HEAD
     *PUSHERS.spec(),
     *PUSHERS_BY_KEY.spec(),
     *PUSHERS_CHANGED.spec(),
-=======
     *crate::backup::BACKUPS.spec(),
     *crate::backup::BACKUP_VERSIONS.spec(),
     *crate::backup::BACKUP_KEYS.spec(),
     *crate::dehydrated::DEHYDRATED.spec(),
->>>>>>> refs/heads/backup
     *key_tables::DEVICE_KEYS.spec(),
     *key_tables::ONE_TIME_KEYS.spec(),
     *key_tables::WAITING_KEYS.spec(),

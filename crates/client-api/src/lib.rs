@@ -7,6 +7,7 @@ mod account;
 mod caller;
 mod dehydrated_device;
 mod discovery;
+mod encryption;
 mod error;
 mod push;
 mod room;
@@ -31,10 +32,8 @@ pub fn routes() -> Routes<ClientState> {
         .merge(account::routes())
         .merge(room::routes())
         .merge(sync::routes())
-    discovery::routes()
-        .merge(account::routes())
-        .merge(room::routes())
-        .merge(sync::routes())
+        .merge(push::routes())
+        .merge(user_directory::routes())
         .merge(encryption::routes())
         .merge(room_keys::routes())
         .merge(dehydrated_device::routes())

@@ -15,7 +15,7 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 pub(crate) fn start(rooms: &Rooms, accounts: &Accounts, push: &Push, stopping: &CancellationToken) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone())));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
 }
 
@@ -26,12 +26,15 @@ async fn fill_user_directory(accounts: Accounts) {
     }
 }
 
-async fn upkeep(rooms: Rooms) {
+async fn upkeep(rooms: Rooms, accounts: Accounts) {
     let mut period = tokio::time::interval(UPKEEP_PERIOD);
     loop {
         period.tick().await;
         if let Err(error) = rooms.forget_transactions().await {
             warn!(%error, "transaction ids of past days could not be dropped");
+        }
+        if let Err(error) = accounts.forget_to_device_transactions().await {
+            warn!(%error, "transaction ids of messages to devices could not be dropped");
         }
     }
 }

@@ -10,5 +10,6 @@ mod push_rules;
 mod pushers;
 mod refresh;
 mod registration;
+mod to_device;
 mod uia;
 mod world;
