@@ -3,6 +3,7 @@
 
 mod account_data;
 mod devices;
+mod keys;
 mod login;
 mod profiles;
 mod push_rules;
