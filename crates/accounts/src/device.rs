@@ -139,6 +139,9 @@ impl Accounts {
                     self.end_device(&mut batch, key, &row, version);
                 }
             }
+            if !batch.is_empty() {
+                self.end_pushers(&mut batch, user, |device| keys.iter().any(|(_, key)| key == device)).await?;
+            }
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -180,10 +183,15 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let kept = kept.map(|device| self.device_key(user, device));
         let scan = Scan::prefix(&user.get());
+        let mut ended = Vec::new();
         for (key, Packed(row), version) in self.0.store.latest().scan_versioned(&DEVICES, scan).await? {
             if Some(key) != kept && before.is_none_or(|before| version < before) {
                 self.end_device(batch, &key, &row, version);
+                ended.push(key.1);
             }
+        }
+        if !ended.is_empty() {
+            self.end_pushers(batch, user, |device| ended.contains(device)).await?;
         }
         Ok(())
     }

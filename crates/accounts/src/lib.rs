@@ -20,6 +20,7 @@ mod login;
 mod password;
 mod profile;
 mod push_rules;
+mod pushers;
 mod refresh;
 mod registration;
 mod room_settings;
@@ -49,6 +50,11 @@ pub use self::{
     login::{Login, LoginRequest},
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
+    push_rules::OWN_USER_ID,
+    pushers::{
+        APP_ID_CHARS_MAX, NewPusher, PUSHER_DATA_BYTES_MAX, PUSHER_TEXT_CHARS_MAX, PUSHERS_PER_USER_MAX,
+        PUSHKEY_BYTES_MAX, Pusher,
+    },
     refresh::Refreshed,
     registration::{NewUser, Registered},
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
@@ -75,6 +81,7 @@ struct Inner {
     uia: uia::UiaSessions,
     nonces: shared_secret::Nonces,
     rulesets: push_rules::RulesetCache,
+    pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
     directory: user_directory::UserDirectory,
 }
@@ -86,6 +93,7 @@ impl Accounts {
     /// [`AccountError::Settings`] when the password cost is not one that argon2 allows.
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
+        let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
         Ok(Self(Arc::new(Inner {
             store,
             clock,
@@ -96,6 +104,7 @@ impl Accounts {
             uia: uia::UiaSessions::default(),
             nonces: shared_secret::Nonces::default(),
             rulesets: push_rules::RulesetCache::default(),
+            pushers,
             filters: filter::FilterCache::default(),
             directory: user_directory::UserDirectory::default(),
         })))

@@ -156,6 +156,7 @@ impl Accounts {
                     }
                 }
             }
+            self.end_pushers(&mut batch, nid, |_| true).await?;
             batch.delete_prefix(&DEVICES, &key);
             batch.delete_prefix(&DEVICES_SEEN, &key);
             batch.delete_prefix(&ACCOUNT_DATA, &key);

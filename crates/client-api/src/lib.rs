@@ -7,6 +7,7 @@ mod account;
 mod caller;
 mod discovery;
 mod error;
+mod push;
 mod room;
 mod state;
 mod sync;
@@ -15,7 +16,7 @@ mod user_directory;
 use axum::Router;
 use wardroom_web::Routes;
 
-pub use self::state::{ClientSettings, ClientState};
+pub use self::state::{ClientSettings, ClientState, Support};
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
 pub fn router(state: ClientState) -> Router {
@@ -28,5 +29,6 @@ pub fn routes() -> Routes<ClientState> {
         .merge(account::routes())
         .merge(room::routes())
         .merge(sync::routes())
+        .merge(push::routes())
         .merge(user_directory::routes())
 }

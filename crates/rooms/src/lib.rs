@@ -21,6 +21,7 @@ mod hierarchy;
 mod history;
 mod ids;
 mod join_rules;
+mod log;
 mod members;
 mod membership;
 mod receipts;
@@ -60,6 +61,7 @@ pub use self::{
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
     },
+    log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,
     membership::MemberProfile,
     receipts::{RECEIPTS_READ_MAX, Receipt},

@@ -223,6 +223,8 @@ pub const TABLES: &[TableSpec] = &[
     *crate::reports::REPORT_TIMES.spec(),
     *crate::receipts::RECEIPTS.spec(),
     *crate::receipts::RECEIPT_CHANGES.spec(),
+    *crate::log::LOG.spec(),
+    *crate::log::FOLLOWERS.spec(),
 ];
 
 #[cfg(test)]

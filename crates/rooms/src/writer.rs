@@ -23,6 +23,7 @@ use crate::{
     events::Stored,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
     join_rules::JoinRules,
+    log::{LOG, LogRecord},
     room::{Room, RoomView},
     tables::{
         EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry,
@@ -347,13 +348,10 @@ impl Writer {
         }
     }
 
-    /// Who has sent a message, or is in the room no more, does not type any more.
+    /// Who is in the room no more does not type any more. Who has sent a message may well go on typing the next one:
+    /// their client says.
     async fn end_typing(&mut self, pdu: &Pdu) -> Result<(), RoomError> {
-        let user = match pdu.state_key() {
-            None => pdu.sender().as_str(),
-            Some(state_key) if is_member(pdu.kind()) => state_key,
-            Some(_) => return Ok(()),
-        };
+        let Some(user) = pdu.state_key().filter(|_| is_member(pdu.kind())) else { return Ok(()) };
         if let Some(user) = self.engine.store.interner().known(NS_USER, user).await? {
             let room = self.nid();
             self.engine.typing_ends(&mut self.batch, UserNid::new(user), room);
@@ -440,6 +438,7 @@ impl Writer {
         self.batch.put(&EVENT_META, &nid, &wardroom_store::Packed(meta));
         let entry = TimelineEntry { event: nid, state_before };
         self.batch.put(&TIMELINE, &(room, Position::COMMIT, index), &entry);
+        self.batch.put(&LOG, &(Position::COMMIT, index), &wardroom_store::Packed(LogRecord::Event(room, nid)));
         self.batch.put(&EVENT_TIMES, &(room, pdu.origin_server_ts(), Position::COMMIT, index), &());
         self.next_index =
             index.checked_add(1).ok_or_else(|| RoomError::inconsistent("too many events in one commit"))?;

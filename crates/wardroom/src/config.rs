@@ -12,9 +12,11 @@ pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
 mod password;
+pub(crate) mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod support;
 mod user_directory;
 
 use std::{
@@ -62,7 +64,11 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) media: media::Media,
     #[serde(default)]
+    pub(crate) push: push::Push,
+    #[serde(default)]
     pub(crate) durability: durability::Durability,
+    #[serde(default)]
+    pub(crate) support: support::Support,
     #[serde(default)]
     pub(crate) log: log::Log,
     /// Registration files of application services.
@@ -91,7 +97,9 @@ impl Config {
             user_directory: user_directory::UserDirectory::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
+            push: push::Push::default(),
             durability: durability::Durability::default(),
+            support: support::Support::default(),
             log: log::Log::default(),
             appservices: Vec::new(),
         }
@@ -133,6 +141,7 @@ impl Config {
         problems.extend(self.password.problems());
         problems.extend(self.rooms.problems());
         problems.extend(self.media.problems());
+        problems.extend(self.support.problems());
         problems.extend(self.log.problems());
         problems
     }

@@ -8,6 +8,7 @@ mod durability;
 mod full_disk;
 mod listeners;
 mod plaintext;
+mod push;
 mod rooms;
 mod spaces;
 mod sync;
