@@ -7,6 +7,7 @@ mod account;
 mod caller;
 mod discovery;
 mod error;
+mod media;
 mod room;
 mod state;
 mod sync;
@@ -14,14 +15,22 @@ mod sync;
 use axum::Router;
 use wardroom_web::Routes;
 
-pub use self::state::{ClientSettings, ClientState};
+pub use self::{
+    media::{MediaState, routes as media_routes},
+    state::{ClientSettings, ClientState},
+};
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
 pub fn router(state: ClientState) -> Router {
     routes().into_router(state)
 }
 
-/// Every endpoint of the client-server API.
+/// The content repository over `state`: the part of the client-server API that a listener may serve apart.
+pub fn media_router(state: MediaState) -> Router {
+    media_routes().into_router(state)
+}
+
+/// Every endpoint of the client-server API, but for those of the content repository.
 pub fn routes() -> Routes<ClientState> {
     discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
 }

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use wardroom_media::Media;
 use wardroom_rooms::Rooms;
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
-pub(crate) fn start(rooms: &Rooms, stopping: &CancellationToken) {
+pub(crate) fn start(rooms: &Rooms, media: &Media, stopping: &CancellationToken) {
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone())));
 }

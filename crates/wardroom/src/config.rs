@@ -59,6 +59,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) media: media::Media,
     #[serde(default)]
+    pub(crate) url_previews: media::UrlPreviews,
+    #[serde(default)]
     pub(crate) durability: durability::Durability,
     #[serde(default)]
     pub(crate) log: log::Log,
@@ -87,6 +89,7 @@ impl Config {
             rooms: rooms::Rooms::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
+            url_previews: media::UrlPreviews::default(),
             durability: durability::Durability::default(),
             log: log::Log::default(),
             appservices: Vec::new(),
@@ -96,6 +99,11 @@ impl Config {
     /// Where the store is.
     pub(crate) fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
+    }
+
+    /// Where the files of the content repository are.
+    pub(crate) fn media_dir(&self) -> PathBuf {
+        self.data_dir.join("media")
     }
 
     /// Where clients reach this server, without a slash at the end.

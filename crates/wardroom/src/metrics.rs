@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::header::CONTENT_TYPE;
+use wardroom_media::{Media, Totals};
 use wardroom_store::Store;
 use wardroom_web::{DURATION_BUCKETS_MS, RequestMetrics, RouteSample};
 
@@ -18,12 +19,13 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 struct Sources {
     store: Store,
+    media: Media,
     requests: Arc<RequestMetrics>,
 }
 
 /// `GET /metrics`.
-pub(crate) fn router(store: Store, requests: Arc<RequestMetrics>) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, requests })
+pub(crate) fn router(store: Store, media: Media, requests: Arc<RequestMetrics>) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, media, requests })
 }
 
 async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static str); 1], String) {
@@ -32,6 +34,7 @@ async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static
     text.sample("wardroom_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     requests(&mut text, &sources.requests);
     store(&mut text, &sources.store);
+    media(&mut text, sources.media.totals());
     // A file of /proc: read without disk.
     process::write(&mut text);
     ([(CONTENT_TYPE, TEXT_FORMAT)], text.into_string())
@@ -62,6 +65,11 @@ fn requests(text: &mut Text, requests: &RequestMetrics) {
         text.sample("wardroom_http_request_duration_seconds_sum", &labels, text::seconds(*total_us));
         text.sample("wardroom_http_request_duration_seconds_count", &labels, below);
     }
+}
+
+fn media(text: &mut Text, totals: Totals) {
+    text.single("wardroom_media_files", Kind::Gauge, "Files of media and thumbnails.", totals.files);
+    text.single("wardroom_media_bytes", Kind::Gauge, "Bytes of their contents.", totals.bytes);
 }
 
 fn store(text: &mut Text, store: &Store) {

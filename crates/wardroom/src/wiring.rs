@@ -1,6 +1,6 @@
 //! The one place where the parts are put together. Each gets what it needs in its constructor.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use ruma::OwnedServerName;
@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::AdminState;
-use wardroom_client_api::{ClientSettings, ClientState};
+use wardroom_client_api::{ClientSettings, ClientState, MediaState};
 use wardroom_clock::{Clock, SharedClock};
+use wardroom_media::{Media, MediaError, PreviewSettings};
+use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
@@ -51,6 +53,12 @@ pub(crate) enum StartError {
     OtherName { stored: OwnedServerName, configured: OwnedServerName },
     #[error("the stored signing key is damaged")]
     Identity,
+    #[error("the media directory {}", dir.display())]
+    Media { dir: PathBuf, source: MediaError },
+    #[error("federation.extra_ca {}", path.display())]
+    Authority { path: PathBuf, source: io::Error },
+    #[error("the client for requests to others")]
+    Outbound(#[from] OutboundError),
 }
 
 /// What a command wants from the store.
@@ -97,11 +105,50 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
     Ok(Accounts::new(store, clock, settings).await?)
 }
 
+/// Redirections that are followed for the preview of a page.
+const PREVIEW_REDIRECTS_MAX: usize = 5;
+/// Time for reading a page or an image for a preview.
+const PREVIEW_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The content repository as the configuration wants it.
+async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Media, StartError> {
+    let dir = config.media_dir();
+    let previews = match config.url_previews.enabled {
+        true => Some((previewer(config)?, PreviewSettings { deny: config.url_previews.deny.clone() })),
+        false => None,
+    };
+    let settings = wardroom_media::Settings {
+        server_name: config.server_name.clone(),
+        dir: dir.clone(),
+        sync: config.durability.sync,
+        upload_bytes_max: config.media.max_upload_bytes,
+        user_bytes_max: Some(config.media.user_quota_bytes).filter(|bytes| *bytes > 0),
+        thumbnail_sizes: config.media.sizes(),
+        previews,
+    };
+    Media::open(store, clock, settings).await.map_err(|source| StartError::Media { dir, source })
+}
+
+/// Asks for pages to preview.
+fn previewer(config: &Config) -> Result<Outbound, StartError> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
+    let settings = OutboundSettings {
+        ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.url_previews.allow_ip_ranges.clone()),
+        extra_ca: config.federation.extra_ca.iter().map(read).collect::<Result<_, _>>()?,
+        verify_certificates: true,
+        redirects_max: PREVIEW_REDIRECTS_MAX,
+        timeout: PREVIEW_TIMEOUT,
+    };
+    Ok(Outbound::new(settings)?)
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
     store: Store,
     client: ClientState,
+    media: MediaState,
     admin: AdminState,
     requests: Arc<RequestMetrics>,
 }
@@ -123,6 +170,12 @@ impl App {
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
+        let media = MediaState {
+            accounts: accounts.clone(),
+            media: media(config, store.clone(), Arc::clone(&clock)).await?,
+            limits: Arc::clone(&limits),
+            allow_unauthenticated: config.media.allow_unauthenticated,
+        };
         let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
         let client = ClientState {
             accounts,
@@ -136,8 +189,8 @@ impl App {
             clock,
             stopping: CancellationToken::new(),
         };
-        background::start(&client.rooms, &client.stopping);
-        Ok(Self { store, client, admin, requests: Arc::default() })
+        background::start(&client.rooms, &media.media, &client.stopping);
+        Ok(Self { store, client, media, admin, requests: Arc::default() })
     }
 
     /// Cancelled to stop: long polls answer, background work ends.
@@ -151,10 +204,15 @@ impl App {
         for part in serves {
             routes = match part {
                 Serves::Client => routes.merge(wardroom_client_api::router(self.client.clone())),
-                Serves::Metrics => routes.merge(metrics::router(self.store.clone(), Arc::clone(&self.requests))),
+                Serves::Metrics => routes.merge(metrics::router(
+                    self.store.clone(),
+                    self.media.media.clone(),
+                    Arc::clone(&self.requests),
+                )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
-                // Their crates come with later work; until then their paths are unknown to every listener.
-                Serves::Federation | Serves::Media => routes,
+                Serves::Media => routes.merge(wardroom_client_api::media_router(self.media.clone())),
+                // Its crate comes with later work; until then its paths are unknown to every listener.
+                Serves::Federation => routes,
             };
         }
         shell(routes, Arc::clone(&self.requests))
@@ -165,7 +223,7 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
-        drop((self.client, self.admin));
+        drop((self.client, self.media, self.admin));
         self.store.close().await;
     }
 }

@@ -43,6 +43,13 @@ pub enum Class {
     CreateRoom,
     /// Changes of profile, devices, account data and aliases, by user.
     Account,
+    /// Uploads and new media ids, by user.
+    Upload,
+    /// Downloads and thumbnails, by user, or by address where nobody needs to sign in. A client that opens a room asks
+    /// for hundreds of avatars.
+    Download,
+    /// Previews of pages, by user.
+    Preview,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -68,6 +75,9 @@ impl Class {
             Self::Invite => Quota { burst: 100, one_per_ms: 1_000 },
             Self::CreateRoom => Quota { burst: 30, one_per_ms: 10_000 },
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
+            Self::Upload => Quota { burst: 100, one_per_ms: 500 },
+            Self::Download => Quota { burst: 2_000, one_per_ms: 20 },
+            Self::Preview => Quota { burst: 60, one_per_ms: 1_000 },
         }
     }
 }

@@ -7,6 +7,7 @@ mod cli;
 mod durability;
 mod full_disk;
 mod listeners;
+mod media;
 mod plaintext;
 mod rooms;
 mod sync;
