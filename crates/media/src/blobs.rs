@@ -218,10 +218,11 @@ mod tests {
     async fn what_was_changed_or_cut_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(dir.path(), false).unwrap();
-        let row = stored(&blobs, &content(200_000)).await;
+        let content = content(200_000);
+        let row = stored(&blobs, &content).await;
         let path = blobs.path(&row.name);
         let good = fs::read(&path).unwrap();
-        assert!(!good.windows(8).any(|part| part == &content(200_000)[..8]), "it is sealed");
+        assert!(!good.windows(8).any(|part| part == &content[..8]), "it is sealed");
         fs::write(&path, &good[..good.len() - 65_552]).unwrap();
         assert!(BlobReader::open(&blobs, &row, 0..row.length).await.is_err());
         let mut bad = good.clone();
@@ -229,7 +230,7 @@ mod tests {
         fs::write(&path, &bad).unwrap();
         let mut reader = BlobReader::open(&blobs, &row, 0..row.length).await.unwrap();
         assert!(reader.next().await.is_err());
-        assert_eq!(read(&blobs, &row, 0..1_000).await, content(1_000), "the first chunk is whole");
+        assert_eq!(read(&blobs, &row, 0..1_000).await, content[..1_000], "the first chunk is whole");
         fs::remove_file(&path).unwrap();
         assert!(BlobReader::open(&blobs, &row, 0..1).await.is_err());
     }
