@@ -20,9 +20,12 @@ use ruma::{
         error::ErrorKind,
     },
 };
+use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
-use wardroom_media::{InvalidMediaId, Media, MediaError, MediaId};
+use wardroom_media::{Content, InvalidMediaId, Media, MediaError, MediaId};
 use wardroom_web::{ApiError, ApiState, RateLimits, Reply, Routes, Ruma};
+
+use self::query::Params;
 
 /// What the handlers of the content repository work with. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct MediaState {
     /// Whether the old paths, which ask for no token, serve what this server has. The specification wants them frozen:
     /// then they serve nothing that was uploaded here.
     pub allow_unauthenticated: bool,
+    /// Cancelled when the server stops: who waits for a content is answered at once then.
+    pub stopping: CancellationToken,
 }
 
 impl ApiState for MediaState {
@@ -100,6 +105,13 @@ fn told(error: MediaError) -> ApiError {
             ApiError::internal(&error)
         }
     }
+}
+
+/// The content that a path names, once it is there.
+async fn content(state: &MediaState, server_name: &str, id: &str, params: &Params) -> Result<Content, ApiError> {
+    let (media, wait) = (media_id(server_name, id)?, params.wait()?);
+    let found = state.stopping.run_until_cancelled(state.media.content(&media, wait)).await;
+    found.unwrap_or(Err(MediaError::NotYetUploaded)).map_err(told)
 }
 
 /// The media that a path names.

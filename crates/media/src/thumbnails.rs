@@ -4,6 +4,7 @@ mod render;
 mod sizes;
 
 use std::{
+    num::NonZero,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -25,8 +26,8 @@ use crate::{
     tables::{ContentRow, MEDIA, MediaKey, THUMBNAILS, ThumbnailKey, ThumbnailRow},
 };
 
-/// Images that are decoded at the same time. Decoding takes a processor each; messages need the others.
-const RENDERS_MAX: usize = 2;
+/// Most images that are decoded at the same time: half as many as there are processors, for messages need some too.
+const RENDERS_MAX: usize = 4;
 /// Images with more pixels are decoded one at a time, for their memory.
 const LARGE_PIXELS: u64 = 16_000_000;
 /// Wishes that wait for their turn.
@@ -76,9 +77,10 @@ impl Drop for Waiting<'_> {
 
 impl Thumbnailer {
     pub(crate) fn new(sizes: Vec<Size>) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         Self {
             sizes,
-            renders: Arc::new(Semaphore::new(RENDERS_MAX)),
+            renders: Arc::new(Semaphore::new((processors / 2).clamp(1, RENDERS_MAX))),
             large: Arc::new(Semaphore::new(1)),
             waiting: AtomicUsize::new(0),
             making: KeyedLocks::default(),

@@ -170,11 +170,13 @@ impl App {
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
+        let stopping = CancellationToken::new();
         let media = MediaState {
             accounts: accounts.clone(),
             media: media(config, store.clone(), Arc::clone(&clock)).await?,
             limits: Arc::clone(&limits),
             allow_unauthenticated: config.media.allow_unauthenticated,
+            stopping: stopping.clone(),
         };
         let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
         let client = ClientState {
@@ -187,7 +189,7 @@ impl App {
                 public_url: config.public_url(),
             }),
             clock,
-            stopping: CancellationToken::new(),
+            stopping,
         };
         background::start(&client.rooms, &media.media, &client.stopping);
         Ok(Self { store, client, media, admin, requests: Arc::default() })

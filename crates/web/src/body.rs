@@ -65,13 +65,12 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     Ok(more.map_or(first, BytesMut::freeze))
 }
 
-/// Throws away what is left of a body whose sender gets a refusal, if it is not too long: a sender that is still
-/// writing when the connection closes may never read the answer.
-pub async fn drain(body: Body) {
-    // One that announces too much and waits for "100 Continue" need not send it.
-    if body.size_hint().lower() <= DRAIN_BYTES_MAX as u64 {
+/// Throws away what is left of a body whose sender gets a refusal, unless it is longer than this: a sender that is
+/// still writing when the connection closes may never read the answer.
+pub async fn drain(body: Body, bytes_max: usize) {
+    if body.size_hint().lower() <= bytes_max as u64 {
         let limit = Duration::from_secs(BODY_TIMEOUT_SECONDS);
-        let _ = tokio::time::timeout(limit, drain_up_to(body, DRAIN_BYTES_MAX)).await;
+        let _ = tokio::time::timeout(limit, drain_up_to(body, bytes_max)).await;
     }
 }
 

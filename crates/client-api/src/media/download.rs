@@ -25,7 +25,7 @@ use wardroom_media::{Content, ContentStream, check_filename};
 use wardroom_web::{ApiError, Caller, Class, Routes, Subject};
 
 use super::{
-    MediaState, disposition, media_id,
+    MediaState, content, disposition,
     query::Params,
     range::{Part, part},
     told,
@@ -98,7 +98,7 @@ async fn download<C>(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let content = state.media.content(&media_id(&server_name, &id)?, params.wait()?).await.map_err(told)?;
+    let content = content(&state, &server_name, &id, &params).await?;
     serve(&content, &headers).await
 }
 
@@ -110,7 +110,7 @@ async fn download_as<C>(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let filename = check_filename(Some(&filename)).map_err(told)?.map(str::to_owned);
-    let content = state.media.content(&media_id(&server_name, &id)?, params.wait()?).await.map_err(told)?;
+    let content = content(&state, &server_name, &id, &params).await?;
     serve(&content.named(filename), &headers).await
 }
 

@@ -15,9 +15,8 @@ use wardroom_media::{Method as Shape, Size, Thumbnail};
 use wardroom_web::{ApiError, Routes};
 
 use super::{
-    MediaState,
+    MediaState, content,
     download::{Anybody, SignedIn, serve},
-    media_id,
     query::Params,
     told,
 };
@@ -42,7 +41,7 @@ async fn thumbnail<C>(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&params)?;
-    let content = state.media.content(&media_id(&server_name, &id)?, params.wait()?).await.map_err(told)?;
+    let content = content(&state, &server_name, &id, &params).await?;
     let thumbnail = state.media.thumbnail(&content, wanted).await.map_err(told)?;
     serve(&thumbnail, &headers).await
 }

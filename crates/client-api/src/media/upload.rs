@@ -8,7 +8,10 @@ use axum::{
     body::{Body, HttpBody as _},
     extract::{Path, State},
 };
-use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{CONTENT_TYPE, EXPECT},
+};
 use http_body_util::BodyExt as _;
 use ruma::{
     MilliSecondsSinceUnixEpoch, UInt,
@@ -29,6 +32,10 @@ use super::{MediaState, media_id, query::Params, told};
 const SILENCE_SECONDS_MAX: u64 = 60;
 /// How long an upload may take in all. 100 MiB in this time are 240 kbit/s.
 const UPLOAD_SECONDS_MAX: u64 = 60 * 60;
+
+/// How much of a refused upload is read and thrown away at least, so that its sender reads the refusal, in bytes. It is
+/// twice the largest upload otherwise: who sends more than that is not worth it.
+const DRAIN_BYTES_MIN: usize = 16 * 1024 * 1024;
 
 pub(super) fn routes() -> Routes<MediaState> {
     let mut routes = Routes::new().endpoint(create);
@@ -97,8 +104,10 @@ async fn receive(
         upload.finish(content_type, filename).await.map_err(told)
     }
     .await;
-    if uploaded.is_err() {
-        drain(body).await;
+    // Who waits for "100 Continue" has sent nothing yet and need not.
+    if uploaded.is_err() && !headers.contains_key(EXPECT) {
+        let twice = state.media.upload_bytes_max().saturating_mul(2);
+        drain(body, usize::try_from(twice).unwrap_or(usize::MAX).max(DRAIN_BYTES_MIN)).await;
     }
     uploaded
 }

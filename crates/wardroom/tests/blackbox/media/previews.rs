@@ -208,7 +208,7 @@ fn nothing_leads_into_the_house() {
         preview(&alice, url).refused(403, "M_FORBIDDEN");
     }
     preview(&alice, &web.url("/loop")).refused(502, "M_UNKNOWN");
-    preview(&alice, &web.url("/file")).refused(403, "M_FORBIDDEN");
+    preview(&alice, &web.url("/file")).refused(502, "M_UNKNOWN");
     assert_eq!(preview(&alice, &web.url("/image")).ok(), json!({ "og:title": "T" }));
     assert!(web.hits("/loop") <= 10, "{}", web.hits("/loop"));
     assert!(inside.accept().is_err(), "a connection was made to where none may be made");
