@@ -44,6 +44,8 @@ struct Inner {
     sync: bool,
     /// Files that are being written, or whose row is being committed.
     in_flight: Mutex<HashSet<BlobName>>,
+    /// Directories, by the byte that their files begin with, whose entries are known to be on stable storage.
+    durable_dirs: Mutex<HashSet<u8>>,
 }
 
 /// A complete file in its place, whose row is yet to be committed. Dropped without [`NewBlob::keep`] it is removed.
@@ -96,7 +98,13 @@ impl Blobs {
         for entry in fs::read_dir(&new)? {
             fs::remove_file(entry?.path())?;
         }
-        Ok(Self(Arc::new(Inner { dir: dir.to_owned(), sync, in_flight: Mutex::default() })))
+        let (in_flight, durable_dirs) = (Mutex::default(), Mutex::default());
+        let blobs = Self(Arc::new(Inner { dir: dir.to_owned(), sync, in_flight, durable_dirs }));
+        blobs.sync_dir(dir)?;
+        if let Some(above) = dir.parent().filter(|above| !above.as_os_str().is_empty()) {
+            blobs.sync_dir(above)?;
+        }
+        Ok(blobs)
     }
 
     /// The place of a file.
@@ -141,6 +149,20 @@ impl Blobs {
         // A file system that does not answer is not taken for a full one.
         rustix::fs::statvfs(&self.0.dir)
             .map_or(true, |stat| stat.f_bavail.saturating_mul(stat.f_frsize) >= FREE_BYTES_MIN)
+    }
+
+    /// Makes the directory of a file and its entry durable, where that is not known already. That another upload has
+    /// made the directory does not say that its entry would survive.
+    fn make_dir(&self, name: &BlobName, dir: &Path) -> io::Result<()> {
+        if self.0.durable_dirs.lock().contains(&name[0]) {
+            return Ok(());
+        }
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => self.sync_dir(&self.0.dir)?,
+        }
+        self.0.durable_dirs.lock().insert(name[0]);
+        Ok(())
     }
 
     /// Makes the entries of a directory durable.

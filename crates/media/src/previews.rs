@@ -81,7 +81,7 @@ enum Known {
 }
 
 impl Previews {
-    pub(crate) fn new(outbound: Outbound, settings: PreviewSettings) -> Self {
+    pub(crate) fn new(outbound: Outbound, settings: &PreviewSettings) -> Self {
         Self {
             outbound,
             deny: settings.deny.iter().map(|glob| Glob::new(glob)).collect(),
@@ -121,6 +121,7 @@ impl Previews {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn told(error: OutboundError) -> MediaError {
     match error {
         OutboundError::Refused => MediaError::RefusedUrl,

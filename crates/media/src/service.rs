@@ -97,7 +97,7 @@ impl Media {
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             uploading: Mutex::default(),
             thumbnailer: Thumbnailer::new(settings.thumbnail_sizes),
-            previews: settings.previews.map(|(outbound, previews)| Previews::new(outbound, previews)),
+            previews: settings.previews.map(|(outbound, previews)| Previews::new(outbound, &previews)),
             counters: Arc::default(),
         }));
         media.count().await?;

@@ -28,7 +28,11 @@ impl BlobReader {
         let (path, length) = (blobs.path(&row.name), row.length);
         let open = move || {
             let file = match File::open(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(MediaError::Damaged),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // Its media was deleted since the row was read, or the directory was not restored with the store.
+                    tracing::warn!("a media file is missing");
+                    return Err(MediaError::NotFound);
+                }
                 file => file?,
             };
             // Chunks cut off would be noticed by whoever reads the last one; others shall not read the rest either.

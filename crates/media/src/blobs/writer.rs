@@ -1,9 +1,9 @@
 //! Writing a sealed file.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     sync::Arc,
 };
 
@@ -87,17 +87,13 @@ impl BlobWriter {
             }
             let path = blobs.path(&claim.name);
             let dir = path.parent().unwrap_or(&blobs.0.dir);
-            match DirBuilder::new().mode(0o700).create(dir) {
-                Ok(()) => blobs.sync_dir(&blobs.0.dir)?,
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
+            blobs.make_dir(&claim.name, dir)?;
             if let Some(from) = &claim.remove {
                 fs::rename(from, &path)?;
             }
             blobs.sync_dir(dir)?;
             claim.remove = Some(path);
-            Ok(claim)
+            Ok::<_, io::Error>(claim)
         };
         let claim = tokio::task::spawn_blocking(place).await??;
         Ok(NewBlob { row, claim })

@@ -104,7 +104,9 @@ fn limits() -> Limits {
     limits
 }
 
-fn reader(source: &[u8]) -> Result<(ImageReader<Cursor<&[u8]>>, ImageFormat), Refusal> {
+type Reader<'a> = ImageReader<Cursor<&'a [u8]>>;
+
+fn reader(source: &[u8]) -> Result<(Reader<'_>, ImageFormat), Refusal> {
     let reader = ImageReader::new(Cursor::new(source)).with_guessed_format().map_err(|_| Refusal::NotAnImage)?;
     let known = [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP];
     let format = reader.format().filter(|format| known.contains(format)).ok_or(Refusal::NotAnImage)?;
