@@ -16,6 +16,8 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.e2e_cross_signing",
     "org.matrix.msc3030",
     "org.matrix.msc3814",
+    "org.matrix.msc3916",
+    "org.matrix.msc3916.stable",
     "org.matrix.msc4151",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",

@@ -10,6 +10,7 @@ mod encryption;
 mod full_disk;
 mod key_backup;
 mod listeners;
+mod media;
 mod plaintext;
 mod push;
 mod rooms;
