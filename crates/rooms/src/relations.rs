@@ -17,6 +17,8 @@ mod check;
 mod index;
 mod page;
 mod summaries;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::{borrow::Cow, sync::Arc};
@@ -40,7 +42,7 @@ pub use self::{
 };
 
 /// Relations that lead from an event to its thread (specification, "Threaded read receipts": 3 are recommended).
-const THREAD_HOPS_MAX: u32 = 3;
+pub(crate) const THREAD_HOPS_MAX: u32 = 3;
 /// Replacements of one event, the newest, among which the one that counts is looked for.
 const REPLACEMENTS_SCAN_MAX: usize = 1_000;
 /// Longest event id (specification, appendix "Common identifier format"); a longer one names nothing.
@@ -221,8 +223,7 @@ fn could_replace(pdu: &Pdu) -> bool {
         new_content: Option<serde_json::Map<String, serde_json::Value>>,
     }
     let encrypted = pdu.kind().to_string() == "m.room.encrypted";
-    !pdu.is_state()
-        && (encrypted || pdu.content_as::<Replacing>().is_ok_and(|content| content.new_content.is_some()))
+    !pdu.is_state() && (encrypted || pdu.content_as::<Replacing>().is_ok_and(|content| content.new_content.is_some()))
 }
 
 /// What of a parent decides which of its children count.
@@ -290,7 +291,7 @@ impl<'a> Viewer<'a> {
 
 impl Engine {
     /// The event that a relation names, if it stands in this room.
-    async fn related(&self, room: RoomNid, event: &EventId) -> Result<Option<Arc<Stored>>, RoomError> {
+    pub(crate) async fn related(&self, room: RoomNid, event: &EventId) -> Result<Option<Arc<Stored>>, RoomError> {
         match self.event_nid(event).await? {
             Some(nid) => self.event(room, nid).await,
             None => Ok(None),

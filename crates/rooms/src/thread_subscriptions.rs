@@ -60,17 +60,17 @@ pub struct SubscriptionChange {
     pub root: OwnedEventId,
     /// Whether it was made automatically; none where it has ended.
     pub automatic: Option<bool>,
-    /// Position of the change, which serves as `bump_stamp`: later changes have higher ones.
-    pub position: Position,
+    /// `bump_stamp`: later changes of a thread have higher ones. It is the position of the change.
+    pub bump_stamp: u64,
 }
 
-/// Changes of subscriptions in a span of the log.
+/// Changes of subscriptions between two boundaries of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionChanges {
     /// Newest first.
     pub changes: Vec<SubscriptionChange>,
-    /// There are older ones in the span: they are at or before this position.
-    pub more: Option<Position>,
+    /// There are older ones: they stand before this boundary.
+    pub more: Option<Place>,
 }
 
 impl Rooms {
@@ -85,18 +85,20 @@ impl Rooms {
         root: &EventId,
     ) -> Result<Option<bool>, RoomError> {
         let (_, view, root) = self.thread(actor, room, root).await?;
-        self.subscription_of(actor.nid, view.nid, root.event.nid).await
+        self.engine.subscription((actor.nid, view.nid, root.event.nid)).await
     }
 
-    /// As [`Rooms::thread_subscription`], ungated and by numbers: for push rules.
+    /// As [`Rooms::thread_subscription`], ungated: for push rules. What is no thread is not subscribed to.
     pub async fn subscription_of(
         &self,
         user: UserNid,
         room: RoomNid,
-        root: EventNid,
+        root: &EventId,
     ) -> Result<Option<bool>, RoomError> {
-        let found = self.engine.store.latest().get(&SUBSCRIPTIONS, &(user, room, root)).await?;
-        Ok(found.and_then(|subscription| subscription.0.automatic()))
+        match self.engine.event_nid(root).await? {
+            Some(root) => self.engine.subscription((user, room, root)).await,
+            None => Ok(None),
+        }
     }
 
     /// Subscribes to a thread; `cause` is the event because of which a client does so by itself.
@@ -135,12 +137,7 @@ impl Rooms {
     ///
     /// # Errors
     /// [`RoomError::NoSuchEvent`] where the actor does not see the root of the thread.
-    pub async fn unsubscribe_thread(
-        &self,
-        actor: Actor<'_>,
-        room: &RoomId,
-        root: &EventId,
-    ) -> Result<(), RoomError> {
+    pub async fn unsubscribe_thread(&self, actor: Actor<'_>, room: &RoomId, root: &EventId) -> Result<(), RoomError> {
         let (_, view, root) = self.thread(actor, room, root).await?;
         let key = (actor.nid, view.nid, root.event.nid);
         let end = |before| match before {
@@ -150,23 +147,19 @@ impl Rooms {
         self.engine.change_subscription(key, end).await
     }
 
-    /// Changes of a user's subscriptions in (since, `up_to`], the newest `limit` of them; each thread once, with its last
-    /// change of all.
+    /// Changes of a user's subscriptions between two boundaries of the log, the newest `limit` of them; each thread once,
+    /// with its last change of all. What changed behind `since` up to `now` is between `Place::after` of each.
     pub async fn thread_subscription_changes(
         &self,
         user: UserNid,
-        since: Position,
-        up_to: Position,
+        from: Place,
+        to: Place,
         limit: usize,
     ) -> Result<SubscriptionChanges, RoomError> {
         let limit = limit.clamp(1, SUBSCRIPTION_CHANGES_MAX);
-        if since >= up_to {
-            return Ok(SubscriptionChanges { changes: Vec::new(), more: None });
-        }
-        let (from, to) = (Place::after(since).position(), Place::after(up_to).position());
-        let scan = Scan::range(&(user, from), &(user, to)).reverse().limit(limit + 1);
+        let scan = Scan::range(&(user, from.position()), &(user, to.position())).reverse().limit(limit + 1);
         let mut rows = self.engine.store.latest().scan(&SUBSCRIPTION_CHANGES, scan).await?;
-        let more = rows.get(limit).map(|((_, position), _)| *position);
+        let more = rows.get(limit).map(|((_, position), _)| Place::after(*position));
         rows.truncate(limit);
         let names = self.engine.store.interner();
         let rooms: Vec<u64> = rows.iter().map(|(_, row)| row.0.0.get()).collect();
@@ -180,7 +173,8 @@ impl Rooms {
             let (Some(room), Some(root)) = (room, root) else {
                 return Err(RoomError::inconsistent("thread subscription without names"));
             };
-            changes.push(SubscriptionChange { room, root, automatic: subscription.automatic(), position });
+            let bump_stamp = position.get();
+            changes.push(SubscriptionChange { room, root, automatic: subscription.automatic(), bump_stamp });
         }
         Ok(SubscriptionChanges { changes, more })
     }
@@ -219,6 +213,11 @@ impl Rooms {
 }
 
 impl Engine {
+    async fn subscription(&self, key: (UserNid, RoomNid, EventNid)) -> Result<Option<bool>, RoomError> {
+        let found = self.store.latest().get(&SUBSCRIPTIONS, &key).await?;
+        Ok(found.and_then(|subscription| subscription.0.automatic()))
+    }
+
     /// Changes a subscription to what `change` makes of it and of the position of its last change, if anything.
     async fn change_subscription(
         &self,

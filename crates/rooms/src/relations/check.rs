@@ -90,7 +90,8 @@ impl RelationsCheck {
             problems.push("has a list of threads that its events do not make".to_owned());
         }
         let counted = rows(store, &THREAD_USERS, room).await?;
-        let counted: HashMap<_, _> = counted.into_iter().map(|((_, root, user), count)| ((root, user), count)).collect();
+        let counted: HashMap<_, _> =
+            counted.into_iter().map(|((_, root, user), count)| ((root, user), count)).collect();
         if counted != participants {
             problems.push("counts the replies of its threads wrongly".to_owned());
         }

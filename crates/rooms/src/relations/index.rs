@@ -112,7 +112,12 @@ impl Writer {
 
     /// Enters a new event, at this index of the commit, with its parent; `named_before` says that an event has named it
     /// as a parent already.
-    pub(crate) async fn relate(&mut self, stored: &Arc<Stored>, index: u16, named_before: bool) -> Result<(), RoomError> {
+    pub(crate) async fn relate(
+        &mut self,
+        stored: &Arc<Stored>,
+        index: u16,
+        named_before: bool,
+    ) -> Result<(), RoomError> {
         let (room, pdu) = (self.nid(), &*stored.pdu);
         if named_before {
             self.adopt(stored).await?;
