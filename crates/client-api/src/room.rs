@@ -20,6 +20,7 @@ mod members;
 mod receipt;
 mod redact_event;
 mod relations;
+mod search;
 mod send_message_event;
 mod send_state_event;
 mod thread_subscriptions;
@@ -55,6 +56,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(receipt::routes())
         .merge(create_typing_event::routes())
         .merge(relations::routes())
+        .merge(search::routes())
         .merge(threads::routes())
         .merge(thread_subscriptions::routes())
 }

@@ -24,6 +24,7 @@ mod membership;
 mod receipts;
 mod relations;
 mod room;
+mod search;
 mod send;
 mod state;
 mod tables;
@@ -59,6 +60,10 @@ pub use self::{
     receipts::{RECEIPTS_READ_MAX, Receipt},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     room::RoomView,
+    search::{
+        SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
+        SearchToken,
+    },
     state::StateAt,
     tables::{Membership, TABLES},
     thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},

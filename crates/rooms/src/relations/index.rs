@@ -236,9 +236,9 @@ impl Writer {
     }
 
     /// Where an event stands, as keys have it: what this group added stands at the commit to come.
-    async fn key_place(&self, event: EventNid) -> Result<Option<(Position, u16)>, RoomError> {
-        if let Some(added) = self.relating.added.iter().find(|added| added.child.event == event) {
-            return Ok(Some((Position::COMMIT, added.index)));
+    pub(crate) async fn key_place(&self, event: EventNid) -> Result<Option<(Position, u16)>, RoomError> {
+        if let Some(index) = self.fresh_indexes.get(&event) {
+            return Ok(Some((Position::COMMIT, *index)));
         }
         Ok(self.engine.meta(event).await?.map(|(_, place)| (place.position(), place.index())))
     }

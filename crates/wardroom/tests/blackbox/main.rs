@@ -10,6 +10,7 @@ mod listeners;
 mod plaintext;
 mod relations;
 mod rooms;
+mod search;
 mod sync;
 mod unserved;
 

@@ -68,7 +68,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("POST", "/_matrix/client/v3/rooms/!a:b/report/$a"),
     ("POST", "/_matrix/client/v3/users/@a:b/report"),
     ("POST", "/_matrix/client/v3/rooms/!a:b/upgrade"),
-    ("POST", "/_matrix/client/v3/search"),
     ("POST", "/_matrix/client/v3/user_directory/search"),
     ("GET", "/_matrix/client/v3/login/sso/redirect"),
     ("GET", "/_matrix/client/v3/login/sso/redirect/idp"),
