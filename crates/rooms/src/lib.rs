@@ -53,7 +53,7 @@ pub use self::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
     },
     members::MembershipEntry,
-    membership::MemberProfile,
+    membership::{MemberProfile, ProfileSource},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     room::RoomView,
     state::StateAt,

@@ -10,7 +10,7 @@ use wardroom_web::{ApiError, Routes, Ruma};
 use super::{
     actor, at_most,
     event_json::{Events, EventsReply},
-    place,
+    hides, place,
 };
 use crate::{ClientState, error};
 
@@ -42,7 +42,9 @@ async fn get_message_events(
         filter: &request.filter,
     };
     let reader = actor(&session);
-    let page = state.rooms.messages(reader, &request.room_id, page).await.map_err(error::of_room)?;
+    let mut page = state.rooms.messages(reader, &request.room_id, page).await.map_err(error::of_room)?;
+    let ignored = state.accounts.ignored_users(session.nid).await?;
+    page.chunk.retain(|event| !hides(&ignored, event));
     let body = Messages {
         start: page.start.to_string(),
         end: page.end.map(|end| end.to_string()),
