@@ -7,6 +7,7 @@ mod account;
 mod caller;
 mod discovery;
 mod error;
+mod presence;
 mod room;
 mod state;
 mod sync;
@@ -23,5 +24,5 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
+    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes()).merge(presence::routes())
 }

@@ -56,7 +56,7 @@ pub use self::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
     },
     members::MembershipEntry,
-    membership::MemberProfile,
+    membership::{MemberProfile, ProfileSource},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     room::RoomView,

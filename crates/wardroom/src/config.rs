@@ -3,6 +3,8 @@
 //! Unknown keys are errors that name the key. `config/wardroom.toml` shows every option with its default; a test
 //! keeps it equal to what stands here.
 
+mod calls;
+mod delayed_events;
 mod durability;
 mod environment;
 pub(crate) mod federation;
@@ -12,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
 mod password;
+mod presence;
 mod rate_limits;
 mod registration;
 mod rooms;
@@ -55,6 +58,14 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
+    pub(crate) presence: presence::Presence,
+    #[serde(default)]
+    pub(crate) turn: calls::Turn,
+    #[serde(default)]
+    pub(crate) rtc: calls::Rtc,
+    #[serde(default)]
+    pub(crate) delayed_events: delayed_events::DelayedEvents,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -85,6 +96,10 @@ impl Config {
             federation: federation::Federation::default(),
             password: password::Password::default(),
             rooms: rooms::Rooms::default(),
+            presence: presence::Presence::default(),
+            turn: calls::Turn::default(),
+            rtc: calls::Rtc::default(),
+            delayed_events: delayed_events::DelayedEvents::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             durability: durability::Durability::default(),
@@ -128,6 +143,9 @@ impl Config {
         problems.extend(self.federation.problems());
         problems.extend(self.password.problems());
         problems.extend(self.rooms.problems());
+        problems.extend(self.turn.problems());
+        problems.extend(self.rtc.problems());
+        problems.extend(self.delayed_events.problems());
         problems.extend(self.media.problems());
         problems.extend(self.log.problems());
         problems

@@ -93,6 +93,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
             guests: config.registration.guests,
         },
         tokens: TokenLifetimes::default(),
+        presence: config.presence.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
@@ -136,7 +137,7 @@ impl App {
             clock,
             stopping: CancellationToken::new(),
         };
-        background::start(&client.rooms, &client.stopping);
+        background::start(&client.rooms, &client.sync, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 

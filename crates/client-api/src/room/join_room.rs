@@ -76,6 +76,7 @@ async fn join(
 ) -> Result<OwnedRoomId, ApiError> {
     let profile = own_profile(state, session).await?;
     state.rooms.join(actor(session), &room, profile, reason).await.map_err(error::of_room)?;
+    state.accounts.presence().tell_again(session.nid);
     Ok(room)
 }
 

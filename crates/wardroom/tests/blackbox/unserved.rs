@@ -57,8 +57,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("GET", "/_matrix/client/v3/initialSync"),
     ("GET", "/_matrix/client/v3/rooms/!a:b/initialSync"),
     ("POST", "/_matrix/client/v3/user/@a:b/openid/request_token"),
-    ("PUT", "/_matrix/client/v3/presence/@a:b/status"),
-    ("GET", "/_matrix/client/v3/presence/@a:b/status"),
     ("GET", "/_matrix/client/v3/pushers"),
     ("POST", "/_matrix/client/v3/pushers/set"),
     ("GET", "/_matrix/client/v1/rooms/!a:b/hierarchy"),
