@@ -83,6 +83,12 @@ pub enum AccountError {
     /// A cross-signing key would have the name of a device, or a device that of a cross-signing key.
     #[error("The id is in use by another key of yours.")]
     KeyIdInUse,
+    /// The profile would be larger than [`PROFILE_BYTES_MAX`](crate::PROFILE_BYTES_MAX).
+    #[error("The profile would be larger than 64 KiB.")]
+    ProfileTooLarge,
+    /// The key is longer than [`PROFILE_KEY_BYTES_MAX`](crate::PROFILE_KEY_BYTES_MAX).
+    #[error("keyName: is longer than 255 bytes.")]
+    ProfileKeyTooLarge,
     /// Account data which only the server writes.
     #[error("This type of account data is controlled by the server.")]
     ReservedAccountData,

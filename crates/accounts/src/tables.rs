@@ -12,6 +12,8 @@ use crate::keys::tables as key_tables;
 pub const NS_USER: u8 = 1;
 /// Kind of the watch keys that say "something for this one user changed"; the id is the user's number.
 pub const WATCH_USER: u8 = 2;
+/// Kind of the watch keys that say "presence changed in this room"; the id is the room's number.
+pub const WATCH_PRESENCE: u8 = 4;
 
 /// Domains of keyed hashes, so that equal texts of different meaning have different hashes.
 pub(crate) mod domain {
@@ -73,6 +75,12 @@ pub(crate) const PUSHERS_BY_KEY: Table<(Hash16, UserKey), ()> =
 /// user: its version is when the user last set a pusher, so that none is set while its device ends.
 pub(crate) const PUSHERS_CHANGED: Table<UserKey, ()> =
     Table::new(0x0162, "pushers_changed", Profile::Point, Seal::System);
+/// user -> fields of the profile beyond name and picture.
+pub(crate) const PROFILE_FIELDS: Table<UserKey, Json<crate::ProfileFields>> =
+    Table::new(0x0151, "profile_fields", Profile::Point, Seal::System).compressed();
+/// user -> [`PresenceRow`](crate::presence::PresenceRow), of users who are not offline or have a status message.
+pub(crate) const PRESENCE: Table<UserKey, Packed<crate::presence::PresenceRow>> =
+    Table::new(0x0150, "presence", Profile::Churn, Seal::System);
 
 /// All tables of this crate, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
@@ -105,6 +113,8 @@ pub const TABLES: &[TableSpec] = &[
     *key_tables::SIGNED_USERS.spec(),
     *key_tables::INBOXES.spec(),
     *key_tables::TO_DEVICE_TRANSACTIONS.spec(),
+    *PROFILE_FIELDS.spec(),
+    *PRESENCE.spec(),
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

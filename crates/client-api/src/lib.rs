@@ -10,6 +10,7 @@ mod discovery;
 mod encryption;
 mod error;
 mod media;
+mod presence;
 mod push;
 mod room;
 mod room_keys;
@@ -46,4 +47,5 @@ pub fn routes() -> Routes<ClientState> {
         .merge(encryption::routes())
         .merge(room_keys::routes())
         .merge(dehydrated_device::routes())
+        .merge(presence::routes())
 }

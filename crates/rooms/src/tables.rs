@@ -225,6 +225,14 @@ pub const TABLES: &[TableSpec] = &[
     *crate::receipts::RECEIPT_CHANGES.spec(),
     *crate::log::LOG.spec(),
     *crate::log::FOLLOWERS.spec(),
+    *crate::relations::CHILDREN.spec(),
+    *crate::relations::SUMMARIES.spec(),
+    *crate::relations::ANNOTATIONS.spec(),
+    *crate::relations::THREADS.spec(),
+    *crate::relations::THREAD_USERS.spec(),
+    *crate::search::SEARCH_WORDS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTIONS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTION_CHANGES.spec(),
 ];
 
 #[cfg(test)]

@@ -104,6 +104,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
             guests: config.registration.guests,
         },
         tokens: TokenLifetimes::default(),
+        presence: config.presence.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
@@ -222,7 +223,7 @@ impl App {
             clock,
             stopping,
         };
-        background::start(&client.rooms, &client.accounts, &client.push, &media.media, &client.stopping);
+        background::start(&client, &media.media);
         Ok(Self { store, client, media, admin, requests: Arc::default() })
     }
 

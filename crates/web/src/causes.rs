@@ -29,6 +29,8 @@ impl From<AccountError> for ApiError {
             | AccountError::AuthenticatedOtherwise(_) => forbidden(ErrorKind::Forbidden),
             AccountError::UnusablePassword(_) => bad(ErrorKind::WeakPassword),
             AccountError::GuestsClosed | AccountError::GuestForbidden => forbidden(ErrorKind::GuestAccessForbidden),
+            AccountError::ProfileTooLarge => bad(ErrorKind::ProfileTooLarge),
+            AccountError::ProfileKeyTooLarge => bad(ErrorKind::KeyTooLarge),
             AccountError::UnknownRefreshToken => Self::unknown_token(false),
             AccountError::ExpiredRefreshToken => Self::unknown_token(true),
             AccountError::Limit { .. } => Self::too_large(sentence),

@@ -20,6 +20,7 @@ async fn get_capabilities(State(state): State<ClientState>, _request: Ruma<Reque
         "capabilities": {
             "m.change_password": { "enabled": true },
             "m.room_versions": { "default": state.rooms.default_version(), "available": versions },
+            "m.profile_fields": { "enabled": true },
             "m.set_displayname": { "enabled": true },
             "m.set_avatar_url": { "enabled": true },
             "m.3pid_changes": { "enabled": false },

@@ -77,6 +77,7 @@ async fn join(
     let profile = own_profile(state, session).await?;
     state.rooms.join(actor(session), &room, profile, reason).await.map_err(error::of_room)?;
     carry_settings(state, session, &room).await;
+    state.accounts.presence().tell_again(session.nid);
     Ok(room)
 }
 

@@ -18,6 +18,7 @@ async fn send_message_event(
     Ruma { body: request, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
+    state.accounts.presence().note_active(&session);
     let (kind, content) = (request.event_type.to_string(), request.body.into_json());
     let sent = state.rooms.send(actor(&session), &request.room_id, &kind, content, Some(&request.txn_id));
     Ok(Reply(Response::new(sent.await.map_err(error::of_room)?)))

@@ -2,11 +2,16 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey)).
 
 use axum::extract::State;
-use ruma::api::client::state::send_state_event::v3::{Request, Response};
+use ruma::{
+    UserId,
+    api::client::state::send_state_event::v3::{Request, Response},
+    events::StateEventType,
+};
+use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::actor;
+use super::{actor, may_be_invited};
 use crate::{ClientState, error};
 
 /// An empty state key may be left out with or without its slash; ruma lists neither form.
@@ -26,10 +31,27 @@ async fn send_state_event(
     Ruma { body: request, session, json, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
+    state.accounts.presence().note_active(&session);
     // ruma stops reading after the first value and does not see what comes behind it.
     let content: Box<RawJsonValue> = serde_json::from_slice(&json)
         .map_err(|error| ApiError::not_json(format!("The request body is not JSON: {error}.")))?;
     let kind = &request.event_type;
+    if *kind == StateEventType::RoomMember {
+        check_invitation(&state, &request.state_key, &content).await?;
+    }
     let sent = state.rooms.set_state(actor(&session), &request.room_id, kind, &request.state_key, content);
     Ok(Reply(Response::new(sent.await.map_err(error::of_room)?)))
+}
+
+/// An invitation by this way is refused as by any other; what is wrong with it besides is found later.
+async fn check_invitation(state: &ClientState, user: &str, content: &RawJsonValue) -> Result<(), ApiError> {
+    #[derive(Deserialize)]
+    struct Content {
+        membership: String,
+    }
+    let invites = serde_json::from_str::<Content>(content.get()).is_ok_and(|content| content.membership == "invite");
+    match <&UserId>::try_from(user) {
+        Ok(user) if invites => may_be_invited(state, "stateKey", user).await,
+        _ => Ok(()),
+    }
 }
