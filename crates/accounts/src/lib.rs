@@ -18,6 +18,8 @@ mod filter;
 mod fresh_cache;
 mod last_seen;
 mod login;
+mod moderation;
+mod notice_room;
 mod password;
 mod presence;
 mod profile;
@@ -29,6 +31,7 @@ mod secret;
 mod session;
 mod settings;
 mod shared_secret;
+mod short_lived;
 mod tables;
 mod tag;
 mod uia;
@@ -49,6 +52,7 @@ pub use self::{
     error::{AccountError, TokenError},
     filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
     login::{Login, LoginRequest},
+    moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     presence::{
         Availability, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence,
@@ -61,6 +65,7 @@ pub use self::{
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
+    short_lived::{LOGIN_TOKEN_LIFETIME, OPENID_TOKEN_LIFETIME},
     tables::{NS_USER, TABLES, WATCH_PRESENCE, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
@@ -84,6 +89,8 @@ struct Inner {
     contact_rules: contact_rules::ContactRulesCache,
     filters: filter::FilterCache,
     presence: Presence,
+    openid_tokens: short_lived::ShortLived,
+    login_tokens: short_lived::ShortLived,
 }
 
 impl Accounts {
@@ -107,6 +114,8 @@ impl Accounts {
             contact_rules: contact_rules::ContactRulesCache::default(),
             filters: filter::FilterCache::default(),
             presence,
+            openid_tokens: short_lived::ShortLived::openid(),
+            login_tokens: short_lived::ShortLived::login(),
         })))
     }
 

@@ -20,6 +20,7 @@ pub(crate) mod domain {
     pub(crate) const DEVICE_ID: u8 = 0x12;
     pub(crate) const ACCOUNT_DATA_TYPE: u8 = 0x13;
     pub(crate) const FILTER: u8 = 0x14;
+    pub(crate) const SHORT_LIVED: u8 = 0x50;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -59,6 +60,11 @@ pub(crate) const ACCOUNT_DATA_CHANGES: Table<(UserKey, Position, u64, Hash16), (
 pub(crate) const FILTERS: Table<(UserKey, Hash16), String> =
     Table::new(0x0108, "filters", Profile::Point, Seal::System).compressed();
 
+/// user -> [`Moderation`](crate::Moderation), of users from whom something was taken.
+pub(crate) const MODERATION: Table<UserKey, Packed<crate::Moderation>> =
+    Table::new(0x0152, "moderation", Profile::Point, Seal::System);
+/// user -> number of the room in which the server speaks to them.
+pub(crate) const NOTICE_ROOMS: Table<UserKey, u64> = Table::new(0x0153, "notice_rooms", Profile::Point, Seal::System);
 /// user -> fields of the profile beyond name and picture.
 pub(crate) const PROFILE_FIELDS: Table<UserKey, Json<crate::ProfileFields>> =
     Table::new(0x0151, "profile_fields", Profile::Point, Seal::System).compressed();
@@ -77,6 +83,8 @@ pub const TABLES: &[TableSpec] = &[
     *ACCOUNT_DATA.spec(),
     *ACCOUNT_DATA_CHANGES.spec(),
     *FILTERS.spec(),
+    *MODERATION.spec(),
+    *NOTICE_ROOMS.spec(),
     *PROFILE_FIELDS.spec(),
     *PRESENCE.spec(),
 ];

@@ -17,6 +17,7 @@ mod invite_user;
 mod join_room;
 mod kick_and_ban;
 mod members;
+mod peeking;
 mod receipt;
 mod redact_event;
 mod send_message_event;
@@ -30,7 +31,7 @@ use wardroom_web::{ApiError, Routes};
 
 use crate::{
     ClientState,
-    caller::{actor, registered},
+    caller::{actor, registered, unsuspended},
     error,
 };
 
@@ -52,6 +53,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(directory::routes())
         .merge(receipt::routes())
         .merge(create_typing_event::routes())
+        .merge(peeking::routes())
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {

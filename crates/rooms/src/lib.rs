@@ -10,6 +10,7 @@
 //! Deliberately absent: HTTP, who is logged in, what other servers say.
 
 mod create;
+mod delayed;
 mod directory;
 mod error;
 mod events;
@@ -42,6 +43,9 @@ use wardroom_store::{Batch, Scan, Store};
 
 pub use self::{
     create::{NewRoom, Preset},
+    delayed::{
+        DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
+    },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
     error::RoomError,
     events::Stored,
@@ -118,6 +122,7 @@ pub(crate) struct Engine {
     sights: Cache<Root, Visibility>,
     summaries: directory::SummaryCache,
     typing: Arc<typing::Typing>,
+    delayed: delayed::Delayed,
 }
 
 impl Rooms {
@@ -138,6 +143,7 @@ impl Rooms {
                 sights: Cache::new(timeline::SIGHTS_MAX),
                 summaries: directory::summary_cache(),
                 typing: Arc::default(),
+                delayed: delayed::Delayed::default(),
             }),
         }
     }

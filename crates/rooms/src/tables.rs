@@ -217,6 +217,11 @@ pub const TABLES: &[TableSpec] = &[
     *LISTED.spec(),
     *crate::receipts::RECEIPTS.spec(),
     *crate::receipts::RECEIPT_CHANGES.spec(),
+    *crate::delayed::DELAYED_EVENTS.spec(),
+    *crate::delayed::DELAYED_DUE.spec(),
+    *crate::delayed::DELAYED_BY_USER.spec(),
+    *crate::delayed::DELAYED_FINAL.spec(),
+    *crate::delayed::DELAYED_TRANSACTIONS.spec(),
 ];
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod filter;
 mod hearing;
 mod lazy_members;
 mod memberships;
+mod peeking;
 mod presence;
 mod response;
 mod rooms;
@@ -39,6 +40,7 @@ use wardroom_store::Store;
 pub use self::{
     error::SyncError,
     filter::FilterChoice,
+    peeking::Peeked,
     presence::LOUD_ROOM_MEMBERS_MAX,
     response::SyncResponse,
     token::{BadToken, SyncToken},

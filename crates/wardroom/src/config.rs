@@ -18,6 +18,7 @@ mod presence;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod server_notices;
 
 use std::{
     fs,
@@ -66,6 +67,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) delayed_events: delayed_events::DelayedEvents,
     #[serde(default)]
+    pub(crate) server_notices: server_notices::ServerNotices,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -100,6 +103,7 @@ impl Config {
             turn: calls::Turn::default(),
             rtc: calls::Rtc::default(),
             delayed_events: delayed_events::DelayedEvents::default(),
+            server_notices: server_notices::ServerNotices::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             durability: durability::Durability::default(),
@@ -146,6 +150,7 @@ impl Config {
         problems.extend(self.turn.problems());
         problems.extend(self.rtc.problems());
         problems.extend(self.delayed_events.problems());
+        problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.media.problems());
         problems.extend(self.log.problems());
         problems

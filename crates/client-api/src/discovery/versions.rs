@@ -11,11 +11,17 @@ use crate::ClientState;
 /// them together by itself.
 const VERSIONS: [&str; 3] = ["r0.6.1", "v1.1", "v1.2"];
 
+/// Unstable features that are there, by the names under which clients look for them.
+const UNSTABLE_FEATURES: &[&str] =
+    &["org.matrix.msc4140", "org.matrix.msc4143", "org.matrix.msc4380", "uk.tcpip.msc4133", "uk.tcpip.msc4133.stable"];
+
 pub(crate) fn routes() -> Routes<ClientState> {
     // Without ruma's request: clients ask this with a token that may have expired, and must get an answer.
     Routes::new().plain(Method::GET, "/_matrix/client/versions", get_versions)
 }
 
 async fn get_versions() -> Reply<Response> {
-    Reply(Response::new(VERSIONS.map(str::to_owned).to_vec()))
+    let mut response = Response::new(VERSIONS.map(str::to_owned).to_vec());
+    response.unstable_features = UNSTABLE_FEATURES.iter().map(|&feature| (feature.to_owned(), true)).collect();
+    Reply(response)
 }

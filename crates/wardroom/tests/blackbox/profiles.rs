@@ -110,5 +110,5 @@ fn a_new_name_reaches_many_rooms() {
     alice.put(field(&alice.id, "displayname"), json!({ "displayname": "Dr Alice" })).ok();
     alice.put(field(&alice.id, "displayname"), json!({ "displayname": "Prof Alice" })).ok();
     let has_it = |room: &String| alice.state(room, "m.room.member", &alice.id)["displayname"] == "Prof Alice";
-    wardroom_testkit::wait_until("all rooms know", crate::SOON, || rooms.iter().all(has_it));
+    wardroom_testkit::wait_until("all rooms know", crate::SOON, || rooms.iter().all(has_it).then_some(()));
 }
