@@ -46,6 +46,12 @@ pub enum TurnCredentials {
     },
 }
 
+impl fmt::Debug for TurnCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TurnCredentials")
+    }
+}
+
 impl fmt::Debug for TurnServers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TurnServers").field("uris", &self.uris).finish_non_exhaustive()

@@ -18,6 +18,7 @@ async fn kick_user(
     State(state): State<ClientState>,
     Ruma { body: request, session, .. }: Ruma<kick_user::Request>,
 ) -> Result<Reply<kick_user::Response>, ApiError> {
+    unsuspended(&session)?;
     let kicked = state.rooms.kick(registered(&session)?, &request.room_id, &request.user_id, request.reason);
     kicked.await.map_err(error::of_room)?;
     Ok(Reply(kick_user::Response::new()))
