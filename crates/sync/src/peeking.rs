@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use ruma::RoomId;
 use tokio::time::{Instant, timeout_at};
-use wardroom_accounts::Session;
+use wardroom_accounts::{PresenceView, Session, presence_watch_of_room};
 use wardroom_rooms::{Actor, Place, RoomError, Stored, TimelineRange, UserNid};
 use wardroom_store::Position;
 
@@ -21,11 +21,16 @@ const TIMEOUT_MAX: Duration = Duration::from_mins(2);
 pub struct Peeked {
     /// The events, oldest first.
     pub events: Vec<Arc<Stored>>,
+    /// Who of the room's members came or went.
+    pub presence: Vec<PresenceView>,
     /// Behind which they come.
     pub start: SyncToken,
     /// Where the next request goes on.
     pub end: SyncToken,
 }
+
+/// Events, presence, and the position up to which they were looked for.
+type Found = (Vec<Arc<Stored>>, Vec<PresenceView>, Position);
 
 impl Syncer {
     /// The token behind everything that was published until now.
@@ -50,21 +55,22 @@ impl Syncer {
         let start = from.unwrap_or_else(|| self.now());
         let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
         let wait = async {
-            let mut waiter = self.0.store.watches().waiter([nid.watch()]);
+            let watched = [nid.watch(), presence_watch_of_room(nid.get())];
+            let mut waiter = self.0.store.watches().waiter(watched);
             loop {
                 let now = self.0.store.position();
                 let found = self.peek_now(session, room, start.position(), now).await?;
-                if !found.0.is_empty() || timeout_at(deadline, waiter.changed()).await.is_err() {
-                    return Ok::<_, SyncError>(found);
+                if !found.0.is_empty() || !found.1.is_empty() || timeout_at(deadline, waiter.changed()).await.is_err() {
+                    return Ok::<Found, SyncError>(found);
                 }
             }
         };
-        let (events, end) = tokio::select! {
+        let (events, presence, end) = tokio::select! {
             biased;
             found = wait => found?,
-            () = stopping => (Vec::new(), start.position()),
+            () = stopping => (Vec::new(), Vec::new(), start.position()),
         };
-        Ok(Peeked { events, start, end: SyncToken::new(end) })
+        Ok(Peeked { events, presence, start, end: SyncToken::new(end) })
     }
 
     async fn peek_now(
@@ -73,7 +79,7 @@ impl Syncer {
         room: &RoomId,
         since: Position,
         now: Position,
-    ) -> Result<(Vec<Arc<Stored>>, Position), SyncError> {
+    ) -> Result<Found, SyncError> {
         let actor = Actor {
             user: &session.user,
             nid: UserNid::new(session.nid.get()),
@@ -97,6 +103,8 @@ impl Syncer {
         let ignored = self.0.accounts.ignored_users(session.nid).await?;
         items.retain(|item| !ignored.hides(item.event.pdu.sender(), item.event.pdu.is_state()));
         let seen = rooms.visible(&reader, &view, items).await?;
-        Ok((seen.into_iter().map(|item| item.event).collect(), end))
+        let mut presence = self.0.accounts.presence().changes(since, end, EVENTS_MAX);
+        presence.retain(|of| of.rooms.binary_search(&view.nid.get()).is_ok() && !ignored.contains(&of.user));
+        Ok((seen.into_iter().map(|item| item.event).collect(), presence, end))
     }
 }

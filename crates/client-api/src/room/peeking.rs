@@ -8,13 +8,13 @@ use axum::{
     Json,
     extract::{Query, State},
 };
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 use ruma::{
     OwnedEventId, OwnedRoomId, RoomId,
     api::{
         IncomingRequest, Metadata,
         client::{filter::RoomEventFilter, peeking::listen_to_new_events::v3 as listen},
-        error::DeserializationError,
+        error::{DeserializationError, ErrorKind},
     },
     events::receipt::ReceiptType,
 };
@@ -134,6 +134,8 @@ async fn present(state: &ClientState, session: &Session, rooms: &[u64]) -> Resul
 /// A room as these endpoints tell it at the start.
 async fn snapshot(state: &ClientState, session: &Session, view: &RoomView, limit: usize) -> Result<Value, ApiError> {
     let (reader, room) = (actor(session), &*view.id);
+    // Before anything is read, so that following from here misses nothing.
+    let end = state.sync.now();
     let filter = RoomEventFilter::default();
     let page = Page { from: None, to: None, backwards: true, limit: limit.clamp(1, PAGE_EVENTS_MAX), filter: &filter };
     let mut page = state.rooms.messages(reader, room, page).await.map_err(error::of_room)?;
@@ -151,7 +153,7 @@ async fn snapshot(state: &ClientState, session: &Session, view: &RoomView, limit
         "room_id": room,
         "messages": {
             "start": page.end.unwrap_or(page.start).to_string(),
-            "end": page.start.to_string(),
+            "end": end.to_string(),
             "chunk": Events::of(state, reader, &page.chunk).await?,
         },
         "state": Events::of(state, reader, &current).await?,
@@ -271,9 +273,15 @@ async fn events(
     if let Some(room) = parameters.room_id {
         let peeked = state.sync.peek(&session, &room, from, timeout, state.stopping.cancelled()).await;
         let peeked = peeked.map_err(error::of_sync)?;
-        let chunk = Events::of(&state, actor(&session), &peeked.events).await?;
+        let events = Events::of(&state, actor(&session), &peeked.events).await?;
+        let mut chunk: Vec<Value> = peeked.presence.iter().map(presence).collect();
+        chunk.extend(json!(events).as_array_mut().map(std::mem::take).unwrap_or_default());
         let (start, end) = (peeked.start.to_string(), peeked.end.to_string());
         return Ok(Json(json!({ "start": start, "end": end, "chunk": chunk })));
+    }
+    if session.guest {
+        let sentence = "Guests can only follow one room: room_id is missing.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::GuestAccessForbidden, sentence));
     }
     let start = from.unwrap_or_else(|| state.sync.now());
     let asked = SyncRequest { since: Some(start), timeout, ..SyncRequest::default() };
