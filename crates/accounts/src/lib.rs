@@ -23,6 +23,8 @@ mod fresh_cache;
 mod keys;
 mod last_seen;
 mod login;
+mod moderation;
+mod notice_room;
 mod password;
 mod presence;
 mod profile;
@@ -36,6 +38,7 @@ mod secret;
 mod session;
 mod settings;
 mod shared_secret;
+mod short_lived;
 mod tables;
 mod tag;
 mod to_device;
@@ -77,6 +80,7 @@ pub use self::{
         SignatureFailure, WATCH_DEVICE,
     },
     login::{Login, LoginRequest},
+    moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     presence::{
         Availability, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence,
@@ -94,6 +98,7 @@ pub use self::{
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
+    short_lived::{LOGIN_TOKEN_LIFETIME, OPENID_TOKEN_LIFETIME},
     tables::{NS_USER, TABLES, WATCH_PRESENCE, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     to_device::{
@@ -130,6 +135,8 @@ struct Inner {
     newest_device_change: Arc<AtomicU64>,
     contact_rules: contact_rules::ContactRulesCache,
     presence: Presence,
+    openid_tokens: short_lived::ShortLived,
+    login_tokens: short_lived::ShortLived,
 }
 
 impl Accounts {
@@ -161,6 +168,8 @@ impl Accounts {
             newest_device_change: Arc::default(),
             contact_rules: contact_rules::ContactRulesCache::default(),
             presence,
+            openid_tokens: short_lived::ShortLived::openid(),
+            login_tokens: short_lived::ShortLived::login(),
         })))
     }
 

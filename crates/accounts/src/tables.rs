@@ -27,6 +27,7 @@ pub(crate) mod domain {
     pub(crate) const KEY_ALGORITHM: u8 = 0x21;
     pub(crate) const KEY_CONTENT: u8 = 0x22;
     pub(crate) const TO_DEVICE_TRANSACTION: u8 = 0x23;
+    pub(crate) const SHORT_LIVED: u8 = 0x50;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -75,6 +76,11 @@ pub(crate) const PUSHERS_BY_KEY: Table<(Hash16, UserKey), ()> =
 /// user: its version is when the user last set a pusher, so that none is set while its device ends.
 pub(crate) const PUSHERS_CHANGED: Table<UserKey, ()> =
     Table::new(0x0162, "pushers_changed", Profile::Point, Seal::System);
+/// user -> [`Moderation`](crate::Moderation), of users from whom something was taken.
+pub(crate) const MODERATION: Table<UserKey, Packed<crate::Moderation>> =
+    Table::new(0x0152, "moderation", Profile::Point, Seal::System);
+/// user -> number of the room in which the server speaks to them.
+pub(crate) const NOTICE_ROOMS: Table<UserKey, u64> = Table::new(0x0153, "notice_rooms", Profile::Point, Seal::System);
 /// user -> fields of the profile beyond name and picture.
 pub(crate) const PROFILE_FIELDS: Table<UserKey, Json<crate::ProfileFields>> =
     Table::new(0x0151, "profile_fields", Profile::Point, Seal::System).compressed();
@@ -113,6 +119,8 @@ pub const TABLES: &[TableSpec] = &[
     *key_tables::SIGNED_USERS.spec(),
     *key_tables::INBOXES.spec(),
     *key_tables::TO_DEVICE_TRANSACTIONS.spec(),
+    *MODERATION.spec(),
+    *NOTICE_ROOMS.spec(),
     *PROFILE_FIELDS.spec(),
     *PRESENCE.spec(),
 ];

@@ -22,6 +22,7 @@ mod invite_user;
 mod join_room;
 mod kick_and_ban;
 mod members;
+mod peeking;
 mod receipt;
 mod redact_event;
 mod relations;
@@ -42,7 +43,7 @@ use wardroom_web::{ApiError, Routes};
 use self::ignores::Ignores;
 use crate::{
     ClientState,
-    caller::{actor, registered},
+    caller::{actor, registered, unsuspended},
     error,
 };
 
@@ -74,6 +75,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(search::routes())
         .merge(threads::routes())
         .merge(thread_subscriptions::routes())
+        .merge(peeking::routes())
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {

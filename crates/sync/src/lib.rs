@@ -25,6 +25,7 @@ mod filter;
 mod hearing;
 mod lazy_members;
 mod memberships;
+mod peeking;
 mod presence;
 mod response;
 mod rooms;
@@ -45,6 +46,7 @@ pub use self::{
     device_lists::DeviceLists,
     error::SyncError,
     filter::FilterChoice,
+    peeking::Peeked,
     presence::LOUD_ROOM_MEMBERS_MAX,
     response::SyncResponse,
     token::{BadToken, SyncToken},

@@ -17,6 +17,7 @@ pub(crate) fn start(client: &ClientState, media: &Media) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
@@ -38,6 +39,9 @@ async fn upkeep(rooms: Rooms, accounts: Accounts) {
         }
         if let Err(error) = accounts.forget_to_device_transactions().await {
             warn!(%error, "transaction ids of messages to devices could not be dropped");
+        }
+        if let Err(error) = rooms.forget_delayed().await {
+            warn!(%error, "what became of old delayed events could not be dropped");
         }
     }
 }

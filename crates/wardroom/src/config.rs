@@ -19,6 +19,7 @@ pub(crate) mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod server_notices;
 mod support;
 mod user_directory;
 
@@ -70,6 +71,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) delayed_events: delayed_events::DelayedEvents,
     #[serde(default)]
+    pub(crate) server_notices: server_notices::ServerNotices,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -110,6 +113,7 @@ impl Config {
             turn: calls::Turn::default(),
             rtc: calls::Rtc::default(),
             delayed_events: delayed_events::DelayedEvents::default(),
+            server_notices: server_notices::ServerNotices::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -164,6 +168,7 @@ impl Config {
         problems.extend(self.turn.problems());
         problems.extend(self.rtc.problems());
         problems.extend(self.delayed_events.problems());
+        problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.media.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());

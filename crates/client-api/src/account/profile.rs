@@ -21,7 +21,7 @@ use wardroom_rooms::{MemberProfile, Membership, ProfileSource, UserNid};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::owner;
-use crate::{ClientState, error};
+use crate::{ClientState, caller::unsuspended, error};
 
 /// Rooms that hear of a new profile before the request is answered. For who is in more, the rest follows.
 const ROOMS_WAITED_FOR_MAX: usize = 32;
@@ -177,6 +177,7 @@ async fn change(
 
 fn may_change(state: &ClientState, session: &Session, user: &UserId) -> Result<(), ApiError> {
     owner(session, user)?;
+    unsuspended(session)?;
     state.limits.take(Class::Account, session.nid)
 }
 

@@ -23,10 +23,15 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3916",
     "org.matrix.msc3916.stable",
     "org.matrix.msc3981",
+    "org.matrix.msc4140",
+    "org.matrix.msc4143",
     "org.matrix.msc4151",
     "org.matrix.msc4306",
+    "org.matrix.msc4380",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    "uk.tcpip.msc4133",
+    "uk.tcpip.msc4133.stable",
 ];
 
 pub(crate) fn routes() -> Routes<ClientState> {

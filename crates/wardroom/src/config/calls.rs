@@ -1,7 +1,6 @@
 //! `[turn]` and `[rtc]`
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 /// Longest life of TURN passwords: a day.
 const LIFETIME_SECONDS_DEFAULT: u64 = 24 * 60 * 60;
@@ -56,23 +55,34 @@ impl Turn {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Rtc {
-    /// Transports, the preferred one first: a `type`, and what goes with it.
-    pub(crate) transport: Vec<Map<String, Value>>,
+    /// Transports, the preferred one first.
+    pub(crate) transport: Vec<Transport>,
+}
+
+/// A transport of group calls.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Transport {
+    /// What it is; LiveKit is what clients know.
+    #[serde(rename = "type")]
+    pub(crate) kind: TransportKind,
+    /// Where its authorization service is.
+    pub(crate) livekit_service_url: String,
+}
+
+/// Kinds of transports.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TransportKind {
+    Livekit,
 }
 
 impl Rtc {
-    pub(super) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        for transport in &self.transport {
-            let text = |key: &str| transport.get(key).and_then(Value::as_str);
-            match text("type") {
-                None | Some("") => problems.push("rtc.transport: each needs a type".to_owned()),
-                Some("livekit") if !text("livekit_service_url").is_some_and(|url| url.starts_with("http")) => {
-                    problems.push("rtc.transport: livekit needs a livekit_service_url, https://...".to_owned());
-                }
-                Some(_) => {}
-            }
-        }
-        problems
+    pub(super) fn problems(&self) -> Option<String> {
+        let is_url = |transport: &Transport| {
+            ["https://", "http://"].iter().any(|scheme| transport.livekit_service_url.starts_with(scheme))
+        };
+        let wrong = !self.transport.iter().all(is_url);
+        wrong.then(|| "rtc.transport: livekit_service_url must begin with https:// or http://".to_owned())
     }
 }

@@ -7,8 +7,7 @@ use crate::{SOON, ward};
 /// Sets the list of ignored users.
 #[track_caller]
 fn ignore(who: &User, ignored: &[&User]) {
-    let ignored: wardroom_testkit::serde_json::Map<String, Value> =
-        ignored.iter().map(|user| (user.id.clone(), json!({}))).collect();
+    let ignored: serde_json::Map<String, Value> = ignored.iter().map(|user| (user.id.clone(), json!({}))).collect();
     set(who, "m.ignored_user_list", json!({ "ignored_users": ignored }));
 }
 

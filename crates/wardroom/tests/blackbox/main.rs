@@ -3,8 +3,10 @@
 
 mod accounts;
 mod bad_input;
+mod calls;
 mod cli;
 mod dehydrated_devices;
+mod delayed_events;
 mod durability;
 mod encryption;
 mod full_disk;
@@ -12,6 +14,9 @@ mod ignoring;
 mod key_backup;
 mod listeners;
 mod media;
+mod moderation;
+mod notices;
+mod peeking;
 mod plaintext;
 mod presence;
 mod profiles;
