@@ -34,6 +34,8 @@ const PAGE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 const DEPTH_MAX: u64 = 50;
 /// Rooms that one walk looks at.
 const WALK_ROOMS_MAX: usize = 10_000;
+/// Rooms after which a walk lets other requests go on.
+const ROOMS_PER_BREATH: usize = 64;
 /// Rooms that wait to be looked at.
 const WAITING_ROOMS_MAX: usize = 100_000;
 /// Children of one space; in the order of the specification, those beyond are not there.
@@ -238,6 +240,10 @@ impl Engine {
             }
             if seen.len() > WALK_ROOMS_MAX {
                 break;
+            }
+            if seen.len().is_multiple_of(ROOMS_PER_BREATH) {
+                // What lies in memory never waits: let others have their turn.
+                tokio::task::yield_now().await;
             }
             let view = match self.room(nid).await {
                 // Only its name is known.
