@@ -167,14 +167,7 @@ impl Inner {
         let reads = self.unread.reads(Whose { user: actor.user, nid: actor.nid }, view.nid).await?;
         // Nothing notifies of what came before one was in the room.
         let (from, to) = (entry.place.next(), view.end.min(before));
-        Ok((from < to).then_some(Room {
-            view,
-            reader: Some(reader),
-            reads,
-            from,
-            to,
-            read: VecDeque::new(),
-        }))
+        Ok((from < to).then_some(Room { view, reader: Some(reader), reads, from, to, read: VecDeque::new() }))
     }
 
     /// The notification of an event, if it has one.

@@ -105,9 +105,8 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
 
 /// Certificate authorities beyond the system's.
 fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source })
-    };
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
     config.federation.extra_ca.iter().map(read).collect()
 }
 
