@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use ruma::{OwnedUserId, UserId};
 use tokio::sync::OnceCell;
 use wardroom_store::{Batch, Packed, Scan};
@@ -131,8 +131,8 @@ impl Index {
         let mut found = Vec::new();
         for user in self.beginning(first).filter(|user| seen.insert(*user)) {
             let Some(Some(entry)) = self.users.get(&user) else { continue };
-            let words = entry.words();
-            if others.iter().all(|other| words.iter().any(|word| word.starts_with(other))) {
+            let has = |sought: &&str| entry.words().iter().any(|word| word.starts_with(sought));
+            if others.iter().all(has) {
                 found.push((entry.rank(term), user));
             }
         }
@@ -142,10 +142,40 @@ impl Index {
     }
 }
 
+/// A change of a user's names; none for a user who is gone.
+type Change = (UserNid, Option<Entry>);
+
+/// The index, and the changes that came while somebody read it: a commit never waits for a search.
+#[derive(Debug, Default)]
+struct Shared {
+    index: RwLock<Index>,
+    waiting: Mutex<Vec<Change>>,
+}
+
+impl Shared {
+    /// Called for each commit, in their order.
+    fn change(&self, change: Change) {
+        let mut waiting = self.waiting.lock();
+        waiting.push(change);
+        if let Some(mut index) = self.index.try_write() {
+            waiting.drain(..).for_each(|(user, entry)| index.put(user, entry));
+        }
+    }
+
+    fn find(&self, term: &str) -> FoundUsers {
+        if !self.waiting.lock().is_empty() {
+            // First the index, then the changes: who changes something never waits for the index.
+            let mut index = self.index.write();
+            self.waiting.lock().drain(..).for_each(|(user, entry)| index.put(user, entry));
+        }
+        self.index.read().find(term, FOUND_MAX)
+    }
+}
+
 /// The names of all active users.
 #[derive(Debug, Default)]
 pub(crate) struct UserDirectory {
-    index: Arc<RwLock<Index>>,
+    shared: Arc<Shared>,
     filled: OnceCell<()>,
 }
 
@@ -153,14 +183,14 @@ impl UserDirectory {
     /// Lists a user under these names once the batch is committed.
     pub(crate) fn put_on_commit(&self, batch: &mut Batch, nid: UserNid, user: &UserId, displayname: Option<&str>) {
         let entry = Entry::new(user.localpart(), displayname);
-        let index = Arc::clone(&self.index);
-        batch.on_commit(move |_| index.write().put(nid, Some(entry)));
+        let shared = Arc::clone(&self.shared);
+        batch.on_commit(move |_| shared.change((nid, Some(entry))));
     }
 
     /// Takes a user off the list once the batch is committed.
     pub(crate) fn remove_on_commit(&self, batch: &mut Batch, nid: UserNid) {
-        let index = Arc::clone(&self.index);
-        batch.on_commit(move |_| index.write().put(nid, None));
+        let shared = Arc::clone(&self.shared);
+        batch.on_commit(move |_| shared.change((nid, None)));
     }
 }
 
@@ -188,7 +218,7 @@ impl Accounts {
                 let displayname = profile.and_then(|Packed(profile)| profile.displayname);
                 entries.push((nid, Entry::new(self.user_id(nid).await?.localpart(), displayname.as_deref())));
             }
-            let mut index = self.0.directory.index.write();
+            let mut index = self.0.directory.shared.index.write();
             for (nid, entry) in entries {
                 // Whoever is there already was put there by a commit, which knows better.
                 if !index.users.contains_key(&nid) {
@@ -213,7 +243,7 @@ impl Accounts {
             Some(_) => return Ok(FoundUsers::default()),
             None => term.strip_prefix('@').unwrap_or(&term),
         };
-        Ok(self.0.directory.index.read().find(name, FOUND_MAX))
+        Ok(self.0.directory.shared.find(name))
     }
 
     /// Id and profile of an active user.

@@ -5,10 +5,14 @@
 
 mod account;
 mod caller;
+mod dehydrated_device;
 mod discovery;
+mod encryption;
 mod error;
+mod media;
 mod push;
 mod room;
+mod room_keys;
 mod state;
 mod sync;
 mod user_directory;
@@ -16,14 +20,22 @@ mod user_directory;
 use axum::Router;
 use wardroom_web::Routes;
 
-pub use self::state::{ClientSettings, ClientState, Support};
+pub use self::{
+    media::{MediaState, routes as media_routes},
+    state::{ClientSettings, ClientState, Support},
+};
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
 pub fn router(state: ClientState) -> Router {
     routes().into_router(state)
 }
 
-/// Every endpoint of the client-server API.
+/// The content repository over `state`: the part of the client-server API that a listener may serve apart.
+pub fn media_router(state: MediaState) -> Router {
+    media_routes().into_router(state)
+}
+
+/// Every endpoint of the client-server API, but for those of the content repository.
 pub fn routes() -> Routes<ClientState> {
     discovery::routes()
         .merge(account::routes())
@@ -31,4 +43,7 @@ pub fn routes() -> Routes<ClientState> {
         .merge(sync::routes())
         .merge(push::routes())
         .merge(user_directory::routes())
+        .merge(encryption::routes())
+        .merge(room_keys::routes())
+        .merge(dehydrated_device::routes())
 }

@@ -311,7 +311,12 @@ fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Va
     });
     if let Some(levels) = levels.as_object_mut() {
         levels.extend(request.power_levels.clone());
-        if privileged_creators {
+        let asked = request.power_levels.get("events").and_then(|events| events.get("m.room.tombstone")).is_some();
+        if privileged_creators && !asked {
+            // The levels that were asked for may have raised the default above what the preset says.
+            if let Some(Value::Object(events)) = levels.get_mut("events") {
+                events.remove("m.room.tombstone");
+            }
             guard_tombstone(levels);
         }
     }

@@ -208,8 +208,12 @@ impl Rooms {
         })?;
         match self.engine.walk(&walk, Told::UpTo(last)).await? {
             Some(page) => Ok(page),
-            // The room at which the last page ended is gone from the tree.
-            None => Ok(self.engine.walk(&walk, Told::Rooms(told)).await?.unwrap_or_else(HierarchyPage::empty)),
+            // The room at which the last page ended is gone from the tree: those before it are not.
+            None => Ok(self
+                .engine
+                .walk(&walk, Told::Rooms(told.saturating_sub(1)))
+                .await?
+                .unwrap_or_else(HierarchyPage::empty)),
         }
     }
 }
@@ -320,5 +324,116 @@ impl Engine {
             let _ = write!(hex, "{byte:02x}");
             hex
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use ruma::{OwnedRoomId, RoomId, events::StateEventType, user_id};
+    use serde_json::{Value, json, value::to_raw_value};
+
+    use super::{HIERARCHY_PAGE_MAX, HierarchyQuery};
+    use crate::{
+        Preset, RoomError,
+        tests::{Person, World, new_room, run},
+    };
+
+    async fn space(world: &World, by: &Person, name: &str) -> OwnedRoomId {
+        let mut request = new_room("12", Preset::PublicChat);
+        request.name = Some(name.to_owned());
+        request.creation_content.insert("type".to_owned(), json!("m.space"));
+        world.rooms.create(by.actor(), request).await.unwrap()
+    }
+
+    async fn put_child(world: &World, by: &Person, space: &RoomId, child: &RoomId, content: Value) {
+        let content = to_raw_value(&content).unwrap();
+        let kind = StateEventType::SpaceChild;
+        world.rooms.set_state(by.actor(), space, &kind, child.as_str(), content).await.unwrap();
+    }
+
+    #[test]
+    fn a_space_with_a_thousand_rooms_is_paged_through_in_order() {
+        run(async {
+            let world = World::new();
+            let alice = world.person(user_id!("@alice:a.example")).await;
+            let space = space(&world, &alice, "Hospital").await;
+            let mut rooms = vec![space.clone()];
+            for number in 0..1_000 {
+                let room = world.rooms.create(alice.actor(), new_room("12", Preset::PublicChat)).await.unwrap();
+                put_child(&world, &alice, &space, &room, json!({ "via": ["x"], "order": format!("{number:04}") }))
+                    .await;
+                rooms.push(room);
+            }
+            let mut query = HierarchyQuery { limit: Some(64), ..HierarchyQuery::default() };
+            let mut found = Vec::new();
+            loop {
+                let page = world.rooms.hierarchy(alice.actor(), &space, &query).await.unwrap();
+                assert!(page.rooms.len() <= 64);
+                found.extend(page.rooms.iter().map(|room| room.summary.chunk.room_id.clone()));
+                query.from = page.next_batch;
+                if query.from.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, rooms);
+            let query = HierarchyQuery { limit: Some(u64::MAX), ..HierarchyQuery::default() };
+            let page = world.rooms.hierarchy(alice.actor(), &space, &query).await.unwrap();
+            assert_eq!(page.rooms.len(), HIERARCHY_PAGE_MAX);
+            assert_eq!(page.rooms[0].children_state.len(), 1_000);
+        });
+    }
+
+    #[test]
+    fn a_tangle_of_spaces_ends_and_a_chain_ends_at_the_deepest_allowed() {
+        run(async {
+            let world = World::new();
+            let alice = world.person(user_id!("@alice:a.example")).await;
+            let mut spaces = Vec::new();
+            for number in 0..60 {
+                spaces.push(space(&world, &alice, &number.to_string()).await);
+            }
+            for pair in spaces.windows(2) {
+                put_child(&world, &alice, &pair[0], &pair[1], json!({ "via": ["x"] })).await;
+            }
+            let query = HierarchyQuery { limit: Some(500), ..HierarchyQuery::default() };
+            let page = world.rooms.hierarchy(alice.actor(), &spaces[0], &query).await.unwrap();
+            assert_eq!(page.rooms.len(), 51, "the root and fifty below");
+            for a in spaces.iter().take(12) {
+                for b in spaces.iter().take(12) {
+                    put_child(&world, &alice, a, b, json!({ "via": ["x"] })).await;
+                }
+            }
+            let page = world.rooms.hierarchy(alice.actor(), &spaces[0], &query).await.unwrap();
+            let told: HashSet<_> = page.rooms.iter().map(|room| room.summary.chunk.room_id.clone()).collect();
+            assert_eq!(told.len(), page.rooms.len());
+        });
+    }
+
+    #[test]
+    fn tokens_are_bound_to_user_room_and_request() {
+        run(async {
+            let world = World::new();
+            let (alice, bob) =
+                (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@bob:a.example")).await);
+            let (one, two) = (space(&world, &alice, "One").await, space(&world, &alice, "Two").await);
+            put_child(&world, &alice, &one, &two, json!({ "via": ["x"] })).await;
+            put_child(&world, &alice, &two, &one, json!({ "via": ["x"] })).await;
+            let first = HierarchyQuery { limit: Some(1), ..HierarchyQuery::default() };
+            let token = world.rooms.hierarchy(alice.actor(), &one, &first).await.unwrap().next_batch;
+            let next = HierarchyQuery { from: token.clone(), ..HierarchyQuery::default() };
+            let page = world.rooms.hierarchy(alice.actor(), &one, &next).await.unwrap();
+            assert_eq!(page.rooms[0].summary.chunk.room_id, two);
+            let refused = |result: Result<_, RoomError>| matches!(result, Err(RoomError::InvalidParam(_)));
+            assert!(refused(world.rooms.hierarchy(bob.actor(), &one, &next).await));
+            assert!(refused(world.rooms.hierarchy(alice.actor(), &two, &next).await));
+            let other = HierarchyQuery { max_depth: Some(2), ..next.clone() };
+            assert!(refused(world.rooms.hierarchy(alice.actor(), &one, &other).await));
+            for junk in ["", "h", "h1", "h1_1", "h1_1_zz", "h-1_1_0", "x1_1_0", "h1_1_0_0", "ü"] {
+                let query = HierarchyQuery { from: Some(junk.to_owned()), ..HierarchyQuery::default() };
+                assert!(refused(world.rooms.hierarchy(alice.actor(), &one, &query).await), "{junk}");
+            }
+        });
     }
 }

@@ -59,7 +59,8 @@ pub use self::{
     hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
-        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
+        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_MEMBERS,
+        WATCH_ROOM, WATCH_USER,
     },
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,

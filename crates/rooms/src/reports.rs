@@ -171,3 +171,60 @@ fn check_reason(reason: &str) -> Result<(), RoomError> {
     let sentence = format!("reason: must not be longer than {REPORT_REASON_CHARS_MAX} characters.");
     Err(RoomError::InvalidParam(sentence))
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::{room_id, user_id};
+
+    use super::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Reported};
+    use crate::{
+        Preset, RoomError,
+        tests::{World, new_room, run},
+    };
+
+    #[test]
+    fn reports_are_kept_in_order_and_each_user_has_room_for_so_many() {
+        run(async {
+            let world = World::new();
+            let (alice, bob) =
+                (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@bob:a.example")).await);
+            let room = world.rooms.create(alice.actor(), new_room("12", Preset::PrivateChat)).await.unwrap();
+            let nid = world.rooms.view(&room).await.unwrap().unwrap().nid;
+            world.rooms.report_room(bob.actor(), &room, "first".to_owned()).await.unwrap();
+            let user = user_id!("@alice:a.example");
+            world.rooms.report_user(bob.actor(), user, true, String::new()).await.unwrap();
+            world.rooms.report_user(bob.actor(), user, false, "not kept".to_owned()).await.unwrap();
+            world.rooms.report_room(bob.actor(), room_id!("!nowhere:a.example"), "not kept".to_owned()).await.unwrap();
+            for number in 0..=REPORTS_PER_USER_MAX {
+                world.rooms.report_room(alice.actor(), &room, number.to_string()).await.unwrap();
+            }
+            let all = world.rooms.reports(None, 10_000).await.unwrap();
+            assert_eq!(all.len(), 2 + REPORTS_PER_USER_MAX);
+            assert!(all.is_sorted_by_key(|report| report.position));
+            assert_eq!((all[0].reported, &*all[0].reason), (Reported::Room(nid), "first"));
+            assert_eq!((all[1].reported, all[1].reporter), (Reported::User(alice.actor().nid), bob.actor().nid));
+            assert_eq!(all[2].reason, "1", "the oldest of hers made room");
+            let page = world.rooms.reports(Some(all[1].position), 1).await.unwrap();
+            assert_eq!(page, [all[2].clone()]);
+        });
+    }
+
+    #[test]
+    fn only_members_report_events_and_reasons_end() {
+        run(async {
+            let world = World::new();
+            let (alice, bob) =
+                (world.person(user_id!("@alice:a.example")).await, world.person(user_id!("@bob:a.example")).await);
+            let room = world.rooms.create(alice.actor(), new_room("12", Preset::PublicChat)).await.unwrap();
+            let event = world.rooms.current_state(alice.actor(), &room).await.unwrap()[0].pdu.event_id().to_owned();
+            let report = |by| world.rooms.report_event(by, &room, &event, "x".to_owned(), Some(-5));
+            assert!(matches!(report(bob.actor()).await, Err(RoomError::NoSuchEvent)));
+            report(alice.actor()).await.unwrap();
+            assert_eq!(world.rooms.reports(None, 10).await.unwrap()[0].score, Some(-5));
+            for (length, fits) in [(REPORT_REASON_CHARS_MAX, true), (REPORT_REASON_CHARS_MAX + 1, false)] {
+                let reported = world.rooms.report_room(bob.actor(), &room, "é".repeat(length)).await;
+                assert_eq!(reported.is_ok(), fits, "{length}");
+            }
+        });
+    }
+}

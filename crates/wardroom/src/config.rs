@@ -65,6 +65,7 @@ pub(crate) struct Config {
     pub(crate) media: media::Media,
     #[serde(default)]
     pub(crate) push: push::Push,
+    pub(crate) url_previews: media::UrlPreviews,
     #[serde(default)]
     pub(crate) durability: durability::Durability,
     #[serde(default)]
@@ -98,6 +99,7 @@ impl Config {
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
+            url_previews: media::UrlPreviews::default(),
             durability: durability::Durability::default(),
             support: support::Support::default(),
             log: log::Log::default(),
@@ -108,6 +110,11 @@ impl Config {
     /// Where the store is.
     pub(crate) fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
+    }
+
+    /// Where the files of the content repository are.
+    pub(crate) fn media_dir(&self) -> PathBuf {
+        self.data_dir.join("media")
     }
 
     /// Where clients reach this server, without a slash at the end.

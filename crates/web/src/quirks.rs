@@ -3,9 +3,19 @@
 use std::any::TypeId;
 
 use bytes::Bytes;
+use http::StatusCode;
 use ruma::{
-    UserId,
-    api::client::{membership::invite_user, session::login, typing::create_typing_event, uiaa::UiaaResponse},
+    RoomVersionId, UserId,
+    api::{
+        client::{
+            membership::invite_user,
+            room::{create_room, upgrade_room},
+            session::login,
+            typing::create_typing_event,
+            uiaa::UiaaResponse,
+        },
+        error::ErrorKind,
+    },
 };
 use serde_json::{Map, Value};
 
@@ -18,6 +28,10 @@ pub(crate) fn check<T: 'static>(body: &[u8]) -> Result<(), ApiError> {
         object(body).map_or(Ok(()), |body| login_type(&body))
     } else if endpoint == TypeId::of::<invite_user::v3::Request>() {
         object(body).map_or(Ok(()), |body| invited(&body))
+    } else if endpoint == TypeId::of::<create_room::v3::Request>() {
+        object(body).map_or(Ok(()), |body| room_version(&body, "room_version"))
+    } else if endpoint == TypeId::of::<upgrade_room::v3::Request>() {
+        object(body).map_or(Ok(()), |body| room_version(&body, "new_version"))
     } else {
         Ok(())
     }
@@ -70,6 +84,18 @@ fn login_type(body: &Map<String, Value>) -> Result<(), ApiError> {
     }
 }
 
+/// To ruma a room version with characters that no version has is no version; to the specification it is one that this
+/// server does not support.
+fn room_version(body: &Map<String, Value>, field: &str) -> Result<(), ApiError> {
+    match body.get(field) {
+        Some(Value::String(version)) if RoomVersionId::try_from(version.as_str()).is_err() => {
+            let sentence = format!("{field}: this room version is not supported.");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::UnsupportedRoomVersion, sentence))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// ruma reads who is invited as one of several shapes, and names none of their fields when none fits.
 fn invited(body: &Map<String, Value>) -> Result<(), ApiError> {
     match body.get("user_id") {
@@ -91,7 +117,12 @@ mod tests {
     use http::Request;
     use ruma::api::{
         IncomingRequestExt as _,
-        client::{session::login, typing::create_typing_event, uiaa::UiaaResponse},
+        client::{
+            room::{create_room, upgrade_room},
+            session::login,
+            typing::create_typing_event,
+            uiaa::UiaaResponse,
+        },
     };
 
     use super::{check, with_typing_timeout, without_empty_auth};
@@ -113,6 +144,25 @@ mod tests {
         }
         let other = Bytes::from_static(br#"{"auth":{}}"#);
         assert_eq!(without_empty_auth::<ruma::api::error::Error>(other.clone()), other);
+    }
+
+    #[test]
+    fn a_room_version_that_is_none_is_not_supported() {
+        for version in ["my_bad_version", "", "a b", "ü"] {
+            let body = serde_json::json!({ "new_version": version, "room_version": version }).to_string();
+            for refused in [
+                check::<upgrade_room::v3::Request>(body.as_bytes()),
+                check::<create_room::v3::Request>(body.as_bytes()),
+            ] {
+                assert!(format!("{refused:?}").contains("UnsupportedRoomVersion"), "{version}: {refused:?}");
+            }
+        }
+        for body in [r#"{"new_version":"12"}"#, r#"{"new_version":12}"#, "{}", "[]"] {
+            check::<upgrade_room::v3::Request>(body.as_bytes()).unwrap();
+        }
+        let body = br#"{"new_version":"my_bad_version"}"#;
+        let request = Request::post("/").body(&body[..]).unwrap();
+        assert!(upgrade_room::v3::Request::try_from_http_request(request, &["!a:b"]).is_err(), "ruma reads it by now");
     }
 
     #[test]

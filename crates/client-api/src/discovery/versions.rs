@@ -13,7 +13,11 @@ const VERSIONS: [&str; 3] = ["r0.6.1", "v1.1", "v1.2"];
 
 /// Unstable features that are there, by the names under which clients look for them.
 const UNSTABLE_FEATURES: &[&str] = &[
+    "org.matrix.e2e_cross_signing",
     "org.matrix.msc3030",
+    "org.matrix.msc3814",
+    "org.matrix.msc3916",
+    "org.matrix.msc3916.stable",
     "org.matrix.msc4151",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",

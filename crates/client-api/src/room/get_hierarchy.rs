@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use ruma::api::client::space::get_hierarchy::v1 as get_hierarchy;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_rooms::{HierarchyQuery, HierarchyRoom};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
@@ -29,7 +29,12 @@ struct Hierarchy {
 struct Room {
     #[serde(flatten)]
     summary: SummaryJson,
+    #[serde(serialize_with = "as_they_are")]
     children_state: Vec<Arc<RawJsonValue>>,
+}
+
+fn as_they_are<S: Serializer>(children: &[Arc<RawJsonValue>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(children.iter().map(|child| &**child))
 }
 
 async fn get_hierarchy(

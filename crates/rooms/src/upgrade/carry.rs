@@ -70,7 +70,8 @@ impl Levels {
             }
             return (levels, None);
         }
-        let top = self.needed(&levels).max(ADMIN_LEVEL);
+        // Whoever stood above every level keeps the power to do everything.
+        let top = highest(&levels).max(ADMIN_LEVEL);
         for creator in &self.old_creators {
             set_user(&mut levels, creator, top);
         }
@@ -161,6 +162,13 @@ fn make_integers(levels: &mut Map<String, Value>) {
             integers(map);
         }
     }
+}
+
+/// The highest of all levels, of users and of what they may do.
+fn highest(levels: &Map<String, Value>) -> i64 {
+    let singles = SINGLE_LEVELS.iter().map(|(field, default)| single(levels, field, *default));
+    let maps = ["users", "events", "notifications"].into_iter().filter_map(|field| levels.get(field)?.as_object());
+    singles.chain(maps.flat_map(Map::values).filter_map(level)).max().unwrap_or(ADMIN_LEVEL)
 }
 
 fn single(levels: &Map<String, Value>, field: &str, default: i64) -> i64 {

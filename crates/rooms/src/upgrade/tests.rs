@@ -55,7 +55,7 @@ fn levels_are_carried_as_the_new_version_wants_them() {
     let old = json!({ "users": { "@bob:a.example": 120 }, "events": { "m.room.name": 110 } });
     let (back, last) = carry(&old, V::V12, V::V11, UserPower::Infinite);
     let expected =
-        json!({ "users": { "@alice:a.example": 110, "@bob:a.example": 120 }, "events": { "m.room.name": 110 } });
+        json!({ "users": { "@alice:a.example": 120, "@bob:a.example": 120 }, "events": { "m.room.name": 110 } });
     assert_eq!((Value::from(back), last), (expected, None));
     let (none, last) = levels(None, V::V10, V::V10, UserPower::Int(100)).carried();
     assert_eq!((Value::from(none), last), (json!({ "users": { "@alice:a.example": 100 } }), None));

@@ -1,6 +1,7 @@
 //! Spaces and what leads from room to room: hierarchies, summaries, restricted joins, upgrades, directories of rooms
 //! and users, the way from a time to an event, and reports.
 
+mod creators;
 mod hierarchy;
 mod mutual_rooms;
 mod reports;

@@ -54,11 +54,12 @@ fn what_its_reader_does_not_see_is_passed_over() {
     let (alice, bob, eve) = (ward().user("alice"), ward().user("bob"), ward().user("eve"));
     let visibility = json!({ "type": "m.room.history_visibility", "content": { "history_visibility": "joined" } });
     let room = alice.create_room(json!({ "preset": "public_chat", "initial_state": [visibility] }));
-    alice.say(&room, "before bob");
+    let before = alice.say(&room, "before bob");
+    let before = time_of(&alice, &room, &before);
     eve.get(path(&room, 0, "f")).refused(403, "M_FORBIDDEN");
     eve.get(path(&format!("!{}:{}", unique("nowhere"), ward().name()), 0, "f")).refused(403, "M_FORBIDDEN");
     bob.join(&room);
-    let first = bob.get(path(&room, 0, "f")).ok()["event_id"].as_str().unwrap().to_owned();
+    let first = bob.get(path(&room, before, "f")).ok()["event_id"].as_str().unwrap().to_owned();
     let event = bob.try_event(&room, &first).ok();
     assert_eq!((&event["type"], &event["state_key"]), (&json!("m.room.member"), &json!(bob.id)));
     bob.leave(&room);
