@@ -1,5 +1,5 @@
-//! Users, their devices and tokens, user-interactive authentication, profiles, account data, push rules and filters,
-//! over `wardroom-store`. Knows nothing of HTTP, and of rooms only their numbers.
+//! Users, their devices and tokens, encryption keys and messages of devices, user-interactive authentication, profiles,
+//! account data, push rules and filters, over `wardroom-store`. Knows nothing of HTTP, and of rooms only their numbers.
 //!
 //! Invariants:
 //! - A user's row is never deleted, so that a name is never given out twice.
@@ -7,32 +7,44 @@
 //! - A session is in the cache only while its token is good: whatever ends a token removes it from the cache before
 //!   the commit is published ([`session`](Session)).
 //! - `account_data_changes` holds exactly one row per row of `account_data`, under the position of its newest write.
-//! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch.
+//! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch, or the device's.
+//! - With a device go its keys, its one-time keys and what waited for it, in the same batch.
 
 mod access_token;
 mod account_data;
+mod backup;
+mod dehydrated;
 mod device;
+mod device_lists;
 mod error;
 mod filter;
 mod fresh_cache;
+mod keys;
 mod last_seen;
 mod login;
 mod password;
 mod profile;
 mod push_rules;
+mod pushers;
 mod refresh;
 mod registration;
+mod room_settings;
 mod secret;
 mod session;
 mod settings;
 mod shared_secret;
 mod tables;
 mod tag;
+mod to_device;
 mod uia;
 mod user;
+mod user_directory;
 mod user_name;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+};
 
 use wardroom_clock::SharedClock;
 use wardroom_store::Store;
@@ -41,12 +53,33 @@ pub use self::{
     account_data::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
     },
+    backup::{
+        BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX,
+        BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
+        BackupKey, BackupKeyData, BackupPage, BackupState, KeyChoice,
+    },
+    dehydrated::{
+        BadDehydratedToken, DEHYDRATED_DATA_BYTES_MAX, DEHYDRATED_EVENTS_MAX, Dehydrated, DehydratedEvents,
+        DehydratedToken, NewDehydrated,
+    },
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
+    device_lists::Audience,
     error::{AccountError, TokenError},
     filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
+    keys::{
+        CROSS_SIGNING_KEY_BYTES_MAX, ClaimedKey, CrossSigningKeys, CrossSigningOutcome, CrossSigningUpload,
+        DEVICE_KEYS_BYTES_MAX, DeviceRef, FALLBACK_KEYS_PER_DEVICE_MAX, KEY_ID_BYTES_MAX, KeyCounts, KeyUpload,
+        ONE_TIME_KEY_BYTES_MAX, ONE_TIME_KEYS_PER_DEVICE_MAX, QueriedDevice, SIGNATURES_PER_REQUEST_MAX,
+        SignatureFailure, WATCH_DEVICE,
+    },
     login::{Login, LoginRequest},
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
+    push_rules::OWN_USER_ID,
+    pushers::{
+        APP_ID_CHARS_MAX, NewPusher, PUSHER_DATA_BYTES_MAX, PUSHER_TEXT_CHARS_MAX, PUSHERS_PER_USER_MAX,
+        PUSHKEY_BYTES_MAX, Pusher,
+    },
     refresh::Refreshed,
     registration::{NewUser, Registered},
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
@@ -54,8 +87,13 @@ pub use self::{
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
     tables::{NS_USER, TABLES, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
+    to_device::{
+        INBOX_BYTES_MAX, INBOX_MESSAGES_MAX, TO_DEVICE_CONTENT_BYTES_MAX, TO_DEVICE_REQUEST_BYTES_MAX,
+        TO_DEVICE_TYPE_BYTES_MAX, ToDeviceEvent, ToDeviceMessages, ToDeviceTarget,
+    },
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
+    user_directory::FoundUsers,
 };
 
 /// All accounts of one server. Clones share everything.
@@ -72,7 +110,15 @@ struct Inner {
     uia: uia::UiaSessions,
     nonces: shared_secret::Nonces,
     rulesets: push_rules::RulesetCache,
+    pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
+    directory: user_directory::UserDirectory,
+    backups: backup::BackupWriters,
+    key_locks: keys::KeyLocks,
+    inboxes: to_device::InboxSizes,
+    audience: OnceLock<Box<dyn Audience>>,
+    /// Position of the newest change of somebody's devices, zero if there was none since the start.
+    newest_device_change: Arc<AtomicU64>,
 }
 
 impl Accounts {
@@ -82,6 +128,7 @@ impl Accounts {
     /// [`AccountError::Settings`] when the password cost is not one that argon2 allows.
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
+        let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
         Ok(Self(Arc::new(Inner {
             store,
             clock,
@@ -92,7 +139,14 @@ impl Accounts {
             uia: uia::UiaSessions::default(),
             nonces: shared_secret::Nonces::default(),
             rulesets: push_rules::RulesetCache::default(),
+            pushers,
             filters: filter::FilterCache::default(),
+            directory: user_directory::UserDirectory::default(),
+            backups: backup::BackupWriters::default(),
+            key_locks: keys::KeyLocks::default(),
+            inboxes: to_device::InboxSizes::default(),
+            audience: OnceLock::new(),
+            newest_device_change: Arc::default(),
         })))
     }
 

@@ -5,19 +5,24 @@
 
 mod account;
 mod caller;
+mod dehydrated_device;
 mod discovery;
+mod encryption;
 mod error;
 mod media;
+mod push;
 mod room;
+mod room_keys;
 mod state;
 mod sync;
+mod user_directory;
 
 use axum::Router;
 use wardroom_web::Routes;
 
 pub use self::{
     media::{MediaState, routes as media_routes},
-    state::{ClientSettings, ClientState},
+    state::{ClientSettings, ClientState, Support},
 };
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
@@ -32,5 +37,13 @@ pub fn media_router(state: MediaState) -> Router {
 
 /// Every endpoint of the client-server API, but for those of the content repository.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
+    discovery::routes()
+        .merge(account::routes())
+        .merge(room::routes())
+        .merge(sync::routes())
+        .merge(push::routes())
+        .merge(user_directory::routes())
+        .merge(encryption::routes())
+        .merge(room_keys::routes())
+        .merge(dehydrated_device::routes())
 }

@@ -9,9 +9,13 @@ mod directory;
 mod event_json;
 mod forget_and_leave;
 mod get_context;
+mod get_event_by_timestamp;
+mod get_hierarchy;
 mod get_message_events;
+mod get_mutual_rooms;
 mod get_room_event;
 mod get_state_events;
+mod get_summary;
 mod initial_state;
 mod invite_user;
 mod join_room;
@@ -19,8 +23,10 @@ mod kick_and_ban;
 mod members;
 mod receipt;
 mod redact_event;
+mod report;
 mod send_message_event;
 mod send_state_event;
+mod upgrade_room;
 
 use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId};
 use wardroom_accounts::{Profile, Session};
@@ -51,6 +57,12 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(directory::routes())
         .merge(receipt::routes())
         .merge(create_typing_event::routes())
+        .merge(get_event_by_timestamp::routes())
+        .merge(get_hierarchy::routes())
+        .merge(get_mutual_rooms::routes())
+        .merge(get_summary::routes())
+        .merge(report::routes())
+        .merge(upgrade_room::routes())
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {

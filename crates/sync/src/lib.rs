@@ -9,12 +9,15 @@
 //! - Who waits is woken by what concerns them and by nothing else, and never misses a wake-up: a waiter is registered
 //!   before the last look.
 //! - What is the same for several receivers is worked out once: events as text, what push rules ask of an event.
-//! - No answer is kept: the same token asked twice is answered twice.
+//! - No answer is kept: the same token asked twice is answered twice. Messages to a device are kept until it comes back
+//!   with a token that says it has them.
 //! - Everything kept in memory has a bound, and losing any of it costs time only.
 //!
-//! Deliberately absent: HTTP, and for now presence, messages to devices, device lists and ignored users.
+//! Deliberately absent: HTTP, and for now presence and ignored users.
 
 mod account_data;
+mod audience;
+mod device_lists;
 mod error;
 mod event_fields;
 mod event_format;
@@ -24,6 +27,7 @@ mod lazy_members;
 mod memberships;
 mod response;
 mod rooms;
+mod to_device;
 mod token;
 mod unread;
 mod waiting;
@@ -32,15 +36,16 @@ use std::sync::Arc;
 
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
+use wardroom_push::Unread;
 use wardroom_rooms::Rooms;
 use wardroom_store::Store;
 
 pub use self::{
+    device_lists::DeviceLists,
     error::SyncError,
     filter::FilterChoice,
     response::SyncResponse,
     token::{BadToken, SyncToken},
-    unread::UNREAD_SCAN_EVENTS_MAX,
     waiting::SyncRequest,
 };
 
@@ -57,12 +62,15 @@ struct Inner {
     memberships: memberships::MembershipCache,
     formatted: event_format::FormattedEvents,
     told_members: lazy_members::ToldMembers,
-    unread: unread::Unread,
+    unread: Unread,
 }
 
 impl Syncer {
-    /// Tells of these rooms and accounts, all kept in `store`.
+    /// Tells of these rooms and accounts, all kept in `store`. From now on, changes of somebody's devices wake those who
+    /// share a room with them.
     pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: SharedClock) -> Self {
+        let unread = Unread::new(store.clone(), rooms.clone(), accounts.clone());
+        accounts.set_audience(Box::new(audience::Roommates(rooms.clone())));
         Self(Arc::new(Inner {
             store,
             rooms,
@@ -71,7 +79,12 @@ impl Syncer {
             memberships: memberships::MembershipCache::default(),
             formatted: event_format::FormattedEvents::default(),
             told_members: lazy_members::ToldMembers::default(),
-            unread: unread::Unread::default(),
+            unread,
         }))
+    }
+
+    /// Who counts what users have not read: one for all who ask, so that each finds what others found.
+    pub fn unread(&self) -> &Unread {
+        &self.0.unread
     }
 }

@@ -8,10 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::AdminState;
-use wardroom_client_api::{ClientSettings, ClientState, MediaState};
+use wardroom_client_api::{ClientSettings, ClientState, MediaState, Support};
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
+use wardroom_push::{BadgeCounts, Push, PushError, Unread};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
@@ -19,7 +20,7 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     background,
-    config::Config,
+    config::{Config, push::Badge},
     identity,
     keys::{self, KeyError},
     metrics,
@@ -34,6 +35,8 @@ pub(crate) enum StartError {
     Key(#[from] KeyError),
     #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
+    #[error("federation.extra_ca {}", path.display())]
+    Authority { path: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
@@ -42,6 +45,8 @@ pub(crate) enum StartError {
     Tables(#[from] CatalogueError),
     #[error(transparent)]
     Accounts(#[from] AccountError),
+    #[error(transparent)]
+    Push(#[from] PushError),
     #[error("the store cannot be read")]
     Read(#[from] ReadError),
     #[error("the store cannot be written")]
@@ -55,8 +60,6 @@ pub(crate) enum StartError {
     Identity,
     #[error("the media directory {}", dir.display())]
     Media { dir: PathBuf, source: MediaError },
-    #[error("federation.extra_ca {}", path.display())]
-    Authority { path: PathBuf, source: io::Error },
     #[error("the client for requests to others")]
     Outbound(#[from] OutboundError),
 }
@@ -105,6 +108,28 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
     Ok(Accounts::new(store, clock, settings).await?)
 }
 
+/// Certificate authorities beyond the system's.
+fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
+    config.federation.extra_ca.iter().map(read).collect()
+}
+
+/// Push notifications as the configuration wants them.
+fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Result<Push, StartError> {
+    let settings = wardroom_push::Settings {
+        ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.push.allow_ip_ranges.clone()),
+        extra_ca: extra_ca(config)?,
+        allow_http: config.push.allow_http,
+        include_content: config.push.include_content,
+        badge: match config.push.badge {
+            Badge::Rooms => BadgeCounts::Rooms,
+            Badge::Messages => BadgeCounts::Messages,
+        },
+    };
+    Ok(Push::new(store, unread, clock, settings)?)
+}
+
 /// Redirections that are followed for the preview of a page.
 const PREVIEW_REDIRECTS_MAX: usize = 5;
 /// Time for reading a page or an image for a preview.
@@ -131,11 +156,9 @@ async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Medi
 
 /// Asks for pages to preview.
 fn previewer(config: &Config) -> Result<Outbound, StartError> {
-    let read =
-        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
     let settings = OutboundSettings {
         ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.url_previews.allow_ip_ranges.clone()),
-        extra_ca: config.federation.extra_ca.iter().map(read).collect::<Result<_, _>>()?,
+        extra_ca: extra_ca(config)?,
         verify_certificates: true,
         redirects_max: PREVIEW_REDIRECTS_MAX,
         timeout: PREVIEW_TIMEOUT,
@@ -169,6 +192,8 @@ impl App {
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
+        let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
+        push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
         let media = MediaState {
@@ -183,15 +208,21 @@ impl App {
             accounts,
             rooms,
             sync,
+            push,
             limits,
             settings: Arc::new(ClientSettings {
                 server_name: config.server_name.clone(),
                 public_url: config.public_url(),
+                support: Support {
+                    page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
+                    contacts: config.support.contacts(),
+                },
+                search_all_users: config.user_directory.search_all_users,
             }),
             clock,
             stopping,
         };
-        background::start(&client.rooms, &media.media, &client.stopping);
+        background::start(&client.rooms, &client.accounts, &client.push, &media.media, &client.stopping);
         Ok(Self { store, client, media, admin, requests: Arc::default() })
     }
 
@@ -208,6 +239,7 @@ impl App {
                 Serves::Client => routes.merge(wardroom_client_api::router(self.client.clone())),
                 Serves::Metrics => routes.merge(metrics::router(
                     self.store.clone(),
+                    self.client.push.clone(),
                     self.media.media.clone(),
                     Arc::clone(&self.requests),
                 )),

@@ -12,7 +12,16 @@ use crate::ClientState;
 const VERSIONS: [&str; 3] = ["r0.6.1", "v1.1", "v1.2"];
 
 /// Unstable features that are there, by the names under which clients look for them.
-const UNSTABLE_FEATURES: &[&str] = &["org.matrix.msc3916", "org.matrix.msc3916.stable"];
+const UNSTABLE_FEATURES: &[&str] = &[
+    "org.matrix.e2e_cross_signing",
+    "org.matrix.msc3030",
+    "org.matrix.msc3814",
+    "org.matrix.msc3916",
+    "org.matrix.msc3916.stable",
+    "org.matrix.msc4151",
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
+];
 
 pub(crate) fn routes() -> Routes<ClientState> {
     // Without ruma's request: clients ask this with a token that may have expired, and must get an answer.

@@ -4,12 +4,17 @@
 mod accounts;
 mod bad_input;
 mod cli;
+mod dehydrated_devices;
 mod durability;
+mod encryption;
 mod full_disk;
+mod key_backup;
 mod listeners;
 mod media;
 mod plaintext;
+mod push;
 mod rooms;
+mod spaces;
 mod sync;
 mod unserved;
 
