@@ -11,14 +11,19 @@
 
 mod access_token;
 mod account_data;
+mod contact_rules;
 mod device;
 mod error;
 mod filter;
 mod fresh_cache;
 mod last_seen;
 mod login;
+mod moderation;
+mod notice_room;
 mod password;
+mod presence;
 mod profile;
+mod profile_fields;
 mod push_rules;
 mod refresh;
 mod registration;
@@ -26,6 +31,7 @@ mod secret;
 mod session;
 mod settings;
 mod shared_secret;
+mod short_lived;
 mod tables;
 mod tag;
 mod uia;
@@ -41,18 +47,26 @@ pub use self::{
     account_data::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
     },
+    contact_rules::IgnoredUsers,
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
     error::{AccountError, TokenError},
     filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
     login::{Login, LoginRequest},
+    moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
+    presence::{
+        Availability, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence,
+        PresenceChange, PresenceView, STATUS_MSG_BYTES_MAX, SyncMark, presence_watch_of_room, presence_watch_of_user,
+    },
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
+    profile_fields::{PROFILE_BYTES_MAX, PROFILE_KEY_BYTES_MAX, ProfileFields},
     refresh::Refreshed,
     registration::{NewUser, Registered},
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
-    tables::{NS_USER, TABLES, WATCH_USER},
+    short_lived::{LOGIN_TOKEN_LIFETIME, OPENID_TOKEN_LIFETIME},
+    tables::{NS_USER, TABLES, WATCH_PRESENCE, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
@@ -72,7 +86,11 @@ struct Inner {
     uia: uia::UiaSessions,
     nonces: shared_secret::Nonces,
     rulesets: push_rules::RulesetCache,
+    contact_rules: contact_rules::ContactRulesCache,
     filters: filter::FilterCache,
+    presence: Presence,
+    openid_tokens: short_lived::ShortLived,
+    login_tokens: short_lived::ShortLived,
 }
 
 impl Accounts {
@@ -82,6 +100,7 @@ impl Accounts {
     /// [`AccountError::Settings`] when the password cost is not one that argon2 allows.
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
+        let presence = Presence::load(&store, Arc::clone(&clock), settings.presence).await?;
         Ok(Self(Arc::new(Inner {
             store,
             clock,
@@ -92,7 +111,11 @@ impl Accounts {
             uia: uia::UiaSessions::default(),
             nonces: shared_secret::Nonces::default(),
             rulesets: push_rules::RulesetCache::default(),
+            contact_rules: contact_rules::ContactRulesCache::default(),
             filters: filter::FilterCache::default(),
+            presence,
+            openid_tokens: short_lived::ShortLived::openid(),
+            login_tokens: short_lived::ShortLived::login(),
         })))
     }
 

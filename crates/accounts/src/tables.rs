@@ -4,12 +4,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wardroom_store::{Hash16, Packed, Position, Profile, Seal, Table, TableSpec};
+use wardroom_store::{Hash16, Json, Packed, Position, Profile, Seal, Table, TableSpec};
 
 /// Namespace of user ids in the store's interner; the full id is the name.
 pub const NS_USER: u8 = 1;
 /// Kind of the watch keys that say "something for this one user changed"; the id is the user's number.
 pub const WATCH_USER: u8 = 2;
+/// Kind of the watch keys that say "presence changed in this room"; the id is the room's number.
+pub const WATCH_PRESENCE: u8 = 4;
 
 /// Domains of keyed hashes, so that equal texts of different meaning have different hashes.
 pub(crate) mod domain {
@@ -18,6 +20,7 @@ pub(crate) mod domain {
     pub(crate) const DEVICE_ID: u8 = 0x12;
     pub(crate) const ACCOUNT_DATA_TYPE: u8 = 0x13;
     pub(crate) const FILTER: u8 = 0x14;
+    pub(crate) const SHORT_LIVED: u8 = 0x50;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -57,6 +60,18 @@ pub(crate) const ACCOUNT_DATA_CHANGES: Table<(UserKey, Position, u64, Hash16), (
 pub(crate) const FILTERS: Table<(UserKey, Hash16), String> =
     Table::new(0x0108, "filters", Profile::Point, Seal::System).compressed();
 
+/// user -> [`Moderation`](crate::Moderation), of users from whom something was taken.
+pub(crate) const MODERATION: Table<UserKey, Packed<crate::Moderation>> =
+    Table::new(0x0152, "moderation", Profile::Point, Seal::System);
+/// user -> number of the room in which the server speaks to them.
+pub(crate) const NOTICE_ROOMS: Table<UserKey, u64> = Table::new(0x0153, "notice_rooms", Profile::Point, Seal::System);
+/// user -> fields of the profile beyond name and picture.
+pub(crate) const PROFILE_FIELDS: Table<UserKey, Json<crate::ProfileFields>> =
+    Table::new(0x0151, "profile_fields", Profile::Point, Seal::System).compressed();
+/// user -> [`PresenceRow`](crate::presence::PresenceRow), of users who are not offline or have a status message.
+pub(crate) const PRESENCE: Table<UserKey, Packed<crate::presence::PresenceRow>> =
+    Table::new(0x0150, "presence", Profile::Churn, Seal::System);
+
 /// All tables of this crate, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
     *USERS.spec(),
@@ -68,6 +83,10 @@ pub const TABLES: &[TableSpec] = &[
     *ACCOUNT_DATA.spec(),
     *ACCOUNT_DATA_CHANGES.spec(),
     *FILTERS.spec(),
+    *MODERATION.spec(),
+    *NOTICE_ROOMS.spec(),
+    *PROFILE_FIELDS.spec(),
+    *PRESENCE.spec(),
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

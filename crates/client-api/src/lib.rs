@@ -5,8 +5,12 @@
 
 mod account;
 mod caller;
+mod calls;
+mod delayed_events;
 mod discovery;
 mod error;
+mod moderation;
+mod presence;
 mod room;
 mod state;
 mod sync;
@@ -14,7 +18,8 @@ mod sync;
 use axum::Router;
 use wardroom_web::Routes;
 
-pub use self::state::{ClientSettings, ClientState};
+pub use self::calls::{TurnCredentials, TurnServers};
+pub use self::state::{ClientSettings, ClientState, DelayedEventLimits};
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
 pub fn router(state: ClientState) -> Router {
@@ -23,5 +28,12 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
+    discovery::routes()
+        .merge(account::routes())
+        .merge(room::routes())
+        .merge(sync::routes())
+        .merge(presence::routes())
+        .merge(calls::routes())
+        .merge(delayed_events::routes())
+        .merge(moderation::routes())
 }

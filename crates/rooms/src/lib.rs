@@ -10,6 +10,7 @@
 //! Deliberately absent: HTTP, who is logged in, what other servers say.
 
 mod create;
+mod delayed;
 mod directory;
 mod error;
 mod events;
@@ -45,6 +46,9 @@ use wardroom_store::{Batch, Scan, Store};
 
 pub use self::{
     create::{NewRoom, Preset},
+    delayed::{
+        DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
+    },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
     error::RoomError,
     events::Stored,
@@ -56,7 +60,7 @@ pub use self::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
     },
     members::MembershipEntry,
-    membership::MemberProfile,
+    membership::{MemberProfile, ProfileSource},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     room::RoomView,
@@ -128,6 +132,7 @@ pub(crate) struct Engine {
     sights: Cache<Root, Visibility>,
     summaries: directory::SummaryCache,
     typing: Arc<typing::Typing>,
+    delayed: delayed::Delayed,
 }
 
 impl Rooms {
@@ -149,6 +154,7 @@ impl Rooms {
                 sights: Cache::new(timeline::SIGHTS_MAX),
                 summaries: directory::summary_cache(),
                 typing: Arc::default(),
+                delayed: delayed::Delayed::default(),
             }),
         }
     }

@@ -225,6 +225,11 @@ pub const TABLES: &[TableSpec] = &[
     *crate::search::SEARCH_WORDS.spec(),
     *crate::thread_subscriptions::SUBSCRIPTIONS.spec(),
     *crate::thread_subscriptions::SUBSCRIPTION_CHANGES.spec(),
+    *crate::delayed::DELAYED_EVENTS.spec(),
+    *crate::delayed::DELAYED_DUE.spec(),
+    *crate::delayed::DELAYED_BY_USER.spec(),
+    *crate::delayed::DELAYED_FINAL.spec(),
+    *crate::delayed::DELAYED_TRANSACTIONS.spec(),
 ];
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! - No answer is kept: the same token asked twice is answered twice.
 //! - Everything kept in memory has a bound, and losing any of it costs time only.
 //!
-//! Deliberately absent: HTTP, and for now presence, messages to devices, device lists and ignored users.
+//! Deliberately absent: HTTP, and for now messages to devices and device lists.
 
 mod account_data;
 mod error;
@@ -22,6 +22,8 @@ mod filter;
 mod hearing;
 mod lazy_members;
 mod memberships;
+mod peeking;
+mod presence;
 mod response;
 mod rooms;
 mod token;
@@ -38,6 +40,8 @@ use wardroom_store::Store;
 pub use self::{
     error::SyncError,
     filter::FilterChoice,
+    peeking::Peeked,
+    presence::LOUD_ROOM_MEMBERS_MAX,
     response::SyncResponse,
     token::{BadToken, SyncToken},
     unread::UNREAD_SCAN_EVENTS_MAX,

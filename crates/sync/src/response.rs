@@ -111,6 +111,9 @@ pub(crate) struct RoomSections {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) account_data: Events,
+    pub(crate) presence: Events,
+    /// There is presence that must not wait for other news.
+    pub(crate) loud_presence: bool,
     pub(crate) rooms: RoomSections,
 }
 
@@ -118,7 +121,9 @@ impl Body {
     /// There is nothing to tell.
     pub(crate) fn is_empty(&self) -> bool {
         let RoomSections { join, invite, knock, leave } = &self.rooms;
-        self.account_data.is_empty() && [join, invite, knock, leave].into_iter().all(Object::is_empty)
+        self.account_data.is_empty()
+            && !self.loud_presence
+            && [join, invite, knock, leave].into_iter().all(Object::is_empty)
     }
 
     /// The answer.
@@ -131,6 +136,7 @@ impl Body {
         let mut answer = Object::default();
         answer.value("next_batch", &next_batch.to_string());
         answer.events("account_data", self.account_data);
+        answer.events("presence", self.presence);
         answer.object("rooms", rooms);
         // This server keeps no encryption keys for devices yet: no one-time keys, no unused fallback keys.
         answer.raw("device_one_time_keys_count", b"{}");

@@ -10,7 +10,7 @@ use wardroom_store::Position;
 use crate::{
     FilterChoice, SyncError, SyncResponse, SyncToken, Syncer,
     filter::Filter,
-    hearing::{Hearing, Look},
+    hearing::{Hearing, Look, Span},
     memberships::Known,
     response::Body,
 };
@@ -51,29 +51,44 @@ impl Syncer {
             filter: &filter,
             full_state: request.full_state,
             now_ms: syncer.clock.now_ms(),
+            ignored: syncer.accounts.ignored_users(session.nid).await?,
         };
         let since = request.since.map(SyncToken::position);
         let Look { now, known, body } = hearing.look(since).await?;
         // Who starts anew gets an answer at once, if it is that there is nothing.
         let waits = since.is_some() && !request.full_state && !request.timeout.is_zero();
         if !waits || !body.is_empty() {
-            return Ok(body.end(SyncToken::new(now)));
+            return hearing.answer(body, since, now, &known).await;
         }
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         tokio::select! {
             biased;
-            told = hearing.wait(now, known, deadline) => told,
+            told = hearing.wait(since, now, known, deadline) => told,
             () = stopping => Ok(Body::default().end(SyncToken::new(now))),
         }
     }
 }
 
 impl Hearing<'_> {
+    /// The answer: what there is to tell, and the presence that goes with whatever else is told.
+    async fn answer(
+        &self,
+        mut body: Body,
+        since: Option<Position>,
+        now: Position,
+        known: &Known,
+    ) -> Result<SyncResponse, SyncError> {
+        let span = Span { since: since.map(|since| since.min(now)), now };
+        body.presence = self.presence_news(span, known).await?;
+        Ok(body.end(SyncToken::new(now)))
+    }
+
     /// Waits for news behind `heard`.
     ///
     /// What was looked at and is not told (because the filter does not want it, say) is not looked at again.
     async fn wait(
         mut self,
+        since: Option<Position>,
         mut heard: Position,
         mut known: Arc<Known>,
         deadline: Instant,
@@ -83,9 +98,10 @@ impl Hearing<'_> {
             let mut waiter = self.syncer.store.watches().waiter(self.watched(&known).await?);
             loop {
                 self.now_ms = self.syncer.clock.now_ms();
+                self.ignored = self.syncer.accounts.ignored_users(self.session.nid).await?;
                 let look = self.look(Some(heard)).await?;
                 if !look.body.is_empty() {
-                    return Ok(look.body.end(SyncToken::new(look.now)));
+                    return self.answer(look.body, since, look.now, &look.known).await;
                 }
                 heard = look.now;
                 if !Arc::ptr_eq(&known, &look.known) && known.entries != look.known.entries {
@@ -94,7 +110,7 @@ impl Hearing<'_> {
                     break;
                 }
                 if timeout_at(deadline, waiter.changed()).await.is_err() {
-                    return Ok(Body::default().end(SyncToken::new(heard)));
+                    return self.answer(Body::default(), since, heard, &known).await;
                 }
             }
         }

@@ -3,6 +3,8 @@
 //! Unknown keys are errors that name the key. `config/wardroom.toml` shows every option with its default; a test
 //! keeps it equal to what stands here.
 
+mod calls;
+mod delayed_events;
 mod durability;
 mod environment;
 pub(crate) mod federation;
@@ -12,9 +14,11 @@ pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
 mod password;
+mod presence;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod server_notices;
 
 use std::{
     fs,
@@ -55,6 +59,16 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
+    pub(crate) presence: presence::Presence,
+    #[serde(default)]
+    pub(crate) turn: calls::Turn,
+    #[serde(default)]
+    pub(crate) rtc: calls::Rtc,
+    #[serde(default)]
+    pub(crate) delayed_events: delayed_events::DelayedEvents,
+    #[serde(default)]
+    pub(crate) server_notices: server_notices::ServerNotices,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -85,6 +99,11 @@ impl Config {
             federation: federation::Federation::default(),
             password: password::Password::default(),
             rooms: rooms::Rooms::default(),
+            presence: presence::Presence::default(),
+            turn: calls::Turn::default(),
+            rtc: calls::Rtc::default(),
+            delayed_events: delayed_events::DelayedEvents::default(),
+            server_notices: server_notices::ServerNotices::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             durability: durability::Durability::default(),
@@ -128,6 +147,10 @@ impl Config {
         problems.extend(self.federation.problems());
         problems.extend(self.password.problems());
         problems.extend(self.rooms.problems());
+        problems.extend(self.turn.problems());
+        problems.extend(self.rtc.problems());
+        problems.extend(self.delayed_events.problems());
+        problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.media.problems());
         problems.extend(self.log.problems());
         problems

@@ -1,14 +1,14 @@
 //! The one place where the parts are put together. Each gets what it needs in its constructor.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
-use wardroom_admin_api::AdminState;
-use wardroom_client_api::{ClientSettings, ClientState};
+use wardroom_admin_api::{AdminState, Notices};
+use wardroom_client_api::{ClientSettings, ClientState, DelayedEventLimits, TurnCredentials, TurnServers};
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
@@ -93,8 +93,29 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
             guests: config.registration.guests,
         },
         tokens: TokenLifetimes::default(),
+        presence: config.presence.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
+}
+
+/// The client-server API as the configuration wants it.
+fn client_settings(config: &Config) -> ClientSettings {
+    let turn = &config.turn;
+    let credentials = if turn.shared_secret.is_empty() {
+        TurnCredentials::Static { username: turn.username.clone(), password: turn.password.clone() }
+    } else {
+        TurnCredentials::SharedSecret(turn.shared_secret.clone())
+    };
+    let turn = TurnServers { uris: turn.uris.clone(), credentials, lifetime_seconds: turn.lifetime_seconds };
+    ClientSettings {
+        turn: Some(turn).filter(|turn| !turn.uris.is_empty()),
+        livekit_service_urls: config.rtc.transport.iter().map(|to| to.livekit_service_url.clone()).collect(),
+        delayed_events: DelayedEventLimits {
+            max_delay: Duration::from_secs(config.delayed_events.max_delay_seconds),
+            max_per_user: config.delayed_events.max_per_user,
+        },
+        ..ClientSettings::new(config.server_name.clone(), config.public_url())
+    }
 }
 
 /// The server, ready to be put behind listeners.
@@ -123,20 +144,19 @@ impl App {
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
-        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
+        let notices = config.server_notices.settings();
+        let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
+        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits), notices };
         let client = ClientState {
             accounts,
             rooms,
             sync,
             limits,
-            settings: Arc::new(ClientSettings {
-                server_name: config.server_name.clone(),
-                public_url: config.public_url(),
-            }),
+            settings: Arc::new(client_settings(config)),
             clock,
             stopping: CancellationToken::new(),
         };
-        background::start(&client.rooms, &client.stopping);
+        background::start(&client.rooms, &client.sync, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 

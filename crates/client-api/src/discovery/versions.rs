@@ -19,7 +19,12 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3771",
     "org.matrix.msc3856.stable",
     "org.matrix.msc3981",
+    "org.matrix.msc4140",
+    "org.matrix.msc4143",
     "org.matrix.msc4306",
+    "org.matrix.msc4380",
+    "uk.tcpip.msc4133",
+    "uk.tcpip.msc4133.stable",
 ];
 
 pub(crate) fn routes() -> Routes<ClientState> {
@@ -29,6 +34,6 @@ pub(crate) fn routes() -> Routes<ClientState> {
 
 async fn get_versions() -> Reply<Response> {
     let mut response = Response::new(VERSIONS.map(str::to_owned).to_vec());
-    response.unstable_features = UNSTABLE_FEATURES.iter().map(|name| ((*name).to_owned(), true)).collect();
+    response.unstable_features = UNSTABLE_FEATURES.iter().map(|&feature| (feature.to_owned(), true)).collect();
     Reply(response)
 }

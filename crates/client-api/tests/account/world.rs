@@ -62,10 +62,10 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         rooms: rooms.clone(),
         sync: Syncer::new(store, rooms.clone(), accounts.clone(), clock.clone()),
         limits: Arc::new(RateLimits::new(clock.clone(), rate_limits)),
-        settings: Arc::new(ClientSettings {
-            server_name: owned_server_name!("hospital-a.example"),
-            public_url: "https://hospital-a.example".to_owned(),
-        }),
+        settings: Arc::new(ClientSettings::new(
+            owned_server_name!("hospital-a.example"),
+            "https://hospital-a.example".to_owned(),
+        )),
         clock: clock.clone(),
         stopping: tokio_util::sync::CancellationToken::new(),
     };

@@ -61,7 +61,7 @@ impl World {
             sync: Syncer::new(store, rooms.clone(), accounts.clone(), Arc::clone(&clock)),
             rooms,
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), false)),
-            settings: Arc::new(ClientSettings { server_name, public_url: "http://a.example".to_owned() }),
+            settings: Arc::new(ClientSettings::new(server_name, "http://a.example".to_owned())),
             clock,
             stopping: CancellationToken::new(),
         };

@@ -3,11 +3,19 @@
 
 mod accounts;
 mod bad_input;
+mod calls;
 mod cli;
+mod delayed_events;
 mod durability;
 mod full_disk;
+mod ignoring;
 mod listeners;
+mod moderation;
+mod notices;
+mod peeking;
 mod plaintext;
+mod presence;
+mod profiles;
 mod relations;
 mod rooms;
 mod search;
