@@ -4,8 +4,10 @@ use ruma::UserId;
 use wardroom_accounts::IgnoredUsers;
 use wardroom_rooms::{Actor, Viewer};
 
+type IsIgnored = dyn Fn(&UserId) -> bool + Send + Sync;
+
 /// Answers whether a user is ignored; nothing where nobody is.
-pub(super) struct Ignores(Option<Box<dyn Fn(&UserId) -> bool + Send + Sync>>);
+pub(super) struct Ignores(Option<Box<IsIgnored>>);
 
 impl Ignores {
     pub(super) fn of(ignored: &IgnoredUsers) -> Self {

@@ -14,7 +14,7 @@ use wardroom_rooms::{
     SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery, SearchToken,
     Viewer,
 };
-use wardroom_web::{ApiError, Routes, Ruma};
+use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::{
     Ignores, actor, at_most,
@@ -138,6 +138,7 @@ async fn search(
     State(state): State<ClientState>,
     Ruma { body: request, session, json, .. }: Ruma<Request>,
 ) -> Result<EventsReply<Answer>, ApiError> {
+    state.limits.take(Class::Message, session.nid)?;
     let Some(criteria) = &request.search_categories.room_events else {
         return Ok(EventsReply { body: Answer::default(), events_bytes: 0 });
     };
