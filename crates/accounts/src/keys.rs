@@ -80,8 +80,8 @@ pub struct KeyCounts {
     pub changed: Position,
 }
 
-/// Serialises those who change keys of the same user, so that many claims at once do not undo each other's work. The
-/// preconditions of the commits are what makes it right.
+/// Serialises those who change devices or keys of the same user, so that many of them at once do not undo each other's
+/// work: all of them write the same rows. The preconditions of the commits are what makes it right.
 #[derive(Debug)]
 pub(crate) struct KeyLocks(Vec<Mutex<()>>);
 

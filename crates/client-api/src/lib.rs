@@ -7,6 +7,7 @@ mod account;
 mod caller;
 mod dehydrated_device;
 mod discovery;
+mod encryption;
 mod error;
 mod room;
 mod room_keys;
@@ -29,6 +30,7 @@ pub fn routes() -> Routes<ClientState> {
         .merge(account::routes())
         .merge(room::routes())
         .merge(sync::routes())
+        .merge(encryption::routes())
         .merge(room_keys::routes())
         .merge(dehydrated_device::routes())
 }

@@ -58,11 +58,12 @@ impl Syncer {
         if !waits || !look.body.is_empty() {
             return hearing.answer(look.token(), look.body).await;
         }
+        let heard = look.token();
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         tokio::select! {
             biased;
-            told = hearing.wait(look.token(), look.known, deadline) => told,
-            () = stopping => hearing.answer(look.token(), Body::default()).await,
+            told = hearing.wait(heard, look.known, deadline) => told,
+            () = stopping => hearing.answer(heard, Body::default()).await,
         }
     }
 }

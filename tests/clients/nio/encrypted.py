@@ -9,9 +9,10 @@ from nio import (
     LoginResponse,
     MegolmEvent,
     RegisterResponse,
-    SqliteMemoryStore,
     ToDeviceResponse,
 )
+from nio.store import SqliteMemoryStore
+
 from support import PASSWORD, Person, expect_answer
 
 

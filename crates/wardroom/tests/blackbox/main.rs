@@ -6,6 +6,7 @@ mod bad_input;
 mod cli;
 mod dehydrated_devices;
 mod durability;
+mod encryption;
 mod full_disk;
 mod key_backup;
 mod listeners;
