@@ -17,7 +17,7 @@ mod sync;
 use axum::Router;
 use wardroom_web::Routes;
 
-pub use self::state::{ClientSettings, ClientState};
+pub use self::state::{ClientSettings, ClientState, Support};
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
 pub fn router(state: ClientState) -> Router {

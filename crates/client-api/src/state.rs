@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
@@ -36,6 +36,17 @@ pub struct ClientSettings {
     pub server_name: OwnedServerName,
     /// Where clients reach this server, as `/.well-known/matrix/client` tells them; without a slash at the end.
     pub public_url: String,
+    /// Whom people turn to for help, as `/.well-known/matrix/support` tells them.
+    pub support: Support,
+}
+
+/// Whom people turn to for help.
+#[derive(Clone, Debug, Default)]
+pub struct Support {
+    /// URL of a page with help.
+    pub page: Option<String>,
+    /// Whom to write to.
+    pub contacts: Vec<Contact>,
 }
 
 impl ApiState for ClientState {

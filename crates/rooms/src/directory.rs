@@ -89,8 +89,8 @@ impl Rooms {
         }
     }
 
-    /// Takes an alias away: its creator may, and who has the power to send `m.room.canonical_alias`. That event
-    /// itself is left as it is.
+    /// Takes an alias away: its creator may, and who has the power to send `m.room.canonical_alias`. Where the actor has
+    /// that power, the alias is taken out of that event too.
     pub async fn remove_alias(&self, actor: Actor<'_>, alias: &RoomAliasId) -> Result<(), RoomError> {
         const NO_SUCH_ALIAS: RoomError = RoomError::NotFound("There is no such room alias.");
         let hash = self.engine.alias_hash(alias);
@@ -108,8 +108,40 @@ impl Rooms {
         batch.delete(&ROOM_ALIASES, &(record.room, hash));
         match store.commit(batch).await {
             // Somebody else was faster.
-            Err(CommitError::Conflict { .. }) => Err(NO_SUCH_ALIAS),
-            done => Ok(done.map(drop)?),
+            Err(CommitError::Conflict { .. }) => return Err(NO_SUCH_ALIAS),
+            done => done.map(drop)?,
+        }
+        self.forget_canonical_alias(actor, &view, alias).await
+    }
+
+    /// Takes an alias out of the room's `m.room.canonical_alias`, if the actor may send that.
+    async fn forget_canonical_alias(
+        &self,
+        actor: Actor<'_>,
+        view: &RoomView,
+        alias: &RoomAliasId,
+    ) -> Result<(), RoomError> {
+        let kind = StateEventType::RoomCanonicalAlias;
+        let Some(current) = self.engine.state_event(view.nid, view.state, &kind, "").await? else { return Ok(()) };
+        let Ok(mut content) = current.pdu.content_as::<serde_json::Map<String, serde_json::Value>>() else {
+            return Ok(());
+        };
+        let before = content.clone();
+        if content.get("alias").is_some_and(|named| named == alias.as_str()) {
+            content.remove("alias");
+        }
+        if let Some(others) = content.get_mut("alt_aliases").and_then(serde_json::Value::as_array_mut) {
+            others.retain(|other| other != alias.as_str());
+        }
+        if content == before || !self.engine.may_name(actor, view).await? {
+            return Ok(());
+        }
+        let content = serde_json::value::to_raw_value(&content);
+        let content = content.map_err(|error| RoomError::BadContent(error.to_string()))?;
+        match self.set_state(actor, &view.id, &kind, "", content).await {
+            // Somebody took the power away, or the actor left, in this moment: the alias is gone all the same.
+            Err(RoomError::Forbidden(_)) => Ok(()),
+            done => done.map(drop),
         }
     }
 

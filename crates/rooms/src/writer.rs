@@ -312,13 +312,10 @@ impl Writer {
         }
     }
 
-    /// Who has sent a message, or is in the room no more, does not type any more.
+    /// Who is in the room no more does not type any more. Who has sent a message may well go on typing the next one:
+    /// their client says.
     async fn end_typing(&mut self, pdu: &Pdu) -> Result<(), RoomError> {
-        let user = match pdu.state_key() {
-            None => pdu.sender().as_str(),
-            Some(state_key) if is_member(pdu.kind()) => state_key,
-            Some(_) => return Ok(()),
-        };
+        let Some(user) = pdu.state_key().filter(|_| is_member(pdu.kind())) else { return Ok(()) };
         if let Some(user) = self.engine.store.interner().known(NS_USER, user).await? {
             let room = self.nid();
             self.engine.typing_ends(&mut self.batch, UserNid::new(user), room);

@@ -15,6 +15,7 @@ mod password;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod support;
 
 use std::{
     fs,
@@ -61,6 +62,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) durability: durability::Durability,
     #[serde(default)]
+    pub(crate) support: support::Support,
+    #[serde(default)]
     pub(crate) log: log::Log,
     /// Registration files of application services.
     #[serde(default)]
@@ -88,6 +91,7 @@ impl Config {
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             durability: durability::Durability::default(),
+            support: support::Support::default(),
             log: log::Log::default(),
             appservices: Vec::new(),
         }
@@ -129,6 +133,7 @@ impl Config {
         problems.extend(self.password.problems());
         problems.extend(self.rooms.problems());
         problems.extend(self.media.problems());
+        problems.extend(self.support.problems());
         problems.extend(self.log.problems());
         problems
     }

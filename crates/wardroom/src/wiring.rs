@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::AdminState;
-use wardroom_client_api::{ClientSettings, ClientState};
+use wardroom_client_api::{ClientSettings, ClientState, Support};
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
@@ -132,6 +132,10 @@ impl App {
             settings: Arc::new(ClientSettings {
                 server_name: config.server_name.clone(),
                 public_url: config.public_url(),
+                support: Support {
+                    page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
+                    contacts: config.support.contacts(),
+                },
             }),
             clock,
             stopping: CancellationToken::new(),

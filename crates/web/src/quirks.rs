@@ -5,7 +5,7 @@ use std::any::TypeId;
 use bytes::Bytes;
 use ruma::{
     UserId,
-    api::client::{membership::invite_user, session::login, uiaa::UiaaResponse},
+    api::client::{membership::invite_user, session::login, typing::create_typing_event, uiaa::UiaaResponse},
 };
 use serde_json::{Map, Value};
 
@@ -37,6 +37,23 @@ pub(crate) fn without_empty_auth<E: 'static>(body: Bytes) -> Bytes {
     }
     fields.remove("auth");
     serde_json::to_vec(&fields).map_or(body, Bytes::from)
+}
+
+/// How long somebody types who does not say.
+const TYPING_TIMEOUT_MS: u64 = 30_000;
+
+/// A client need not say how long its user will type; ruma wants to know.
+pub(crate) fn with_typing_timeout<T: 'static>(body: Bytes) -> Bytes {
+    if TypeId::of::<T>() != TypeId::of::<create_typing_event::v3::Request>() {
+        return body;
+    }
+    match object(&body) {
+        Some(mut fields) if fields.get("typing") == Some(&Value::Bool(true)) && !fields.contains_key("timeout") => {
+            fields.insert("timeout".to_owned(), TYPING_TIMEOUT_MS.into());
+            serde_json::to_vec(&fields).map_or(body, Bytes::from)
+        }
+        _ => body,
+    }
 }
 
 /// What is no JSON object is reported by the checks before and the parser after these.
@@ -74,10 +91,10 @@ mod tests {
     use http::Request;
     use ruma::api::{
         IncomingRequestExt as _,
-        client::{session::login, uiaa::UiaaResponse},
+        client::{session::login, typing::create_typing_event, uiaa::UiaaResponse},
     };
 
-    use super::{check, without_empty_auth};
+    use super::{check, with_typing_timeout, without_empty_auth};
 
     fn ruma_panics(body: &'static [u8]) -> bool {
         catch_unwind(|| {
@@ -96,6 +113,17 @@ mod tests {
         }
         let other = Bytes::from_static(br#"{"auth":{}}"#);
         assert_eq!(without_empty_auth::<ruma::api::error::Error>(other.clone()), other);
+    }
+
+    #[test]
+    fn typing_has_a_timeout() {
+        let kept = |body: &'static str| {
+            with_typing_timeout::<create_typing_event::v3::Request>(Bytes::from_static(body.as_bytes()))
+        };
+        assert_eq!(kept(r#"{"typing":true}"#), r#"{"timeout":30000,"typing":true}"#);
+        for body in [r#"{"typing":false}"#, r#"{"typing":true,"timeout":5}"#, r#"{"typing":1}"#, "[]"] {
+            assert_eq!(kept(body), body);
+        }
     }
 
     #[test]

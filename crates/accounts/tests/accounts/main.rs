@@ -4,6 +4,7 @@
 mod account_data;
 mod backup;
 mod devices;
+mod keys;
 mod login;
 mod profiles;
 mod push_rules;

@@ -11,7 +11,7 @@ use ruma::{owned_server_name, room_version_id};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
-use wardroom_client_api::{ClientSettings, ClientState, router};
+use wardroom_client_api::{ClientSettings, ClientState, Support, router};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NewRoom, Preset, Rooms, StandardGate, StateWhich, UserNid};
@@ -63,6 +63,7 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         sync: Syncer::new(store, rooms.clone(), accounts.clone(), clock.clone()),
         limits: Arc::new(RateLimits::new(clock.clone(), rate_limits)),
         settings: Arc::new(ClientSettings {
+            support: Support::default(),
             server_name: owned_server_name!("hospital-a.example"),
             public_url: "https://hospital-a.example".to_owned(),
         }),

@@ -136,6 +136,7 @@ pub(crate) fn asking(since: Option<&Value>, filter: Option<Value>) -> SyncReques
         since: since.map(|answer| answer["next_batch"].as_str().unwrap().parse().unwrap()),
         filter: filter.map(|filter| FilterChoice::Inline(Box::new(serde_json::from_value(filter).unwrap()))),
         full_state: false,
+        state_after: false,
         timeout: Duration::ZERO,
     }
 }
