@@ -16,6 +16,7 @@ mod events;
 mod filter;
 mod fsck;
 mod gate;
+mod glance;
 mod history;
 mod ids;
 mod join_rules;
@@ -48,6 +49,7 @@ pub use self::{
     filter::passes,
     fsck::{FsckReport, fsck},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
+    glance::Glance,
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
@@ -117,6 +119,7 @@ pub(crate) struct Engine {
     /// History visibility by state.
     sights: Cache<Root, Visibility>,
     summaries: directory::SummaryCache,
+    glances: glance::GlanceCache,
     typing: Arc<typing::Typing>,
 }
 
@@ -137,6 +140,7 @@ impl Rooms {
                 last_creation_ms: AtomicU64::new(0),
                 sights: Cache::new(timeline::SIGHTS_MAX),
                 summaries: directory::summary_cache(),
+                glances: glance::glance_cache(),
                 typing: Arc::default(),
             }),
         }
@@ -150,6 +154,11 @@ impl Rooms {
     /// The room with this number as it is now.
     pub async fn view_of(&self, room: RoomNid) -> Result<Arc<RoomView>, RoomError> {
         Ok(self.engine.room(room).await?.view())
+    }
+
+    /// The number of the room with this id, if it has one. A number alone does not say that the room is there.
+    pub async fn room_nid(&self, room: &RoomId) -> Result<Option<RoomNid>, RoomError> {
+        self.engine.room_nid(room).await
     }
 
     /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.

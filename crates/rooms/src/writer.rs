@@ -18,6 +18,7 @@ use crate::{
     Engine,
     error::RoomError,
     events::Stored,
+    glance::Glance,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
     room::{Room, RoomView},
     tables::{EVENT_META, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry},
@@ -222,8 +223,10 @@ impl Writer {
     }
 
     /// Names the create event of a new room.
-    pub(crate) fn created_by(&mut self, create: EventNid) {
-        Arc::make_mut(&mut self.base).create = create;
+    pub(crate) fn created_by(&mut self, create: EventNid, room_type: Option<Arc<str>>) {
+        let base = Arc::make_mut(&mut self.base);
+        base.create = create;
+        base.room_type = room_type;
     }
 
     pub(crate) fn nid(&self) -> RoomNid {
@@ -407,6 +410,7 @@ impl Writer {
         self.head.extremities.push(nid);
         self.head.depth = self.head.depth.saturating_add(1);
         self.head.events += 1;
+        self.head.note(&pdu);
         let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
         self.fresh.insert(nid, Arc::clone(&stored));
         Ok(stored)
@@ -457,7 +461,10 @@ impl Writer {
             for (nid, stored) in fresh {
                 engine.event_cache.insert((room.nid, nid), stored);
             }
-            room.publish(RoomView { end: Place::after(position), ..view });
+            let head = Arc::new(view.head.as_ref().clone().settled(position));
+            let view = RoomView { end: Place::after(position), head, ..view };
+            engine.glances.insert(view.nid, Arc::new(Glance::of(&view)));
+            room.publish(view);
             if new_room {
                 engine.registry.enter(room);
             }
