@@ -47,6 +47,7 @@ pub use self::{
     login::{Login, LoginRequest},
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
+    push_rules::OWN_USER_ID,
     refresh::Refreshed,
     registration::{NewUser, Registered},
     session::{SESSIONS_CACHED_MAX, Session, SessionData},

@@ -1,13 +1,21 @@
 //! Push rules: section "Push Rules". They live in the user's account data as `m.push_rules`, with the server's default
 //! rules from the first moment.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+};
 
+use parking_lot::Mutex;
 use ruma::{
     UserId,
-    push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
+    push::{
+        Action, AnyPushRule, ConditionalPushRule, InsertPushRuleError, NewPushRule, PushCondition, RemovePushRuleError,
+        RuleKind, Ruleset, ScalarJsonValue,
+    },
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use wardroom_store::Batch;
 
 use crate::{AccountError, Accounts, DataScope, User, UserNid, fresh_cache::FreshCache};
@@ -18,6 +26,13 @@ const RULESETS_CACHED_MAX: usize = 1_024;
 const RULE_ID_BYTES_MAX: usize = 255;
 
 const PUSH_RULES_TYPE: &str = "m.push_rules";
+
+/// Stands for the user's own id in rules from [`Accounts::shared_push_rules`]. No user id begins so.
+pub const OWN_USER_ID: &str = "\u{0}own user id";
+/// Users whose rules, as they are shared, are kept in memory: about 50 bytes for each who has the rules of others.
+const SHARED_RULES_USERS_MAX: usize = 50_000;
+/// Bytes of different rules, as JSON, that these users may have; about ten times that in memory.
+const SHARED_RULES_BYTES_MAX: usize = 8 * 1_024 * 1_024;
 
 /// Content of `m.push_rules`.
 #[derive(Serialize, Deserialize)]
@@ -32,19 +47,84 @@ impl PushRulesContent {
 }
 
 /// Parsed rulesets by user.
-pub(crate) struct RulesetCache(Arc<FreshCache<UserNid, Arc<Ruleset>>>);
+pub(crate) struct RulesetCache {
+    /// As their users see them.
+    own: Arc<FreshCache<UserNid, Arc<Ruleset>>>,
+    /// As they are evaluated.
+    shared: Arc<FreshCache<UserNid, Arc<Ruleset>>>,
+    /// What is in `shared`, each ruleset once, by the hash of its JSON.
+    different: Mutex<Different>,
+}
+
+/// Different rulesets that somebody still has.
+#[derive(Default)]
+struct Different {
+    rulesets: HashMap<[u8; 32], (Weak<Ruleset>, usize)>,
+    bytes: usize,
+}
 
 impl Default for RulesetCache {
     fn default() -> Self {
-        Self(Arc::new(FreshCache::new(RULESETS_CACHED_MAX)))
+        Self {
+            own: Arc::new(FreshCache::new(RULESETS_CACHED_MAX)),
+            shared: Arc::new(FreshCache::new(SHARED_RULES_USERS_MAX)),
+            different: Mutex::default(),
+        }
     }
 }
 
 impl RulesetCache {
     pub(crate) fn forget_on_commit(&self, batch: &mut Batch, user: UserNid) {
-        let rulesets = Arc::clone(&self.0);
-        batch.on_commit(move |_| rulesets.end(&user));
+        let (own, shared) = (Arc::clone(&self.own), Arc::clone(&self.shared));
+        batch.on_commit(move |_| {
+            own.end(&user);
+            shared.end(&user);
+        });
     }
+
+    /// The one copy of rules that read like these.
+    fn share(&self, rules: Ruleset) -> Result<Arc<Ruleset>, AccountError> {
+        let json = serde_json::to_vec(&rules).map_err(|_| AccountError::Damaged("push rules"))?;
+        let hash: [u8; 32] = Sha256::digest(&json).into();
+        let mut different = self.different.lock();
+        if let Some(known) = different.rulesets.get(&hash).and_then(|(known, _)| known.upgrade()) {
+            return Ok(known);
+        }
+        if different.bytes.saturating_add(json.len()) > SHARED_RULES_BYTES_MAX {
+            // Most users have rules of their own: those that nobody uses go, and if that is not enough, all do.
+            different.rulesets.retain(|_, (known, _)| known.strong_count() > 0);
+            different.bytes = different.rulesets.values().map(|(_, bytes)| bytes).sum();
+            if different.bytes > SHARED_RULES_BYTES_MAX / 2 {
+                self.shared.end_all(|_| true);
+                *different = Different::default();
+            }
+        }
+        let rules = Arc::new(rules);
+        different.bytes += json.len();
+        different.rulesets.insert(hash, (Arc::downgrade(&rules), json.len()));
+        Ok(rules)
+    }
+}
+
+/// Puts [`OWN_USER_ID`] in the place of the user's id in the server's own rules.
+fn without_owner(mut rules: Ruleset, owner: &UserId) -> Ruleset {
+    let anybody = |mut rule: ConditionalPushRule| {
+        for condition in rule.conditions.iter_mut().filter(|_| rule.default) {
+            match condition {
+                PushCondition::EventMatch(wanted) if wanted.pattern == owner.as_str() => {
+                    wanted.pattern = OWN_USER_ID.to_owned();
+                }
+                PushCondition::EventPropertyContains(wanted) if matches!(&wanted.value, ScalarJsonValue::String(value) if value == owner.as_str()) =>
+                {
+                    wanted.value = ScalarJsonValue::String(OWN_USER_ID.to_owned());
+                }
+                _ => {}
+            }
+        }
+        rule
+    };
+    rules.override_ = rules.override_.into_iter().map(anybody).collect();
+    rules
 }
 
 impl Accounts {
@@ -53,19 +133,48 @@ impl Accounts {
     /// # Errors
     /// When the store fails.
     pub async fn push_rules(&self, user: UserNid) -> Result<Arc<Ruleset>, AccountError> {
-        let cache = &self.0.rulesets.0;
+        let cache = &self.0.rulesets.own;
         if let Some(rules) = cache.get(&user) {
             return Ok(rules);
         }
         let before = cache.before_read();
-        let content = self.account_data(user, DataScope::Global, PUSH_RULES_TYPE).await?;
-        let rules = match content {
-            Some(content) => parse(content.get())?,
-            None => Ruleset::server_default(&self.user_id(user).await?),
-        };
-        let rules = Arc::new(rules);
+        let rules = Arc::new(self.read_push_rules(user).await?.0);
         cache.insert(&user, Arc::clone(&rules), before);
         Ok(rules)
+    }
+
+    /// The push rules of a user as they are evaluated: users who have the same get the same value, in which
+    /// [`OWN_USER_ID`] stands for the id of each. From memory.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn shared_push_rules(&self, user: UserNid) -> Result<Arc<Ruleset>, AccountError> {
+        let cache = &self.0.rulesets.shared;
+        if let Some(rules) = cache.get(&user) {
+            return Ok(rules);
+        }
+        let before = cache.before_read();
+        let (rules, owner) = self.read_push_rules(user).await?;
+        let rules = self.0.rulesets.share(without_owner(rules, &owner))?;
+        cache.insert(&user, Arc::clone(&rules), before);
+        Ok(rules)
+    }
+
+    /// The rules of a user and the user's id. Rules that the server did not have when the user last changed theirs are
+    /// among them.
+    async fn read_push_rules(&self, user: UserNid) -> Result<(Ruleset, ruma::OwnedUserId), AccountError> {
+        let owner = self.user_id(user).await?;
+        let content = self.account_data(user, DataScope::Global, PUSH_RULES_TYPE).await?;
+        let default = Ruleset::server_default(&owner);
+        let rules = match content {
+            Some(content) => {
+                let mut rules = parse(content.get())?;
+                rules.update_with_server_default(default);
+                rules
+            }
+            None => default,
+        };
+        Ok((rules, owner))
     }
 
     /// One rule.

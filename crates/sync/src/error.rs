@@ -1,6 +1,7 @@
 //! What can go wrong in a sync, in this crate's words.
 
 use wardroom_accounts::AccountError;
+use wardroom_push::PushError;
 use wardroom_rooms::RoomError;
 use wardroom_store::ReadError;
 
@@ -22,6 +23,9 @@ pub enum SyncError {
     /// Accounts failed.
     #[error(transparent)]
     Accounts(#[from] AccountError),
+    /// Counting what is unread failed.
+    #[error(transparent)]
+    Unread(#[from] PushError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] ReadError),

@@ -1,6 +1,7 @@
 //! The `event_fields` of a filter: only some properties of each event.
 
 use serde_json::{Map, Value};
+use wardroom_push::segments;
 
 /// Fields that one filter may name.
 const FIELDS_MAX: usize = 100;
@@ -27,21 +28,6 @@ impl EventFields {
     }
 }
 
-/// Splits a path at its dots; a backslash takes the meaning from a dot or a backslash behind it.
-pub(crate) fn segments(path: &str) -> Vec<String> {
-    let mut segments = vec![String::new()];
-    let mut characters = path.chars().peekable();
-    while let Some(character) = characters.next() {
-        let Some(last) = segments.last_mut() else { break };
-        match character {
-            '\\' => last.push(characters.next_if(|next| matches!(next, '.' | '\\')).unwrap_or('\\')),
-            '.' => segments.push(String::new()),
-            _ => last.push(character),
-        }
-    }
-    segments
-}
-
 fn copy(from: &Map<String, Value>, to: &mut Map<String, Value>, path: &[String]) {
     let Some((name, rest)) = path.split_first() else { return };
     let Some(value) = from.get(name) else { return };
@@ -60,16 +46,7 @@ fn copy(from: &Map<String, Value>, to: &mut Map<String, Value>, path: &[String])
 
 #[cfg(test)]
 mod tests {
-    use super::{EventFields, segments};
-
-    #[test]
-    fn a_backslash_escapes_dots_and_itself() {
-        assert_eq!(segments("content.body"), ["content", "body"]);
-        assert_eq!(segments(r"content.m\.relates_to"), ["content", "m.relates_to"]);
-        assert_eq!(segments(r"a\\.b\x"), [r"a\", r"b\x"]);
-        assert_eq!(segments(""), [""]);
-        assert_eq!(segments(r"a\"), [r"a\"]);
-    }
+    use super::EventFields;
 
     #[test]
     fn only_named_fields_are_told() {

@@ -32,6 +32,7 @@ use std::sync::Arc;
 
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
+use wardroom_push::Unread;
 use wardroom_rooms::Rooms;
 use wardroom_store::Store;
 
@@ -40,7 +41,6 @@ pub use self::{
     filter::FilterChoice,
     response::SyncResponse,
     token::{BadToken, SyncToken},
-    unread::UNREAD_SCAN_EVENTS_MAX,
     waiting::SyncRequest,
 };
 
@@ -57,12 +57,13 @@ struct Inner {
     memberships: memberships::MembershipCache,
     formatted: event_format::FormattedEvents,
     told_members: lazy_members::ToldMembers,
-    unread: unread::Unread,
+    unread: Unread,
 }
 
 impl Syncer {
     /// Tells of these rooms and accounts, all kept in `store`.
     pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: SharedClock) -> Self {
+        let unread = Unread::new(rooms.clone(), accounts.clone());
         Self(Arc::new(Inner {
             store,
             rooms,
@@ -71,7 +72,12 @@ impl Syncer {
             memberships: memberships::MembershipCache::default(),
             formatted: event_format::FormattedEvents::default(),
             told_members: lazy_members::ToldMembers::default(),
-            unread: unread::Unread::default(),
+            unread,
         }))
+    }
+
+    /// Who counts what users have not read: one for all who ask, so that each finds what others found.
+    pub fn unread(&self) -> &Unread {
+        &self.0.unread
     }
 }

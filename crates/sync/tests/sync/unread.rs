@@ -9,8 +9,8 @@ use ruma::{
     },
 };
 use serde_json::{Value, json, value::to_raw_value};
+use wardroom_push::UNREAD_SCAN_EVENTS_MAX;
 use wardroom_rooms::MemberProfile;
-use wardroom_sync::UNREAD_SCAN_EVENTS_MAX;
 
 use crate::ward::{Person, Ward, joined, new_room, run};
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use quick_cache::{Weighter, sync::Cache};
 use ruma::{EventId, OwnedEventId, events::receipt::ReceiptThread, push::Ruleset};
+use serde::Serialize;
 use wardroom_rooms::{Place, RoomNid, UserNid};
 
 /// Notices of one tally; the oldest are dropped beyond that.
@@ -17,44 +18,79 @@ const TALLY_WEIGHT_MEAN: u64 = 10;
 
 /// An unread event that notifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Notice {
-    pub(super) place: Place,
+pub(crate) struct Notice {
+    pub(crate) place: Place,
     /// The root of its thread; none in the main timeline.
-    pub(super) thread: Option<OwnedEventId>,
-    pub(super) highlight: bool,
+    pub(crate) thread: Option<OwnedEventId>,
+    pub(crate) highlight: bool,
+}
+
+/// Unread notifications, as they stand in a `/sync` answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Those that stand out.
+    pub highlight_count: u64,
+    /// All.
+    pub notification_count: u64,
+}
+
+impl Counts {
+    fn add(&mut self, notice: &Notice) {
+        self.notification_count += 1;
+        self.highlight_count += u64::from(notice.highlight);
+    }
 }
 
 /// What a user has not read of a room.
 #[derive(Clone, Debug)]
-pub(super) struct Tally {
+pub struct Tally {
     /// The rules that were applied.
-    pub(super) rules: Arc<Ruleset>,
+    pub(crate) rules: Arc<Ruleset>,
     /// Since when the user was joined.
-    pub(super) joined: Place,
+    pub(crate) joined: Place,
     /// Boundary up to which events were looked at.
-    pub(super) up_to: Place,
+    pub(crate) up_to: Place,
     /// Oldest first.
-    pub(super) notices: Vec<Notice>,
+    pub(crate) notices: Vec<Notice>,
 }
 
 impl Tally {
+    /// All unread notifications of the room, threads or not.
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        self.notices.iter().for_each(|notice| total.add(notice));
+        total
+    }
+
+    /// Those of the main timeline, and those of each thread that has any.
+    pub fn by_thread(&self) -> (Counts, BTreeMap<&EventId, Counts>) {
+        let (mut main, mut threads) = (Counts::default(), BTreeMap::<&EventId, Counts>::new());
+        for notice in &self.notices {
+            match &notice.thread {
+                Some(root) => threads.entry(root).or_default().add(notice),
+                None => main.add(notice),
+            }
+        }
+        (main, threads)
+    }
+
     /// Nothing, for a user joined since `joined`, before the events behind `up_to` are looked at.
-    pub(super) fn new(rules: Arc<Ruleset>, joined: Place, up_to: Place) -> Self {
+    pub(crate) fn new(rules: Arc<Ruleset>, joined: Place, up_to: Place) -> Self {
         Self { rules, joined, up_to, notices: Vec::new() }
     }
 
     /// Whether it was made by these rules, for a user joined since this place.
-    pub(super) fn holds_for(&self, rules: &Arc<Ruleset>, joined: Place) -> bool {
+    pub(crate) fn holds_for(&self, rules: &Arc<Ruleset>, joined: Place) -> bool {
         self.joined == joined && (Arc::ptr_eq(&self.rules, rules) || are_equal(&self.rules, rules))
     }
 
     /// Whether nothing is to be changed in it, where there are no events behind it.
-    pub(super) fn is_settled(&self, rules: &Arc<Ruleset>, reads: &Reads) -> bool {
+    pub(crate) fn is_settled(&self, rules: &Arc<Ruleset>, reads: &Reads) -> bool {
         Arc::ptr_eq(&self.rules, rules)
             && self.notices.iter().all(|notice| !reads.cover(notice.thread.as_deref(), notice.place))
     }
 
-    pub(super) fn add(&mut self, notice: Notice) {
+    pub(crate) fn add(&mut self, notice: Notice) {
         if self.notices.len() >= NOTICES_MAX {
             self.notices.remove(0);
         }
@@ -62,7 +98,7 @@ impl Tally {
     }
 
     /// Takes away what the user has read. Nothing comes back: receipts only move forward.
-    pub(super) fn prune(&mut self, reads: &Reads) {
+    pub(crate) fn prune(&mut self, reads: &Reads) {
         self.notices.retain(|notice| !reads.cover(notice.thread.as_deref(), notice.place));
     }
 }
@@ -74,7 +110,7 @@ fn are_equal(left: &Ruleset, right: &Ruleset) -> bool {
 
 /// Up to where a user has read a room, by public and private receipts.
 #[derive(Debug, Default)]
-pub(super) struct Reads {
+pub(crate) struct Reads {
     /// The newest event read, threads or not.
     everything: Option<Place>,
     /// The newest event read of the main timeline.
@@ -84,7 +120,7 @@ pub(super) struct Reads {
 
 impl Reads {
     /// From all receipts of the user, which may be several for a thread.
-    pub(super) fn new(places: Vec<(ReceiptThread, Place)>) -> Self {
+    pub(crate) fn new(places: Vec<(ReceiptThread, Place)>) -> Self {
         let mut reads = Self::default();
         for (thread, place) in places {
             match thread {
@@ -101,7 +137,7 @@ impl Reads {
     }
 
     /// Whether an event of a thread, or of the main timeline, was read.
-    pub(super) fn cover(&self, thread: Option<&EventId>, place: Place) -> bool {
+    pub(crate) fn cover(&self, thread: Option<&EventId>, place: Place) -> bool {
         let read = match thread {
             None => self.main,
             Some(root) => self.threads.get(root).copied(),
@@ -110,14 +146,14 @@ impl Reads {
     }
 
     /// Boundary behind which there may be something unread.
-    pub(super) fn boundary(&self) -> Place {
+    pub(crate) fn boundary(&self) -> Place {
         self.everything.map_or(Place::FIRST, Place::next)
     }
 }
 
 /// Tallies by user and room.
 #[derive(Debug)]
-pub(super) struct TallyCache(Cache<(UserNid, RoomNid), Arc<Tally>, ByNotices>);
+pub(crate) struct TallyCache(Cache<(UserNid, RoomNid), Arc<Tally>, ByNotices>);
 
 #[derive(Clone, Debug)]
 struct ByNotices;
@@ -136,11 +172,11 @@ impl Default for TallyCache {
 }
 
 impl TallyCache {
-    pub(super) fn get(&self, user: UserNid, room: RoomNid) -> Option<Arc<Tally>> {
+    pub(crate) fn get(&self, user: UserNid, room: RoomNid) -> Option<Arc<Tally>> {
         self.0.get(&(user, room))
     }
 
-    pub(super) fn insert(&self, user: UserNid, room: RoomNid, tally: Arc<Tally>) {
+    pub(crate) fn insert(&self, user: UserNid, room: RoomNid, tally: Arc<Tally>) {
         self.0.insert((user, room), tally);
     }
 }

@@ -7,9 +7,9 @@ use ruma::{EventId, OwnedEventId};
 use serde::Deserialize;
 use serde_json::Value;
 use wardroom_event::Pdu;
-use wardroom_rooms::{EventNid, RoomNid, Stored, TimelineItem, TimelineRange};
+use wardroom_rooms::{EventNid, RoomNid, Rooms, Stored, TimelineItem, TimelineRange};
 
-use crate::{SyncError, event_fields::segments, hearing::Hearing, rooms::Room};
+use crate::{PushError, paths::segments};
 
 /// Bytes of events kept in memory, as values.
 const FACTS_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -22,13 +22,13 @@ const THREAD_HOPS_MAX: u32 = 3;
 
 /// An event as push rules look at it.
 #[derive(Debug)]
-pub(super) struct Facts {
+pub(crate) struct Facts {
     /// The event in federation format, which has all that clients see but the event's id.
     event: Value,
     /// `content.body` in lower case, where it is text.
-    pub(super) body: Option<String>,
+    pub(crate) body: Option<String>,
     /// The root of the thread that the event is in; none in the main timeline.
-    pub(super) thread: Option<OwnedEventId>,
+    pub(crate) thread: Option<OwnedEventId>,
     /// Whether the sender has the power to notify everybody, once somebody asked.
     sender_may_notify: OnceLock<bool>,
     weight: u64,
@@ -36,7 +36,7 @@ pub(super) struct Facts {
 
 /// What events are kept, by number. Redacted events are never asked for.
 #[derive(Debug)]
-pub(super) struct FactsCache(Cache<EventNid, Arc<Facts>, ByBytes>);
+pub(crate) struct FactsCache(Cache<EventNid, Arc<Facts>, ByBytes>);
 
 #[derive(Clone, Debug)]
 struct ByBytes;
@@ -55,7 +55,7 @@ impl Default for FactsCache {
 }
 
 impl Facts {
-    pub(super) fn new(pdu: &Pdu, thread: Option<OwnedEventId>) -> Self {
+    pub(crate) fn new(pdu: &Pdu, thread: Option<OwnedEventId>) -> Self {
         // Stored events are JSON; one that is not would be an event without properties.
         let event: Value = serde_json::from_slice(pdu.json()).unwrap_or_default();
         let body = event.pointer("/content/body").and_then(Value::as_str).map(str::to_lowercase);
@@ -64,18 +64,26 @@ impl Facts {
     }
 
     /// The property at a dot-separated path.
-    pub(super) fn property(&self, path: &str) -> Option<&Value> {
+    pub(crate) fn property(&self, path: &str) -> Option<&Value> {
         if !path.contains(['.', '\\']) {
             return self.event.get(path);
         }
         segments(path).iter().try_fold(&self.event, |value, name| value.as_object()?.get(name))
     }
 
-    pub(super) fn sender_may_notify(&self) -> Option<bool> {
+    /// Users whom the event names: those it mentions, and the one whose membership it is. Rules that look for their
+    /// user's own id can match for these alone.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &str> {
+        let mentioned = self.event.pointer("/content/m.mentions/user_ids").and_then(Value::as_array);
+        let mentioned = mentioned.into_iter().flatten().filter_map(Value::as_str);
+        mentioned.chain(self.event.get("state_key").and_then(Value::as_str))
+    }
+
+    pub(crate) fn sender_may_notify(&self) -> Option<bool> {
         self.sender_may_notify.get().copied()
     }
 
-    pub(super) fn set_sender_may_notify(&self, may: bool) {
+    pub(crate) fn set_sender_may_notify(&self, may: bool) {
         // Whoever was first found out the same.
         let _ = self.sender_may_notify.set(may);
     }
@@ -98,37 +106,37 @@ fn relation(stored: &Stored) -> Option<Relation> {
     stored.pdu.content_as::<Related>().ok().map(|related| related.relation)
 }
 
-impl Hearing<'_> {
-    pub(super) async fn facts(&self, room: &Room<'_>, item: &TimelineItem) -> Result<Arc<Facts>, SyncError> {
-        let facts = &self.syncer.unread.facts.0;
-        if let Some(known) = facts.get(&item.event.nid) {
+impl FactsCache {
+    /// What rules ask of an event, from memory where somebody asked before.
+    pub(crate) async fn of(&self, rooms: &Rooms, room: RoomNid, item: &TimelineItem) -> Result<Arc<Facts>, PushError> {
+        if let Some(known) = self.0.get(&item.event.nid) {
             return Ok(known);
         }
-        let thread = self.thread(room.view.nid, &item.event).await?;
+        let thread = thread(rooms, room, &item.event).await?;
         let found = Arc::new(Facts::new(&item.event.pdu, thread));
-        facts.insert(item.event.nid, Arc::clone(&found));
+        self.0.insert(item.event.nid, Arc::clone(&found));
         Ok(found)
     }
+}
 
-    /// The root of the thread that an event is in, by its own relation or that of an event it relates to.
-    async fn thread(&self, room: RoomNid, stored: &Stored) -> Result<Option<OwnedEventId>, SyncError> {
-        let mut related = relation(stored);
-        for _ in 0..THREAD_HOPS_MAX {
-            let Some(Relation { rel_type, event_id }) = related else { return Ok(None) };
-            if rel_type == "m.thread" {
-                return Ok(Some(event_id));
-            }
-            let Some(parent) = self.event_of(room, &event_id).await? else { return Ok(None) };
-            related = relation(&parent);
+/// The root of the thread that an event is in, by its own relation or that of an event it relates to.
+async fn thread(rooms: &Rooms, room: RoomNid, stored: &Stored) -> Result<Option<OwnedEventId>, PushError> {
+    let mut related = relation(stored);
+    for _ in 0..THREAD_HOPS_MAX {
+        let Some(Relation { rel_type, event_id }) = related else { return Ok(None) };
+        if rel_type == "m.thread" {
+            return Ok(Some(event_id));
         }
-        Ok(None)
+        let Some(parent) = event_of(rooms, room, &event_id).await? else { return Ok(None) };
+        related = relation(&parent);
     }
+    Ok(None)
+}
 
-    async fn event_of(&self, room: RoomNid, event: &EventId) -> Result<Option<Arc<Stored>>, SyncError> {
-        let Some((_, place)) = self.syncer.rooms.place_of(event).await?.filter(|(nid, _)| *nid == room) else {
-            return Ok(None);
-        };
-        let range = TimelineRange { from: place, to: place.next(), backwards: false, limit: 1 };
-        Ok(self.syncer.rooms.timeline(room, range).await?.pop().map(|item| item.event))
-    }
+async fn event_of(rooms: &Rooms, room: RoomNid, event: &EventId) -> Result<Option<Arc<Stored>>, PushError> {
+    let Some((_, place)) = rooms.place_of(event).await?.filter(|(nid, _)| *nid == room) else {
+        return Ok(None);
+    };
+    let range = TimelineRange { from: place, to: place.next(), backwards: false, limit: 1 };
+    Ok(rooms.timeline(room, range).await?.pop().map(|item| item.event))
 }

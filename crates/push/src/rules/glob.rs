@@ -8,13 +8,13 @@
 const PATTERN_CHARS_MAX: usize = 255;
 
 /// About how many steps it takes to look for a pattern in a text.
-pub(super) fn steps(pattern: &str, text: &str) -> usize {
+pub(crate) fn steps(pattern: &str, text: &str) -> usize {
     // Text without wildcards is found many bytes at a time.
     if has_wildcards(pattern) { pattern.len().saturating_mul(text.len()) } else { text.len() / 8 }
 }
 
 /// Whether the whole text matches.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     if !has_wildcards(pattern) {
         return pattern == text;
     }
@@ -26,7 +26,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 }
 
 /// Whether a part of the text matches that starts and ends at a word boundary.
-pub(super) fn matches_words(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches_words(pattern: &str, text: &str) -> bool {
     if pattern.is_empty() {
         return false;
     }
@@ -54,7 +54,7 @@ fn has_wildcards(pattern: &str) -> bool {
 }
 
 /// Whether the text has these words, wildcards or not.
-pub(super) fn has_words(words: &str, text: &str) -> bool {
+pub(crate) fn has_words(words: &str, text: &str) -> bool {
     if words.is_empty() || words.chars().nth(PATTERN_CHARS_MAX).is_some() {
         return false;
     }

@@ -4,17 +4,20 @@
 //! ruma's: that builds a regular expression from a user's pattern for every event and recurses once for each word of a
 //! message, which is slow, and for some patterns and messages ends the process.
 
+mod glob;
+
 use std::{cell::Cell, ops::RangeBounds as _};
 
 use ruma::{
-    RoomId, UInt,
+    RoomId, UInt, UserId,
     power_levels::NotificationPowerLevelsKey,
-    push::{AnyPushRuleRef, ConditionalPushRule, PatternedPushRule, PushCondition, Ruleset, ScalarJsonValue},
+    push::{Action, AnyPushRuleRef, ConditionalPushRule, PatternedPushRule, PushCondition, Ruleset, ScalarJsonValue},
 };
 use serde_json::Value;
+use wardroom_accounts::OWN_USER_ID;
 use wardroom_event::Pdu;
 
-use super::{facts::Facts, glob};
+use crate::facts::Facts;
 
 /// Steps of matching patterns that all rules of a user may take over one event, some 20 ms of them; patterns that would
 /// take more match nothing. Rules and messages are the users': thousands of patterns may meet a large message.
@@ -22,29 +25,38 @@ const STEPS_MAX: usize = 10_000_000;
 
 /// What an event does to a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// It notifies.
-    pub(super) notify: bool,
+    pub(crate) notify: bool,
     /// It stands out.
-    pub(super) highlight: bool,
+    pub(crate) highlight: bool,
+}
+
+impl Verdict {
+    /// What a rule with these actions does.
+    pub(crate) fn of(actions: &[Action]) -> Self {
+        Self { notify: actions.iter().any(Action::should_notify), highlight: actions.iter().any(Action::is_highlight) }
+    }
 }
 
 /// What rules ask for besides the event.
 #[derive(Debug)]
-pub(super) struct Situation<'a> {
+pub(crate) struct Situation<'a> {
+    /// Whose rules they are; none for any user whom the event does not name.
+    pub(crate) user: Option<&'a UserId>,
     /// The room.
-    pub(super) room: &'a RoomId,
+    pub(crate) room: &'a RoomId,
     /// Its joined members.
-    pub(super) joined: u64,
+    pub(crate) joined: u64,
     /// The user's display name there, once it was asked for; empty where there is none.
-    pub(super) display_name: Option<String>,
+    pub(crate) display_name: Option<String>,
     /// Steps of matching that are left.
     steps: Cell<usize>,
 }
 
 impl<'a> Situation<'a> {
-    pub(super) fn new(room: &'a RoomId, joined: u64) -> Self {
-        Self { room, joined, display_name: None, steps: Cell::new(STEPS_MAX) }
+    pub(crate) fn new(user: Option<&'a UserId>, room: &'a RoomId, joined: u64) -> Self {
+        Self { user, room, joined, display_name: None, steps: Cell::new(STEPS_MAX) }
     }
 
     /// Whether there is time to look for a pattern in a text.
@@ -57,21 +69,26 @@ impl<'a> Situation<'a> {
 
 /// A rule asks for what was not found out yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lacks {
+pub(crate) enum Lacks {
     /// The user's display name.
     DisplayName,
     /// Whether the sender may notify everybody.
     SenderPower,
 }
 
-/// The verdict of the first rule that matches; nothing happens where none does.
-pub(super) fn verdict(rules: &Ruleset, event: &Facts, pdu: &Pdu, situation: &Situation<'_>) -> Result<Verdict, Lacks> {
+/// The actions of the first rule that matches, where one does.
+pub(crate) fn actions<'r>(
+    rules: &'r Ruleset,
+    event: &Facts,
+    pdu: &Pdu,
+    situation: &Situation<'_>,
+) -> Result<Option<&'r [Action]>, Lacks> {
     for rule in rules {
         if rule.enabled() && matches(rule, event, pdu, situation)? {
-            return Ok(Verdict { notify: rule.triggers_notification(), highlight: rule.triggers_highlight() });
+            return Ok(Some(rule.actions()));
         }
     }
-    Ok(Verdict::default())
+    Ok(None)
 }
 
 fn matches(rule: AnyPushRuleRef<'_>, event: &Facts, pdu: &Pdu, situation: &Situation<'_>) -> Result<bool, Lacks> {
@@ -98,6 +115,11 @@ fn holds(condition: &PushCondition, event: &Facts, situation: &Situation<'_>) ->
         PushCondition::EventMatch(wanted) => match wanted.key.as_str() {
             "content.body" => body_matches(event, situation, &wanted.pattern),
             "room_id" => text_matches(situation, &wanted.pattern, situation.room.as_str()),
+            // A rule that every user has for themselves: the id in it is the user's.
+            key if wanted.pattern == OWN_USER_ID => {
+                let text = event.property(key).and_then(Value::as_str);
+                text.is_some_and(|text| situation.user.is_some_and(|user| user.as_str().eq_ignore_ascii_case(text)))
+            }
             key => {
                 let text = event.property(key).and_then(Value::as_str);
                 text.is_some_and(|text| text_matches(situation, &wanted.pattern, text))
@@ -117,11 +139,11 @@ fn holds(condition: &PushCondition, event: &Facts, situation: &Situation<'_>) ->
             _ => false,
         },
         PushCondition::EventPropertyIs(wanted) => {
-            event.property(&wanted.key).is_some_and(|value| is_scalar(value, &wanted.value))
+            event.property(&wanted.key).is_some_and(|value| is_scalar(value, &wanted.value, situation))
         }
         PushCondition::EventPropertyContains(wanted) => {
             let values = event.property(&wanted.key).and_then(Value::as_array);
-            values.is_some_and(|values| values.iter().any(|value| is_scalar(value, &wanted.value)))
+            values.is_some_and(|values| values.iter().any(|value| is_scalar(value, &wanted.value, situation)))
         }
         _ => false,
     })
@@ -142,8 +164,11 @@ fn text_matches(situation: &Situation<'_>, pattern: &str, text: &str) -> bool {
     situation.affords(pattern, text) && glob::matches(&pattern.to_lowercase(), &text.to_lowercase())
 }
 
-fn is_scalar(value: &Value, wanted: &ScalarJsonValue) -> bool {
+fn is_scalar(value: &Value, wanted: &ScalarJsonValue, situation: &Situation<'_>) -> bool {
     match (value, wanted) {
+        (Value::String(value), ScalarJsonValue::String(wanted)) if wanted == OWN_USER_ID => {
+            situation.user.is_some_and(|user| user == value)
+        }
         (Value::Null, ScalarJsonValue::Null) => true,
         (Value::Bool(value), ScalarJsonValue::Bool(wanted)) => value == wanted,
         (Value::Number(value), ScalarJsonValue::Integer(wanted)) => value.as_i64() == Some(i64::from(*wanted)),
@@ -161,7 +186,7 @@ mod tests {
     use serde_json::json;
     use wardroom_event::{Draft, Pdu, RoomVersion, SigningKey};
 
-    use super::{Facts, Situation, Verdict, verdict};
+    use super::{Facts, Situation, Verdict, actions};
 
     fn message(body: &str) -> Pdu {
         let version = RoomVersion::ALL.last().copied().unwrap();
@@ -184,7 +209,9 @@ mod tests {
     fn judge(rules: &Ruleset, body: &str, joined: u64) -> Verdict {
         let pdu = message(body);
         let room = room_id!("!room:a.example");
-        verdict(rules, &Facts::new(&pdu, None), &pdu, &Situation::new(room, joined)).unwrap()
+        let (facts, bob) = (Facts::new(&pdu, None), user_id!("@bob:a.example"));
+        let done = actions(rules, &facts, &pdu, &Situation::new(Some(bob), room, joined)).unwrap();
+        done.map(Verdict::of).unwrap_or_default()
     }
 
     #[test]
