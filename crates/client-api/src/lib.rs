@@ -8,6 +8,7 @@ mod caller;
 mod discovery;
 mod error;
 mod room;
+mod sliding_sync;
 mod state;
 mod sync;
 
@@ -23,5 +24,9 @@ pub fn router(state: ClientState) -> Router {
 
 /// Every endpoint of the client-server API.
 pub fn routes() -> Routes<ClientState> {
-    discovery::routes().merge(account::routes()).merge(room::routes()).merge(sync::routes())
+    discovery::routes()
+        .merge(account::routes())
+        .merge(room::routes())
+        .merge(sync::routes())
+        .merge(sliding_sync::routes())
 }

@@ -133,7 +133,8 @@ impl Rooms {
         let store = self.engine.store.latest();
         let scan = Scan::prefix(&(room, user)).limit(RECEIPTS_READ_MAX);
         let moved = store.scan_versioned(&RECEIPTS, scan).await?;
-        let keys: Vec<_> = moved.into_iter().map(|((_, _, kind, thread), _, at)| (room, at, user, kind, thread)).collect();
+        let keys: Vec<_> =
+            moved.into_iter().map(|((_, _, kind, thread), _, at)| (room, at, user, kind, thread)).collect();
         let records = store.multi_get(&RECEIPT_CHANGES, &keys).await?;
         // One that moves between the two reads is news to whoever asks what changed.
         let rows = keys.into_iter().zip(records).filter_map(|(key, record)| Some((key, record?)));

@@ -1,4 +1,4 @@
-//! What a client has to hear: `GET /_matrix/client/v3/sync`.
+//! What a client has to hear: `GET /_matrix/client/v3/sync`, and simplified sliding sync (`sliding`).
 //!
 //! A sync token is one position of the store's log. One sync takes the newest position, reads what came behind the
 //! token up to there, and answers with that position as the next token. Invariants:
@@ -9,7 +9,8 @@
 //! - Who waits is woken by what concerns them and by nothing else, and never misses a wake-up: a waiter is registered
 //!   before the last look.
 //! - What is the same for several receivers is worked out once: events as text, what push rules ask of an event.
-//! - No answer is kept: the same token asked twice is answered twice.
+//! - No answer is kept: the same token asked twice is answered twice. Sliding sync alone keeps what it has told of which
+//!   room, and a client that it has forgotten starts anew.
 //! - Everything kept in memory has a bound, and losing any of it costs time only.
 //!
 //! Deliberately absent: HTTP, and for now presence, messages to devices, device lists and ignored users.
@@ -24,6 +25,7 @@ mod lazy_members;
 mod memberships;
 mod response;
 mod rooms;
+mod sliding;
 mod token;
 mod unread;
 mod waiting;
@@ -40,6 +42,7 @@ pub use self::{
     error::SyncError,
     filter::FilterChoice,
     response::SyncResponse,
+    sliding::{BadRequest, SlidingRequest},
     token::{BadToken, SyncToken},
     waiting::SyncRequest,
 };
@@ -57,6 +60,7 @@ struct Inner {
     memberships: memberships::MembershipCache,
     formatted: event_format::FormattedEvents,
     told_members: lazy_members::ToldMembers,
+    sliding: sliding::Shared,
     unread: Unread,
 }
 
@@ -72,6 +76,7 @@ impl Syncer {
             memberships: memberships::MembershipCache::default(),
             formatted: event_format::FormattedEvents::default(),
             told_members: lazy_members::ToldMembers::default(),
+            sliding: sliding::Shared::default(),
             unread,
         }))
     }

@@ -11,11 +11,16 @@ use crate::ClientState;
 /// them together by itself.
 const VERSIONS: [&str; 3] = ["r0.6.1", "v1.1", "v1.2"];
 
+/// Features beyond the specification that are there.
+const UNSTABLE_FEATURES: &[&str] = &["org.matrix.simplified_msc3575"];
+
 pub(crate) fn routes() -> Routes<ClientState> {
     // Without ruma's request: clients ask this with a token that may have expired, and must get an answer.
     Routes::new().plain(Method::GET, "/_matrix/client/versions", get_versions)
 }
 
 async fn get_versions() -> Reply<Response> {
-    Reply(Response::new(VERSIONS.map(str::to_owned).to_vec()))
+    let mut answer = Response::new(VERSIONS.map(str::to_owned).to_vec());
+    answer.unstable_features = UNSTABLE_FEATURES.iter().map(|feature| ((*feature).to_owned(), true)).collect();
+    Reply(answer)
 }
