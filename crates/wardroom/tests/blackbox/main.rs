@@ -9,6 +9,7 @@ mod full_disk;
 mod listeners;
 mod plaintext;
 mod rooms;
+mod sliding_sync;
 mod sync;
 mod unserved;
 
