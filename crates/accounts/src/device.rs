@@ -4,7 +4,7 @@ use ruma::{DeviceId, OwnedDeviceId};
 use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
-    AccountError, Accounts, Session, UserNid,
+    AccountError, Accounts, DeviceRef, Session, UserNid,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{DEVICES, DEVICES_SEEN, DeviceKey, DeviceRow, SeenRow, domain},
 };
@@ -117,6 +117,8 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&DEVICES, &key, Some(version));
             batch.put(&DEVICES, &key, &Packed(row));
+            // The name stands beside the device's keys.
+            self.announce_devices(&mut batch, user).await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -136,8 +138,11 @@ impl Accounts {
             let mut batch = Batch::default();
             for key in &keys {
                 if let Some((Packed(row), version)) = self.0.store.latest().get_versioned(&DEVICES, key).await? {
-                    self.end_device(&mut batch, key, &row, version);
+                    self.end_device(&mut batch, key, &row, version).await?;
                 }
+            }
+            if !batch.is_empty() {
+                self.announce_devices(&mut batch, user).await?;
             }
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
@@ -180,12 +185,14 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let kept = kept.map(|device| self.device_key(user, device));
         let scan = Scan::prefix(&user.get());
+        let mut ends = false;
         for (key, Packed(row), version) in self.0.store.latest().scan_versioned(&DEVICES, scan).await? {
             if Some(key) != kept && before.is_none_or(|before| version < before) {
-                self.end_device(batch, &key, &row, version);
+                self.end_device(batch, &key, &row, version).await?;
+                ends = true;
             }
         }
-        Ok(())
+        if ends { self.announce_devices(batch, user).await } else { Ok(()) }
     }
 
     /// Logs out what was signed in before `position`, except `kept`.
@@ -207,12 +214,20 @@ impl Accounts {
 
     /// Adds the end of one device to the batch. The batch expects the row as it was read: a refresh at the same moment
     /// would leave a token behind.
-    fn end_device(&self, batch: &mut Batch, key: &DeviceKey, row: &DeviceRow, version: Position) {
+    async fn end_device(
+        &self,
+        batch: &mut Batch,
+        key: &DeviceKey,
+        row: &DeviceRow,
+        version: Position,
+    ) -> Result<(), AccountError> {
         batch.expect_version(&DEVICES, key, Some(version));
         batch.delete(&DEVICES, key);
         batch.delete(&DEVICES_SEEN, key);
         for pair in row.pairs() {
             self.end_pair(batch, pair);
         }
+        self.end_inbox(batch, row.nid);
+        self.end_keys(batch, DeviceRef { user: UserNid::new(key.0), nid: row.nid }).await
     }
 }

@@ -57,6 +57,29 @@ pub enum AccountError {
         /// What is wrong with it, without repeating the value.
         problem: &'static str,
     },
+    /// A value does not have the shape that the specification gives it.
+    #[error("{field}: {problem}")]
+    Malformed {
+        /// Name of the field in the specification.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A one-time key with this id is there, and is another one. Clients know the sentence by its beginning.
+    #[error("One time key {id} already exists, with another content.")]
+    OneTimeKeyExists {
+        /// The key's id.
+        id: String,
+    },
+    /// A key is not signed by the one that has to sign it.
+    #[error("{0}: has no valid signature by the master key")]
+    InvalidSignature(&'static str),
+    /// A key came that a master key has to sign, and there is none.
+    #[error("master_key: is missing, and no master key was uploaded before")]
+    NoMasterKey,
+    /// A cross-signing key would have the name of a device, or a device that of a cross-signing key.
+    #[error("The id is in use by another key of yours.")]
+    KeyIdInUse,
     /// Account data which only the server writes.
     #[error("This type of account data is controlled by the server.")]
     ReservedAccountData,

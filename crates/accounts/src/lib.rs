@@ -1,5 +1,5 @@
-//! Users, their devices and tokens, user-interactive authentication, profiles, account data, push rules and filters,
-//! over `wardroom-store`. Knows nothing of HTTP, and of rooms only their numbers.
+//! Users, their devices and tokens, encryption keys and messages of devices, user-interactive authentication, profiles,
+//! account data, push rules and filters, over `wardroom-store`. Knows nothing of HTTP, and of rooms only their numbers.
 //!
 //! Invariants:
 //! - A user's row is never deleted, so that a name is never given out twice.
@@ -7,14 +7,17 @@
 //! - A session is in the cache only while its token is good: whatever ends a token removes it from the cache before
 //!   the commit is published ([`session`](Session)).
 //! - `account_data_changes` holds exactly one row per row of `account_data`, under the position of its newest write.
-//! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch.
+//! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch, or the device's.
+//! - With a device go its keys, its one-time keys and what waited for it, in the same batch.
 
 mod access_token;
 mod account_data;
 mod device;
+mod device_lists;
 mod error;
 mod filter;
 mod fresh_cache;
+mod keys;
 mod last_seen;
 mod login;
 mod password;
@@ -28,11 +31,15 @@ mod settings;
 mod shared_secret;
 mod tables;
 mod tag;
+mod to_device;
 mod uia;
 mod user;
 mod user_name;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use wardroom_clock::SharedClock;
 use wardroom_store::Store;
@@ -42,8 +49,15 @@ pub use self::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
     },
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
+    device_lists::Audience,
     error::{AccountError, TokenError},
     filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
+    keys::{
+        CROSS_SIGNING_KEY_BYTES_MAX, ClaimedKey, CrossSigningKeys, CrossSigningOutcome, CrossSigningUpload,
+        DEVICE_KEYS_BYTES_MAX, DeviceRef, FALLBACK_KEYS_PER_DEVICE_MAX, KEY_ID_BYTES_MAX, KeyCounts, KeyUpload,
+        ONE_TIME_KEY_BYTES_MAX, ONE_TIME_KEYS_PER_DEVICE_MAX, QueriedDevice, SIGNATURES_PER_REQUEST_MAX,
+        SignatureFailure, WATCH_DEVICE,
+    },
     login::{Login, LoginRequest},
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
@@ -55,6 +69,10 @@ pub use self::{
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
     tables::{NS_USER, TABLES, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
+    to_device::{
+        INBOX_BYTES_MAX, INBOX_MESSAGES_MAX, TO_DEVICE_CONTENT_BYTES_MAX, TO_DEVICE_REQUEST_BYTES_MAX,
+        TO_DEVICE_TYPE_BYTES_MAX, ToDeviceEvent, ToDeviceMessages, ToDeviceTarget,
+    },
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
 };
@@ -74,6 +92,9 @@ struct Inner {
     nonces: shared_secret::Nonces,
     rulesets: push_rules::RulesetCache,
     filters: filter::FilterCache,
+    key_locks: keys::KeyLocks,
+    inboxes: to_device::InboxSizes,
+    audience: OnceLock<Box<dyn Audience>>,
 }
 
 impl Accounts {
@@ -94,6 +115,9 @@ impl Accounts {
             nonces: shared_secret::Nonces::default(),
             rulesets: push_rules::RulesetCache::default(),
             filters: filter::FilterCache::default(),
+            key_locks: keys::KeyLocks::default(),
+            inboxes: to_device::InboxSizes::default(),
+            audience: OnceLock::new(),
         })))
     }
 

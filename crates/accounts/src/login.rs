@@ -172,6 +172,11 @@ impl Accounts {
                 DeviceRow { current: minted.pair, previous: None, ..row }
             }
             None => {
+                if self.is_cross_signing_key(nid, &device).await? {
+                    return Err(AccountError::KeyIdInUse);
+                }
+                // Nobody is woken: a device without keys is nobody's business yet.
+                self.note_devices(batch, nid).await?;
                 let scan = Scan::prefix(&nid.get()).limit(DEVICES_PER_USER_MAX);
                 if known && view.scan_keys(&DEVICES, scan).await?.len() >= DEVICES_PER_USER_MAX {
                     let what = "The number of devices you are signed in on";

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use wardroom_store::{Hash16, Packed, Position, Profile, Seal, Table, TableSpec};
 
+use crate::keys::tables as key_tables;
+
 /// Namespace of user ids in the store's interner; the full id is the name.
 pub const NS_USER: u8 = 1;
 /// Kind of the watch keys that say "something for this one user changed"; the id is the user's number.
@@ -18,6 +20,10 @@ pub(crate) mod domain {
     pub(crate) const DEVICE_ID: u8 = 0x12;
     pub(crate) const ACCOUNT_DATA_TYPE: u8 = 0x13;
     pub(crate) const FILTER: u8 = 0x14;
+    pub(crate) const KEY_ID: u8 = 0x20;
+    pub(crate) const KEY_ALGORITHM: u8 = 0x21;
+    pub(crate) const KEY_CONTENT: u8 = 0x22;
+    pub(crate) const TO_DEVICE_TRANSACTION: u8 = 0x23;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -68,6 +74,19 @@ pub const TABLES: &[TableSpec] = &[
     *ACCOUNT_DATA.spec(),
     *ACCOUNT_DATA_CHANGES.spec(),
     *FILTERS.spec(),
+    *key_tables::DEVICE_KEYS.spec(),
+    *key_tables::ONE_TIME_KEYS.spec(),
+    *key_tables::WAITING_KEYS.spec(),
+    *key_tables::GIVEN_KEYS.spec(),
+    *key_tables::FALLBACK_KEYS.spec(),
+    *key_tables::KEY_STATE.spec(),
+    *key_tables::CROSS_SIGNING_KEYS.spec(),
+    *key_tables::MASTER_SIGNATURES.spec(),
+    *key_tables::DEVICE_LIST_CHANGES.spec(),
+    *key_tables::DEVICE_LIST_LAST.spec(),
+    *key_tables::SIGNED_USERS.spec(),
+    *key_tables::INBOXES.spec(),
+    *key_tables::TO_DEVICE_TRANSACTIONS.spec(),
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

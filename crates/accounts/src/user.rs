@@ -149,6 +149,7 @@ impl Accounts {
             batch.expect_version(&USERS, &key, Some(version));
             batch.put(&USERS, &key, &Packed(row));
             for (_, Packed(device)) in self.0.store.latest().scan(&DEVICES, Scan::prefix(&key)).await? {
+                self.end_inbox(&mut batch, device.nid);
                 for pair in device.pairs() {
                     batch.delete(&ACCESS_TOKENS, &pair.access);
                     if let Some(refresh) = &pair.refresh {
@@ -162,6 +163,8 @@ impl Accounts {
             batch.delete_prefix(&ACCOUNT_DATA_CHANGES, &key);
             batch.delete_prefix(&FILTERS, &key);
             batch.delete(&PROFILES, &key);
+            self.end_all_keys(&mut batch, nid).await?;
+            self.announce_devices(&mut batch, nid).await?;
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);

@@ -172,13 +172,15 @@ impl fmt::Display for Place {
     }
 }
 
-/// Accepts pagination tokens, and sync tokens (`s<position>`, and `c<position>_...` of sliding sync) as the boundary after
-/// what that sync has told.
+/// Accepts pagination tokens, and sync tokens as the boundary after what that sync has told: `s<position>`, with or
+/// without `_<position>` for messages to devices, and `c<position>_...` of sliding sync.
 impl FromStr for Place {
     type Err = BadToken;
 
     fn from_str(token: &str) -> Result<Self, BadToken> {
-        if let Some(position) = token.strip_prefix('s') {
+        if let Some(numbers) = token.strip_prefix('s') {
+            let (position, to_device) = numbers.split_once('_').unwrap_or((numbers, "0"));
+            to_device.parse::<u64>().map_err(|_| BadToken)?;
             return position.parse().map(|position| Self::after(Position::new(position))).map_err(|_| BadToken);
         }
         if let Some((position, _)) = token.strip_prefix('c').and_then(|rest| rest.split_once('_')) {
@@ -200,9 +202,10 @@ mod tests {
         let place = Place::new(Position::new(77), 3);
         assert_eq!(place.to_string().parse(), Ok(place));
         assert_eq!("s77".parse(), Ok(Place::after(Position::new(77))));
+        assert_eq!("s77_5".parse(), Ok(Place::after(Position::new(77))));
         assert_eq!("c77_1_2".parse(), Ok(Place::after(Position::new(77))));
         for junk in
-            ["", "t", "t1", "s", "s-1", "c77", "c-1_2_3", "t1_70000", "x1_1", "t1_1_1", "t99999999999999999999_0"]
+            ["", "s1_", "s1_2_3", "t", "t1", "s", "s-1", "c77", "c-1_2_3", "t1_70000", "x1_1", "t1_1_1", "t99999999999999999999_0"]
         {
             assert_eq!(junk.parse::<Place>(), Err(BadToken), "{junk}");
         }

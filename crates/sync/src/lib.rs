@@ -9,13 +9,16 @@
 //! - Who waits is woken by what concerns them and by nothing else, and never misses a wake-up: a waiter is registered
 //!   before the last look.
 //! - What is the same for several receivers is worked out once: events as text, what push rules ask of an event.
-//! - No answer is kept: the same token asked twice is answered twice. Sliding sync alone keeps what it has told of which
-//!   room, and a client that it has forgotten starts anew.
+//! - No answer is kept: the same token asked twice is answered twice. Messages to a device are kept until it comes back
+//!   with a token that says it has them. Sliding sync alone keeps what it has told of
+//!   which room, and a client that it has forgotten starts anew.
 //! - Everything kept in memory has a bound, and losing any of it costs time only.
 //!
-//! Deliberately absent: HTTP, and for now presence, messages to devices, device lists and ignored users.
+//! Deliberately absent: HTTP, and for now presence and ignored users.
 
 mod account_data;
+mod audience;
+mod device_lists;
 mod error;
 mod event_fields;
 mod event_format;
@@ -26,6 +29,7 @@ mod memberships;
 mod response;
 mod rooms;
 mod sliding;
+mod to_device;
 mod token;
 mod unread;
 mod waiting;
@@ -39,6 +43,7 @@ use wardroom_rooms::Rooms;
 use wardroom_store::Store;
 
 pub use self::{
+    device_lists::DeviceLists,
     error::SyncError,
     filter::FilterChoice,
     response::SyncResponse,
@@ -65,9 +70,11 @@ struct Inner {
 }
 
 impl Syncer {
-    /// Tells of these rooms and accounts, all kept in `store`.
+    /// Tells of these rooms and accounts, all kept in `store`. From now on, changes of somebody's devices wake those who
+    /// share a room with them.
     pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: SharedClock) -> Self {
         let unread = Unread::new(rooms.clone(), accounts.clone());
+        accounts.set_audience(Box::new(audience::Roommates(rooms.clone())));
         Self(Arc::new(Inner {
             store,
             rooms,

@@ -4,8 +4,9 @@
 //! tree of values.
 
 use serde::Serialize;
+use wardroom_accounts::KeyCounts;
 
-use crate::SyncToken;
+use crate::{DeviceLists, SyncToken};
 
 /// Appends a value as JSON.
 pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
@@ -121,17 +122,25 @@ pub(crate) struct RoomSections {
 pub(crate) struct Body {
     pub(crate) account_data: Events,
     pub(crate) rooms: RoomSections,
+    pub(crate) to_device: Events,
+    pub(crate) device_lists: DeviceLists,
+    /// What is said of the device's keys is news.
+    pub(crate) key_counts_changed: bool,
 }
 
 impl Body {
     /// There is nothing to tell.
     pub(crate) fn is_empty(&self) -> bool {
         let RoomSections { join, invite, knock, leave } = &self.rooms;
-        self.account_data.is_empty() && [join, invite, knock, leave].into_iter().all(Object::is_empty)
+        self.account_data.is_empty()
+            && self.to_device.is_empty()
+            && self.device_lists.is_empty()
+            && !self.key_counts_changed
+            && [join, invite, knock, leave].into_iter().all(Object::is_empty)
     }
 
     /// The answer.
-    pub(crate) fn end(self, next_batch: SyncToken) -> SyncResponse {
+    pub(crate) fn end(self, next_batch: SyncToken, keys: &KeyCounts) -> SyncResponse {
         let mut rooms = Object::default();
         rooms.object("join", self.rooms.join);
         rooms.object("invite", self.rooms.invite);
@@ -141,9 +150,12 @@ impl Body {
         answer.value("next_batch", &next_batch.to_string());
         answer.events("account_data", self.account_data);
         answer.object("rooms", rooms);
-        // This server keeps no encryption keys for devices yet: no one-time keys, no unused fallback keys.
-        answer.raw("device_one_time_keys_count", b"{}");
-        answer.raw("device_unused_fallback_key_types", b"[]");
+        answer.events("to_device", self.to_device);
+        if !self.device_lists.is_empty() {
+            answer.value("device_lists", &self.device_lists);
+        }
+        answer.value("device_one_time_keys_count", &keys.one_time);
+        answer.value("device_unused_fallback_key_types", &keys.unused_fallback);
         SyncResponse { next_batch, body: answer.end() }
     }
 }
@@ -161,6 +173,7 @@ pub struct SyncResponse {
 mod tests {
     use super::{Body, Events, Object};
     use crate::SyncToken;
+    use wardroom_accounts::KeyCounts;
     use wardroom_store::Position;
 
     #[test]
@@ -187,7 +200,7 @@ mod tests {
     fn an_answer_with_nothing_to_tell_is_small() {
         let body = Body::default();
         assert!(body.is_empty());
-        let answer = body.end(SyncToken::new(Position::new(3)));
+        let answer = body.end(SyncToken::new(Position::new(3)), &KeyCounts::default());
         let json = r#"{"next_batch":"s3","device_one_time_keys_count":{},"device_unused_fallback_key_types":[]}"#;
         assert_eq!(String::from_utf8(answer.body).unwrap(), json);
     }

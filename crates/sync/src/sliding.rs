@@ -86,7 +86,7 @@ impl Syncer {
             position: base.position.unwrap_or_default(),
             cursors: base.cursors,
             wishes: base.wishes.clone(),
-            ..Change::default()
+            rooms: connections::ToldRooms::new(),
         };
         let lists = request.body.lists.values();
         let mut asked = Asked {
@@ -99,6 +99,10 @@ impl Syncer {
             change,
             now_ms: syncer.clock.now_ms(),
         };
+        if let Some(told) = request.has_to_device() {
+            let told = told.min(syncer.store.position());
+            syncer.accounts.forget_to_device(device, told).await?;
+        }
         let (mut answer, known) = asked.look().await?;
         // Who starts anew gets an answer at once, if it is that there is nothing.
         if asked.base.position.is_some() && !answer.has_news && !request.timeout.is_zero() {
@@ -140,7 +144,7 @@ impl Asked<'_> {
     /// What waiters for this connection's news watch: any of the rooms may come into a window.
     fn watched(&self, known: &Known) -> Vec<WatchKey> {
         let joined = known.entries.iter().filter(|entry| entry.membership == Membership::Join);
-        let mut keys = vec![self.user.watch()];
+        let mut keys = vec![self.user.watch(), self.session.device_ref().watch_key()];
         let body = &self.request.body;
         if !body.lists.is_empty() || !body.room_subscriptions.is_empty() || body.extensions.e2ee.is_on() {
             keys.extend(joined.map(|entry| entry.room.watch()));

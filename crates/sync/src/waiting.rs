@@ -5,13 +5,9 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use wardroom_accounts::Session;
 use wardroom_rooms::UserNid;
-use wardroom_store::Position;
 
 use crate::{
-    FilterChoice, SyncError, SyncResponse, SyncToken, Syncer,
-    filter::Filter,
-    hearing::{Hearing, Look},
-    memberships::Known,
+    FilterChoice, SyncError, SyncResponse, SyncToken, Syncer, filter::Filter, hearing::Hearing, memberships::Known,
     response::Body,
 };
 
@@ -52,29 +48,37 @@ impl Syncer {
             full_state: request.full_state,
             now_ms: syncer.clock.now_ms(),
         };
-        let since = request.since.map(SyncToken::position);
-        let Look { now, known, body } = hearing.look(since).await?;
+        let since = request.since;
+        if let Some(since) = since {
+            hearing.forget_delivered(since.at_most(syncer.store.position()).to_device()).await?;
+        }
+        let look = hearing.look(since).await?;
         // Who starts anew gets an answer at once, if it is that there is nothing.
         let waits = since.is_some() && !request.full_state && !request.timeout.is_zero();
-        if !waits || !body.is_empty() {
-            return Ok(body.end(SyncToken::new(now)));
+        if !waits || !look.body.is_empty() {
+            return hearing.answer(look.token(), look.body).await;
         }
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         tokio::select! {
             biased;
-            told = hearing.wait(now, known, deadline) => told,
-            () = stopping => Ok(Body::default().end(SyncToken::new(now))),
+            told = hearing.wait(look.token(), look.known, deadline) => told,
+            () = stopping => hearing.answer(look.token(), Body::default()).await,
         }
     }
 }
 
 impl Hearing<'_> {
+    /// The answer, with what each one has to say.
+    async fn answer(&self, next_batch: SyncToken, body: Body) -> Result<SyncResponse, SyncError> {
+        Ok(body.end(next_batch, &self.key_counts().await?))
+    }
+
     /// Waits for news behind `heard`.
     ///
     /// What was looked at and is not told (because the filter does not want it, say) is not looked at again.
     async fn wait(
         mut self,
-        mut heard: Position,
+        mut heard: SyncToken,
         mut known: Arc<Known>,
         deadline: Instant,
     ) -> Result<SyncResponse, SyncError> {
@@ -84,17 +88,17 @@ impl Hearing<'_> {
             loop {
                 self.now_ms = self.syncer.clock.now_ms();
                 let look = self.look(Some(heard)).await?;
+                heard = look.token();
                 if !look.body.is_empty() {
-                    return Ok(look.body.end(SyncToken::new(look.now)));
+                    return self.answer(heard, look.body).await;
                 }
-                heard = look.now;
                 if !Arc::ptr_eq(&known, &look.known) && known.entries != look.known.entries {
                     // The rooms to listen to may be others.
                     known = look.known;
                     break;
                 }
                 if timeout_at(deadline, waiter.changed()).await.is_err() {
-                    return Ok(Body::default().end(SyncToken::new(heard)));
+                    return self.answer(heard, Body::default()).await;
                 }
             }
         }

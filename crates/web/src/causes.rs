@@ -35,6 +35,15 @@ impl From<AccountError> for ApiError {
             AccountError::ReservedAccountData => {
                 Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::BadJson, sentence)
             }
+            AccountError::Malformed { .. } => Self::bad_json(sentence),
+            AccountError::OneTimeKeyExists { .. } => Self::invalid_param(sentence),
+            // A code that ruma has no type for.
+            AccountError::InvalidSignature(_) => Self::json(
+                StatusCode::BAD_REQUEST,
+                serde_json::json!({ "errcode": "M_INVALID_SIGNATURE", "error": sentence }),
+            ),
+            AccountError::NoMasterKey => Self::missing_param(sentence),
+            AccountError::KeyIdInUse => forbidden(ErrorKind::Forbidden),
             AccountError::SharedSecretDisabled | AccountError::UnknownNonce => bad(ErrorKind::Unknown),
             AccountError::WrongMac => forbidden(ErrorKind::Unknown),
             AccountError::Busy | AccountError::Contended => Self::limit_exceeded(BUSY_RETRY),

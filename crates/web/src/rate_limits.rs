@@ -43,6 +43,10 @@ pub enum Class {
     CreateRoom,
     /// Changes of profile, devices, account data and aliases, by user.
     Account,
+    /// Uploads and claims of encryption keys and signatures, by user.
+    Keys,
+    /// Requests with messages to devices, by user.
+    ToDevice,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -68,6 +72,10 @@ impl Class {
             Self::Invite => Quota { burst: 100, one_per_ms: 1_000 },
             Self::CreateRoom => Quota { burst: 30, one_per_ms: 10_000 },
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
+            // A client that sets itself up sends a dozen; one that opens a large room claims keys in many requests.
+            Self::Keys => Quota { burst: 200, one_per_ms: 100 },
+            // The keys of a large room go out in many requests at once.
+            Self::ToDevice => Quota { burst: 500, one_per_ms: 50 },
         }
     }
 }

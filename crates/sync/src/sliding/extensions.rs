@@ -1,12 +1,14 @@
 //! What is told besides rooms, as far as the request asks for it.
 
 mod account_data;
+mod encryption;
 mod ephemeral;
 
 use std::collections::HashMap;
 
 use wardroom_rooms::{Membership, RoomNid};
 
+pub(crate) use self::encryption::DeviceToken;
 use super::{
     Asked,
     connections::{Cursors, Told, ToldRooms},
@@ -14,7 +16,7 @@ use super::{
     look::{RoomAnswer, Sight},
     request::ByRoom,
 };
-use crate::{SyncError, filter::Filter, hearing::Hearing, response::Object};
+use crate::{SyncError, filter::Filter, hearing::Hearing, memberships::Known, response::Object};
 
 /// The extensions' part of an answer.
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ impl Asked<'_> {
     pub(super) async fn extensions(
         &self,
         sight: &Sight<'_>,
+        known: &Known,
         answers: &[RoomAnswer],
         fresh: &mut ToldRooms,
         cursors: &mut Cursors,
@@ -56,6 +59,8 @@ impl Asked<'_> {
         let answers = answers.iter().map(|answer| (answer.room, answer)).collect();
         let mut extending = Extending { asked: self, hearing, sight, answers, fresh };
         let mut told = Extensions::default();
+        extending.to_device(&mut told).await?;
+        extending.e2ee(&mut told, cursors, known).await?;
         extending.account_data(&mut told, cursors).await?;
         extending.ephemeral(&mut told).await?;
         Ok(told)

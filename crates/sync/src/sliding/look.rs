@@ -83,7 +83,7 @@ impl Asked<'_> {
             fresh.insert(answer.room, answer.told.clone());
         }
         let mut cursors = self.change.cursors;
-        let extensions = self.extensions(&sight, &answers, &mut fresh, &mut cursors).await?;
+        let extensions = self.extensions(&sight, &known, &answers, &mut fresh, &mut cursors).await?;
         let mut lists = Object::default();
         for (name, count) in self.request.body.lists.keys().zip(&sight.scope.counts) {
             let mut list = Object::default();

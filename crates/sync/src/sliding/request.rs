@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use ruma::OwnedRoomId;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use wardroom_store::Position;
+
+use super::extensions::DeviceToken;
 
 /// Lists in one request (MSC4186).
 const LISTS_MAX: usize = 100;
@@ -108,7 +110,14 @@ pub(crate) struct Switch {
 pub(crate) struct ToDevice {
     enabled: Option<bool>,
     pub(crate) limit: Option<u64>,
-    pub(crate) since: Option<String>,
+    #[serde(deserialize_with = "token")]
+    pub(crate) since: Option<DeviceToken>,
+}
+
+fn token<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DeviceToken>, D::Error> {
+    let token = Option::<String>::deserialize(deserializer)?;
+    let unknown = |BadPos| D::Error::custom("extensions.to_device.since is not a token that this server gave");
+    token.map(|token| token.parse().map_err(unknown)).transpose()
 }
 
 /// An extension that tells of the rooms of some lists and of some subscriptions: of all where the request does not say
@@ -173,6 +182,12 @@ impl SlidingRequest {
         body.check().map_err(BadRequest::Value)?;
         let pos = pos.map(str::parse).transpose().map_err(|BadPos| BadRequest::Pos)?;
         Ok(Self { pos, timeout: timeout.unwrap_or_default(), body })
+    }
+
+    /// Up to where the device shows to have its messages, where it asks for more.
+    pub(crate) fn has_to_device(&self) -> Option<Position> {
+        let asked = &self.body.extensions.to_device;
+        asked.since.filter(|_| asked.is_on()).map(|token| token.0)
     }
 
     /// Name of the connection among those of the device.
