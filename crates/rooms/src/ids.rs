@@ -204,9 +204,21 @@ mod tests {
         assert_eq!("s77".parse(), Ok(Place::after(Position::new(77))));
         assert_eq!("s77_5".parse(), Ok(Place::after(Position::new(77))));
         assert_eq!("c77_1_2".parse(), Ok(Place::after(Position::new(77))));
-        for junk in
-            ["", "s1_", "s1_2_3", "t", "t1", "s", "s-1", "c77", "c-1_2_3", "t1_70000", "x1_1", "t1_1_1", "t99999999999999999999_0"]
-        {
+        for junk in [
+            "",
+            "s1_",
+            "s1_2_3",
+            "t",
+            "t1",
+            "s",
+            "s-1",
+            "c77",
+            "c-1_2_3",
+            "t1_70000",
+            "x1_1",
+            "t1_1_1",
+            "t99999999999999999999_0",
+        ] {
             assert_eq!(junk.parse::<Place>(), Err(BadToken), "{junk}");
         }
     }

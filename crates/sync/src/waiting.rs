@@ -59,10 +59,11 @@ impl Syncer {
             return hearing.answer(look.token(), look.body).await;
         }
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
+        let heard = look.token();
         tokio::select! {
             biased;
-            told = hearing.wait(look.token(), look.known, deadline) => told,
-            () = stopping => hearing.answer(look.token(), Body::default()).await,
+            told = hearing.wait(heard, look.known, deadline) => told,
+            () = stopping => hearing.answer(heard, Body::default()).await,
         }
     }
 }

@@ -26,6 +26,9 @@ const OPEN_ANSWERS_MAX: usize = 4;
 /// Combinations of required state that a connection tells apart; a room that was told with a forgotten one gets its
 /// state again when it is told next.
 const WISHES_MAX: usize = 16;
+/// Rooms that one connection remembers. Beyond that it forgets those told longest ago, which are told as a whole when
+/// they come into sight again.
+const ROOMS_PER_CONNECTION_MAX: usize = 20_000;
 /// Weight of all connections, in rooms told, each about 150 bytes; those least recently used go when there is more.
 const WEIGHT_MAX: usize = 400_000;
 /// What a connection costs besides its rooms.
@@ -161,6 +164,10 @@ impl Connection {
                 self.base_weight = self.base_weight.saturating_sub(before.weight());
             }
         }
+        if rooms.len() > ROOMS_PER_CONNECTION_MAX {
+            forget_half(rooms);
+            self.base_weight = rooms.values().map(Told::weight).sum();
+        }
         self.weigh();
         Ok(())
     }
@@ -174,6 +181,15 @@ impl Connection {
             .map(|(_, change)| change.rooms.values().map(Told::weight).sum::<usize>() + wishes(&change.wishes));
         self.weight = CONNECTION_WEIGHT + self.base_weight + wishes(&self.base.wishes) + open.sum::<usize>();
     }
+}
+
+/// Forgets the half of the rooms that were told longest ago.
+fn forget_half(rooms: &mut ToldRooms) {
+    let mut told: Vec<(Position, RoomNid)> = rooms.iter().map(|(room, told)| (told.up_to, *room)).collect();
+    let middle = told.len() / 2;
+    let (_, limit, _) = told.select_nth_unstable(middle);
+    let limit = *limit;
+    rooms.retain(|room, told| (told.up_to, *room) >= limit);
 }
 
 #[derive(Debug, Default)]
@@ -381,6 +397,14 @@ mod tests {
             let base = connections.open(device, "a");
             let pos = connections.answer(device, "a", &base, change(10, 0..9_000)).unwrap();
             assert!(connections.resume(device, "a", pos).is_ok(), "the newest stays");
+        }
+        for step in 0..5 {
+            let base = connections.open(7, "many");
+            let pos = connections.answer(7, "many", &base, change(step, 0..15_000)).unwrap();
+            let base = connections.resume(7, "many", pos).unwrap();
+            let pos = connections.answer(7, "many", &base, change(step + 1, 20_000..30_000)).unwrap();
+            let rooms = connections.resume(7, "many", pos).unwrap().rooms;
+            assert!(rooms.len() <= ROOMS_PER_CONNECTION_MAX && rooms.contains_key(&RoomNid::new(29_999)));
         }
         let registry = connections.registry.lock();
         assert!(registry.weight <= WEIGHT_MAX);

@@ -100,7 +100,6 @@ impl Telling<'_> {
 
     /// What is remembered of a room that is told with no more than this.
     fn told(&self, form: Form) -> Told {
-        let carried = self.asked.told(self.scoped.entry.room);
         Told {
             up_to: self.now,
             form,
@@ -111,7 +110,7 @@ impl Telling<'_> {
             unread: (0, 0),
             members: self.before.map(|before| Arc::clone(&before.members)).unwrap_or_default(),
             // To those who come, everything is news.
-            account_data: carried.is_some_and(|told| told.account_data && told.form == form),
+            account_data: self.before.is_some_and(|before| before.account_data),
             receipts: self.before.and_then(|before| before.receipts),
             typing: self.before.and_then(|before| before.typing),
         }

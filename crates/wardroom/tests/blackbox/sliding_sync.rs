@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod connections;
+mod encryption;
 mod extensions;
 mod filters;
 mod membership;
