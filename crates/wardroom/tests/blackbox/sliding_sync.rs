@@ -13,7 +13,7 @@ mod windows;
 
 use std::time::{Duration, Instant};
 
-use wardroom_testkit::{Actor, Reply, User, Value, events, json, raw};
+use wardroom_testkit::{Actor, Reply, User, Value, events, json, raw, unique};
 
 /// How long one long poll waits; a condition that comes true later is seen by the next poll.
 const POLL: Duration = Duration::from_secs(5);
@@ -22,13 +22,15 @@ const POLL: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 struct Connection<'a> {
     user: &'a User,
+    /// Its name among those of the device, where the body does not say.
+    conn_id: String,
     body: Value,
     pos: Option<String>,
 }
 
 impl<'a> Connection<'a> {
     fn new(user: &'a User, body: Value) -> Self {
-        Self { user, body, pos: None }
+        Self { user, conn_id: unique("c"), body, pos: None }
     }
 
     /// One list named `all`, of all rooms.
@@ -44,7 +46,11 @@ impl<'a> Connection<'a> {
         if let Some(pos) = &self.pos {
             target = target.query("pos", pos);
         }
-        self.user.post(target, self.body.clone())
+        let mut body = self.body.clone();
+        if body["conn_id"].is_null() {
+            body["conn_id"] = json!(self.conn_id);
+        }
+        self.user.post(target, body)
     }
 
     /// The next answer, without waiting.

@@ -68,7 +68,7 @@ fn places_belong_to_one_device_and_connection() {
     assert_eq!(told(&other.next()), [id.clone()]);
     assert_eq!(told(&connection.next()), [] as [String; 0]);
     // A new connection of the same name takes the place of the old one.
-    let anew = Connection::of_all(&alice).next();
+    let anew = Connection { pos: None, ..connection.clone() }.next();
     assert_eq!(room(&anew, &id)["initial"], true);
     connection.ask(std::time::Duration::ZERO).refused(400, "M_UNKNOWN_POS");
 }
@@ -89,7 +89,7 @@ fn connections_are_bounded_and_a_restart_loses_them() {
     last.next();
     let (conn, pos) = (last.body.clone(), last.pos.clone());
     server.restart();
-    let lost = Connection { user: &alice, body: conn.clone(), pos };
+    let lost = Connection { pos, ..Connection::new(&alice, conn.clone()) };
     lost.ask(std::time::Duration::ZERO).refused(400, "M_UNKNOWN_POS");
     let anew = Connection::new(&alice, conn).next();
     assert_eq!(room(&anew, &id)["initial"], true, "{anew}");

@@ -70,7 +70,7 @@ fn members_come_as_they_speak() {
     let mut connection = asking(&alice, &[["*", "*"], ["m.room.member", "$LAZY"], ["m.room.member", "$ME"]], 1);
     let first = connection.next();
     assert_eq!(members(&first, &id), sorted(&[&alice.id, &carol.id]), "{first}");
-    assert!(state(&first, &id).len() > 8);
+    assert!(state(&first, &id).len() > 5, "{first}");
 }
 
 #[test]
