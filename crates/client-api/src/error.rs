@@ -27,6 +27,13 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::TooLarge { .. } => ApiError::too_large(sentence),
         RoomError::UnsupportedVersion(_) => bad_request(ErrorKind::UnsupportedRoomVersion, sentence),
         RoomError::InvalidRoomState(_) => bad_request(ErrorKind::InvalidRoomState, sentence),
+        RoomError::DuplicateAnnotation => bad_request(ErrorKind::DuplicateAnnotation, sentence),
+        // The specification has no code of its own for this.
+        RoomError::NotAThreadRoot => bad_request(ErrorKind::Unknown, sentence),
+        RoomError::NotInThread => bad_request(ErrorKind::NotInThread, sentence),
+        RoomError::UnsubscribedSince => {
+            ApiError::new(StatusCode::CONFLICT, ErrorKind::ConflictingUnsubscription, sentence)
+        }
         RoomError::BadAlias(_) => bad_request(ErrorKind::BadAlias, sentence),
         RoomError::AliasInUse => bad_request(ErrorKind::RoomInUse, sentence),
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
@@ -64,6 +71,10 @@ mod tests {
             (RoomError::InvalidRoomState(String::new()), 400, "M_INVALID_ROOM_STATE"),
             (RoomError::BadAlias(String::new()), 400, "M_BAD_ALIAS"),
             (RoomError::AliasInUse, 400, "M_ROOM_IN_USE"),
+            (RoomError::DuplicateAnnotation, 400, "M_DUPLICATE_ANNOTATION"),
+            (RoomError::NotAThreadRoot, 400, "M_UNKNOWN"),
+            (RoomError::NotInThread, 400, "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"),
+            (RoomError::UnsubscribedSince, 409, "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"),
             (RoomError::Busy, 429, "M_LIMIT_EXCEEDED"),
             (RoomError::DiskFull, 500, "M_UNKNOWN"),
         ];

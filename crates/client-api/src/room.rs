@@ -19,8 +19,11 @@ mod kick_and_ban;
 mod members;
 mod receipt;
 mod redact_event;
+mod relations;
 mod send_message_event;
 mod send_state_event;
+mod thread_subscriptions;
+mod threads;
 
 use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId};
 use wardroom_accounts::{Profile, Session};
@@ -51,6 +54,9 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(directory::routes())
         .merge(receipt::routes())
         .merge(create_typing_event::routes())
+        .merge(relations::routes())
+        .merge(threads::routes())
+        .merge(thread_subscriptions::routes())
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {

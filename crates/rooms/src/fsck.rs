@@ -8,6 +8,7 @@ use wardroom_store::{Position, Scan, Store};
 use crate::{
     error::RoomError,
     ids::{EventNid, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
+    relations::RelationsCheck,
     tables::{
         EVENT_META, EVENTS, EventMeta, EventRecord, HEADS, Head, MEMBERS, MEMBERSHIPS, Membership, ROOMS, TIMELINE,
         TimelineEntry,
@@ -68,6 +69,7 @@ struct Walk {
     ids: HashSet<String>,
     previous: Option<(EventNid, Root, u64)>,
     members: HashMap<UserNid, Membership>,
+    relations: RelationsCheck,
 }
 
 impl Check<'_> {
@@ -97,6 +99,9 @@ impl Check<'_> {
             scan = Scan::prefix(&self.room).after(&last).limit(ROWS_PER_PAGE);
         }
         self.head(head, &walk, record.0.create).await?;
+        for problem in walk.relations.compare(self.store, self.room, version).await? {
+            self.problem(problem);
+        }
         self.members(head, &walk).await
     }
 
@@ -141,6 +146,7 @@ impl Check<'_> {
         } else if meta.0.state_after != meta.0.state_before {
             self.problem(format_args!("message event {} changes the state", nid.get()));
         }
+        walk.relations.note(self.store, nid, place, &pdu).await?;
         walk.previous = Some((nid, meta.0.state_after, pdu.depth()));
         Ok(())
     }

@@ -157,7 +157,12 @@ impl Rooms {
     }
 
     /// An event that the reader sees.
-    async fn find_seen(&self, reader: &Reader, view: &RoomView, event: &EventId) -> Result<TimelineItem, RoomError> {
+    pub(crate) async fn find_seen(
+        &self,
+        reader: &Reader,
+        view: &RoomView,
+        event: &EventId,
+    ) -> Result<TimelineItem, RoomError> {
         let nid = self.engine.event_nid(event).await?.ok_or(RoomError::NoSuchEvent)?;
         let (meta, place) = self.engine.meta(nid).await?.ok_or(RoomError::NoSuchEvent)?;
         if meta.room != view.nid {

@@ -23,10 +23,12 @@ mod join_rules;
 mod members;
 mod membership;
 mod receipts;
+mod relations;
 mod room;
 mod send;
 mod state;
 mod tables;
+mod thread_subscriptions;
 mod timeline;
 mod trie;
 mod typing;
@@ -57,9 +59,11 @@ pub use self::{
     members::MembershipEntry,
     membership::MemberProfile,
     receipts::{RECEIPTS_READ_MAX, Receipt},
+    relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     room::RoomView,
     state::StateAt,
     tables::{Membership, TABLES},
+    thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
     trie::{Root, StateChange, StateWhich},
     typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX},
@@ -114,6 +118,7 @@ pub(crate) struct Engine {
     registry: Registry,
     tries: Tries,
     event_cache: EventCache,
+    summaries_of_children: relations::SummaryCache,
     /// Time of the newest create event.
     last_creation_ms: AtomicU64,
     /// History visibility by state.
@@ -137,6 +142,7 @@ impl Rooms {
                 registry: Registry::default(),
                 tries: Tries::new(),
                 event_cache: event_cache(),
+                summaries_of_children: relations::SummaryCache::default(),
                 last_creation_ms: AtomicU64::new(0),
                 sights: Cache::new(timeline::SIGHTS_MAX),
                 summaries: directory::summary_cache(),

@@ -226,6 +226,13 @@ pub const TABLES: &[TableSpec] = &[
     *LISTED.spec(),
     *crate::receipts::RECEIPTS.spec(),
     *crate::receipts::RECEIPT_CHANGES.spec(),
+    *crate::relations::CHILDREN.spec(),
+    *crate::relations::SUMMARIES.spec(),
+    *crate::relations::ANNOTATIONS.spec(),
+    *crate::relations::THREADS.spec(),
+    *crate::relations::THREAD_USERS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTIONS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTION_CHANGES.spec(),
 ];
 
 #[cfg(test)]

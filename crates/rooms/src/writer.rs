@@ -20,6 +20,7 @@ use crate::{
     events::Stored,
     glance::Glance,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
+    relations::Relating,
     room::{Room, RoomView},
     tables::{EVENT_META, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry},
     trie::{Growth, Overlay},
@@ -181,6 +182,8 @@ pub(crate) struct Writer {
     pub(crate) memberships: HashMap<UserNid, MembershipRecord>,
     /// Transactions of this group.
     pub(crate) transactions: HashMap<[u8; 16], EventNid>,
+    /// Relations of this group.
+    pub(crate) relating: Relating,
     /// First failure after which the batch must not be committed.
     failed: Option<RoomError>,
     pub(crate) now_ms: u64,
@@ -212,6 +215,7 @@ impl Writer {
             fresh: HashMap::new(),
             memberships: HashMap::new(),
             transactions: HashMap::new(),
+            relating: Relating::default(),
             failed: None,
             engine,
             room,
@@ -287,6 +291,7 @@ impl Writer {
             state.iter().find(|(k, s, _)| k == kind && s == key).map(|(_, _, stored)| Arc::clone(&stored.pdu))
         };
         authorize(&pdu, find).map_err(|rejection| RoomError::Forbidden(rejection.to_string()))?;
+        self.check_relation(&pdu).await?;
         // From here on the batch changes, and only the store can fail.
         let added = self.add(pdu, transaction).await;
         if let Ok(stored) = &added {
@@ -379,6 +384,7 @@ impl Writer {
         transaction: Option<([u8; 16], String)>,
     ) -> Result<Arc<Stored>, RoomError> {
         let names = self.engine.store.interner();
+        let named_before = names.known(NS_EVENT, pdu.event_id().as_str()).await?.is_some();
         let nid = EventNid::new(names.intern(&mut self.batch, NS_EVENT, pdu.event_id().as_str()).await?);
         let room = self.nid();
         let state_before = self.head.state;
@@ -413,6 +419,7 @@ impl Writer {
         self.head.note(&pdu);
         let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
         self.fresh.insert(nid, Arc::clone(&stored));
+        self.relate(&stored, index, named_before).await?;
         Ok(stored)
     }
 
@@ -428,6 +435,7 @@ impl Writer {
         redacted: Pdu,
         by: EventNid,
     ) -> Result<(), RoomError> {
+        self.unrelate(target).await?;
         // An event of this very group has no record yet and arrived today.
         let day = self.engine.meta(target.nid).await?.map_or_else(|| day_of(self.now_ms), |(meta, _)| meta.day);
         let key = self.engine.day_key(self.nid(), day).await?;
@@ -456,6 +464,7 @@ impl Writer {
         self.batch.touch(self.nid().watch());
         let (engine, room, view) = (Arc::clone(&self.engine), Arc::clone(&self.room), self.view());
         let (fresh, overlay, new_room) = (self.fresh, self.overlay, self.new_room);
+        let summaries = self.relating.into_summaries();
         self.batch.on_commit(move |position| {
             engine.tries.keep(overlay);
             for (nid, stored) in fresh {
@@ -464,6 +473,9 @@ impl Writer {
             let head = Arc::new(view.head.as_ref().clone().settled(position));
             let view = RoomView { end: Place::after(position), head, ..view };
             engine.glances.insert(view.nid, Arc::new(Glance::of(&view)));
+            for (parent, summary) in summaries {
+                engine.summaries_of_children.set(room.nid, parent, summary);
+            }
             room.publish(view);
             if new_room {
                 engine.registry.enter(room);

@@ -11,8 +11,17 @@ use crate::ClientState;
 /// them together by itself.
 const VERSIONS: [&str; 3] = ["r0.6.1", "v1.1", "v1.2"];
 
-/// Features beyond the specification that are there.
-const UNSTABLE_FEATURES: &[&str] = &["org.matrix.simplified_msc3575"];
+/// Features by the names that they had before they were part of the specification, or still have: clients that know no
+/// later version look for these.
+const UNSTABLE_FEATURES: &[&str] = &[
+    "org.matrix.msc3440.stable",
+    "org.matrix.msc3715.stable",
+    "org.matrix.msc3771",
+    "org.matrix.msc3856.stable",
+    "org.matrix.msc3981",
+    "org.matrix.msc4306",
+    "org.matrix.simplified_msc3575",
+];
 
 pub(crate) fn routes() -> Routes<ClientState> {
     // Without ruma's request: clients ask this with a token that may have expired, and must get an answer.
@@ -20,7 +29,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
 }
 
 async fn get_versions() -> Reply<Response> {
-    let mut answer = Response::new(VERSIONS.map(str::to_owned).to_vec());
-    answer.unstable_features = UNSTABLE_FEATURES.iter().map(|feature| ((*feature).to_owned(), true)).collect();
-    Reply(answer)
+    let mut response = Response::new(VERSIONS.map(str::to_owned).to_vec());
+    response.unstable_features = UNSTABLE_FEATURES.iter().map(|name| ((*name).to_owned(), true)).collect();
+    Reply(response)
 }

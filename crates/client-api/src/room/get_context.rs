@@ -5,7 +5,7 @@ use axum::extract::State;
 use ruma::api::client::context::get_context::v3::Request;
 use serde::Serialize;
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_rooms::PAGE_EVENTS_MAX;
+use wardroom_rooms::{PAGE_EVENTS_MAX, RoomError, Viewer};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
@@ -37,12 +37,14 @@ async fn get_context(
     let limit = at_most(request.limit, PAGE_EVENTS_MAX);
     let page = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
     let page = page.map_err(error::of_room)?;
+    let (viewer, room) = (Viewer::new(reader), &*request.room_id);
+    let event = state.rooms.client_events(viewer, room, &[page.event]).await.map_err(error::of_room)?.pop();
     let body = Context {
         start: page.start.to_string(),
         end: page.end.to_string(),
-        event: state.rooms.client_event(reader, &page.event, true).await.map_err(error::of_room)?,
-        events_before: Events::of(&state, reader, &page.before).await?,
-        events_after: Events::of(&state, reader, &page.after).await?,
+        event: event.ok_or_else(|| error::of_room(RoomError::NoSuchEvent))?,
+        events_before: Events::with_relations(&state, viewer, room, &page.before).await?,
+        events_after: Events::with_relations(&state, viewer, room, &page.after).await?,
         state: Events::of(&state, reader, &page.state).await?,
     };
     let lists = [&body.events_before, &body.events_after, &body.state];

@@ -4,7 +4,7 @@
 use axum::extract::State;
 use ruma::api::{Direction, client::message::get_message_events::v3::Request};
 use serde::Serialize;
-use wardroom_rooms::{PAGE_EVENTS_MAX, Page};
+use wardroom_rooms::{PAGE_EVENTS_MAX, Page, Viewer};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
@@ -46,7 +46,7 @@ async fn get_message_events(
     let body = Messages {
         start: page.start.to_string(),
         end: page.end.map(|end| end.to_string()),
-        chunk: Events::of(&state, reader, &page.chunk).await?,
+        chunk: Events::with_relations(&state, Viewer::new(reader), &request.room_id, &page.chunk).await?,
         state: Events::of(&state, reader, &page.members).await?,
     };
     Ok(EventsReply { events_bytes: body.chunk.bytes() + body.state.bytes(), body })

@@ -8,6 +8,7 @@ mod durability;
 mod full_disk;
 mod listeners;
 mod plaintext;
+mod relations;
 mod rooms;
 mod sliding_sync;
 mod sync;
