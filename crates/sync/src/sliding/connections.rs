@@ -86,6 +86,8 @@ pub(crate) struct Cursors {
     pub(crate) account_data: Option<Position>,
     /// Device lists.
     pub(crate) devices: Option<Position>,
+    /// Subscriptions to threads.
+    pub(crate) threads: Option<Position>,
 }
 
 /// Rooms by how they were told.

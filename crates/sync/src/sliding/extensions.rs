@@ -3,6 +3,7 @@
 mod account_data;
 mod encryption;
 mod ephemeral;
+mod thread_subscriptions;
 
 use std::collections::HashMap;
 
@@ -63,6 +64,7 @@ impl Asked<'_> {
         extending.e2ee(&mut told, cursors, known).await?;
         extending.account_data(&mut told, cursors).await?;
         extending.ephemeral(&mut told).await?;
+        extending.thread_subscriptions(&mut told, cursors).await?;
         Ok(told)
     }
 }

@@ -95,6 +95,8 @@ pub(crate) struct Extensions {
     pub(crate) account_data: ByRoom,
     pub(crate) receipts: ByRoom,
     pub(crate) typing: ByRoom,
+    #[serde(rename = "io.element.msc4308.thread_subscriptions")]
+    pub(crate) thread_subscriptions: ThreadSubscriptions,
 }
 
 /// An extension that is on or off (MSC3884).
@@ -102,6 +104,14 @@ pub(crate) struct Extensions {
 #[serde(default)]
 pub(crate) struct Switch {
     enabled: Option<bool>,
+}
+
+/// Changes of subscriptions to threads (MSC4308).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ThreadSubscriptions {
+    enabled: Option<bool>,
+    pub(crate) limit: Option<u64>,
 }
 
 /// Messages to the device (MSC3885).
@@ -137,6 +147,12 @@ impl Switch {
 }
 
 impl ToDevice {
+    pub(crate) fn is_on(&self) -> bool {
+        self.enabled == Some(true)
+    }
+}
+
+impl ThreadSubscriptions {
     pub(crate) fn is_on(&self) -> bool {
         self.enabled == Some(true)
     }

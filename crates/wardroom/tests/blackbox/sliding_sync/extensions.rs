@@ -119,3 +119,46 @@ fn typing_is_told_where_it_is_asked_for() {
     bob.try_send(&id, "m.room.message", &unique("t"), wardroom_testkit::text("hi")).ok();
     assert!(connection.next()["extensions"].get("typing").is_none(), "nothing of it changed");
 }
+
+#[test]
+fn subscriptions_to_threads_are_told_and_the_rest_can_be_paged() {
+    let alice = ward().user("alice");
+    let id = alice.create_room(json!({}));
+    let roots: Vec<String> = (0..3).map(|number| alice.say(&id, &number.to_string())).collect();
+    let thread = |root: &str| {
+        let path = "/_matrix/client/unstable/io.element.msc4306/rooms";
+        let (id, root) = (wardroom_testkit::encode(&id), wardroom_testkit::encode(root));
+        wardroom_testkit::raw(&format!("{path}/{id}/thread/{root}/subscription"))
+    };
+    let name = "io.element.msc4308.thread_subscriptions";
+    let mut connection = Connection::new(&alice, json!({ "extensions": { name: { "enabled": true, "limit": 2 } } }));
+    assert_eq!(connection.next()["extensions"], json!({}));
+    roots.iter().for_each(|root| drop(alice.put(thread(root), json!({})).ok()));
+    let since = connection.pos.clone().unwrap();
+    let answer = connection.next();
+    let told = &answer["extensions"][name];
+    let subscribed = told["subscribed"][&id].as_object().unwrap_or_else(|| panic!("{answer}"));
+    assert!(subscribed.len() == 2 && subscribed.contains_key(&roots[2]), "the newest: {answer}");
+    assert!(subscribed[&roots[2]]["automatic"] == false && subscribed[&roots[2]]["bump_stamp"].is_u64());
+    let changes = wardroom_testkit::raw("/_matrix/client/unstable/io.element.msc4308/thread_subscriptions");
+    let page = changes.query("dir", "b").query("from", told["prev_batch"].as_str().unwrap()).query("to", &since);
+    let page = alice.get(page).ok();
+    assert!(page["subscribed"][&id][&roots[0]].is_object() && page["subscribed"][&id].as_object().unwrap().len() == 1);
+    alice.delete(thread(&roots[1])).ok();
+    let answer = connection.next();
+    assert!(answer["extensions"][name]["unsubscribed"][&id][&roots[1]]["bump_stamp"].is_u64(), "{answer}");
+    assert_eq!(connection.next()["extensions"], json!({}));
+}
+
+#[test]
+fn events_come_with_what_relates_to_them() {
+    let alice = ward().user("alice");
+    let id = alice.create_room(json!({}));
+    let root = alice.say(&id, "root");
+    let reply =
+        json!({ "msgtype": "m.text", "body": "reply", "m.relates_to": { "rel_type": "m.thread", "event_id": root } });
+    alice.try_send(&id, "m.room.message", &unique("txn"), reply).ok();
+    let answer = Connection::new(&alice, json!({ "lists": { "a": all(9, 2) } })).next();
+    let told = events(&answer["rooms"][&id]["timeline"]);
+    assert_eq!(told[0]["unsigned"]["m.relations"]["m.thread"]["count"], 1, "{answer}");
+}
