@@ -110,6 +110,7 @@ impl Accounts {
             check_display_name(name)?;
         }
         let key = self.device_key(user, device);
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let found = self.0.store.latest().get_versioned(&DEVICES, &key).await?;
             let (Packed(mut row), version) = found.ok_or(AccountError::UnknownDevice)?;
@@ -134,6 +135,7 @@ impl Accounts {
         let mut keys: Vec<DeviceKey> = devices.iter().map(|device| self.device_key(user, device)).collect();
         keys.sort_unstable();
         keys.dedup();
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             for key in &keys {
@@ -164,6 +166,7 @@ impl Accounts {
     /// # Errors
     /// When the store fails.
     pub async fn logout_all(&self, user: UserNid) -> Result<(), AccountError> {
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             self.end_devices(&mut batch, user, None, None).await?;
@@ -202,6 +205,7 @@ impl Accounts {
         kept: Option<&DeviceId>,
         position: Position,
     ) -> Result<(), AccountError> {
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             self.end_devices(&mut batch, user, kept, Some(position)).await?;

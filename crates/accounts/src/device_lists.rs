@@ -4,7 +4,12 @@
 //! log behind its token, so no change is missed, whoever shared a room with whom when it was made, and whatever woke the
 //! sync. Who shares a room with the user is not known here; [`Audience`] tells whom to wake.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+};
 
 use wardroom_store::{Batch, Position, Scan, WatchKey};
 
@@ -58,6 +63,10 @@ impl Accounts {
         batch.put(&DEVICE_LIST_LAST, &key, &());
         batch.put(&DEVICE_LIST_CHANGES, &(Position::COMMIT, key), &());
         batch.touch(user.watch_key());
+        let newest = Arc::clone(&self.0.newest_device_change);
+        batch.on_commit(move |position| {
+            newest.fetch_max(position.get(), Ordering::SeqCst);
+        });
         Ok(())
     }
 
@@ -68,7 +77,9 @@ impl Accounts {
     /// When the store fails.
     pub async fn device_list_changes(&self, since: Position, up_to: Position) -> Result<Vec<UserNid>, AccountError> {
         let mut users = Vec::new();
-        if up_to <= since {
+        // Of changes before the store was opened nobody knows without looking. What is published has been noted.
+        let newest = Position::new(self.0.newest_device_change.load(Ordering::SeqCst)).max(self.0.store.opened_at());
+        if up_to <= since || newest <= since {
             return Ok(users);
         }
         let view = self.0.store.latest();

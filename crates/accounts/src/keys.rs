@@ -80,8 +80,8 @@ pub struct KeyCounts {
     pub changed: Position,
 }
 
-/// Serialises those who change keys of the same user, so that many claims at once do not undo each other's work. The
-/// preconditions of the commits are what makes it right.
+/// Serialises those who change devices or keys of the same user, so that many of them at once do not undo each other's
+/// work: all of them write the same rows. The preconditions of the commits are what makes it right.
 #[derive(Debug)]
 pub(crate) struct KeyLocks(Vec<Mutex<()>>);
 
@@ -95,7 +95,7 @@ impl Default for KeyLocks {
 }
 
 impl KeyLocks {
-    async fn lock(&self, user: UserNid) -> MutexGuard<'_, ()> {
+    pub(crate) async fn lock(&self, user: UserNid) -> MutexGuard<'_, ()> {
         let stripe = usize::try_from(user.get() % KEY_LOCKS as u64).unwrap_or_default();
         self.0[stripe].lock().await
     }

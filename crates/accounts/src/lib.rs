@@ -38,7 +38,7 @@ mod user_name;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
 use wardroom_clock::SharedClock;
@@ -95,6 +95,8 @@ struct Inner {
     key_locks: keys::KeyLocks,
     inboxes: to_device::InboxSizes,
     audience: OnceLock<Box<dyn Audience>>,
+    /// Position of the newest change of somebody's devices, zero if there was none since the start.
+    newest_device_change: Arc<AtomicU64>,
 }
 
 impl Accounts {
@@ -118,6 +120,7 @@ impl Accounts {
             key_locks: keys::KeyLocks::default(),
             inboxes: to_device::InboxSizes::default(),
             audience: OnceLock::new(),
+            newest_device_change: Arc::default(),
         })))
     }
 

@@ -193,6 +193,7 @@ impl Accounts {
                 return Err(AccountError::GuestForbidden);
             }
             row.password = Some(hash.clone());
+            let lock = self.0.key_locks.lock(nid).await;
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
@@ -202,6 +203,7 @@ impl Accounts {
             if let Some(position) = settled(self.0.store.commit(batch).await)? {
                 // A login with the old password may have been committed between the look at the devices and this commit.
                 // None can be after it: a login expects the version of the user's row that it verified.
+                drop(lock);
                 if let LogoutDevices::AllBut(kept) = logout {
                     self.log_out_older(nid, kept, position).await?;
                 }

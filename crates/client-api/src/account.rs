@@ -21,6 +21,7 @@ mod whoami;
 
 use wardroom_web::{ApiError, Routes};
 
+pub(crate) use self::interactive_auth::require_password;
 use crate::{
     ClientState,
     caller::{actor, owner},

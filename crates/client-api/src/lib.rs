@@ -6,6 +6,7 @@
 mod account;
 mod caller;
 mod discovery;
+mod encryption;
 mod error;
 mod room;
 mod sliding_sync;
@@ -29,4 +30,5 @@ pub fn routes() -> Routes<ClientState> {
         .merge(room::routes())
         .merge(sync::routes())
         .merge(sliding_sync::routes())
+        .merge(encryption::routes())
 }

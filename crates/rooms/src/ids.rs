@@ -22,6 +22,8 @@ pub const NS_SLOT: u8 = 4;
 pub const WATCH_ROOM: u8 = 1;
 /// Kind of the [`WatchKey`] of a user: something for this user alone moved. Shared with `accounts`.
 pub const WATCH_USER: u8 = 2;
+/// Kind of the [`WatchKey`] of a room's memberships: somebody joined, left, was invited or banned.
+pub const WATCH_MEMBERS: u8 = 6;
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
@@ -77,6 +79,11 @@ impl RoomNid {
     /// What waiters of this room watch.
     pub const fn watch(self) -> WatchKey {
         WatchKey { kind: WATCH_ROOM, id: self.0 }
+    }
+
+    /// What says whether memberships of this room changed; whoever watches [`Self::watch`] need not watch it too.
+    pub const fn members_watch(self) -> WatchKey {
+        WatchKey { kind: WATCH_MEMBERS, id: self.0 }
     }
 }
 

@@ -54,7 +54,8 @@ pub use self::{
     glance::Glance,
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
-        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
+        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_MEMBERS,
+        WATCH_ROOM, WATCH_USER,
     },
     members::MembershipEntry,
     membership::MemberProfile,

@@ -208,6 +208,7 @@ impl Writer {
                 self.batch.delete(&MEMBERS, &(room, before.membership as u8, user));
             }
             self.batch.put(&MEMBERS, &(room, membership as u8, user), &());
+            self.batch.touch(room.members_watch());
             self.count(before.map(|before| before.membership), membership);
             self.tell_user(user, membership, pdu).await?;
         }

@@ -90,8 +90,10 @@ impl Hearing<'_> {
         if log.contains(&self.user) {
             changed.insert(self.user);
         }
-        let signed = accounts.signed_users(self.session.nid, since, span.now).await?;
-        changed.extend(signed.into_iter().map(|user| UserNid::new(user.get())));
+        if self.moved(self.user.watch(), span) {
+            let signed = accounts.signed_users(self.session.nid, since, span.now).await?;
+            changed.extend(signed.into_iter().map(|user| UserNid::new(user.get())));
+        }
         let still = self.sharing(&went, &own).await?;
         came.remove(&self.user);
         changed.append(&mut came);
@@ -120,7 +122,7 @@ impl Hearing<'_> {
     fn may_move(&self, entry: &MembershipEntry, span: Span) -> bool {
         let changed = span.has(entry.place.position());
         match entry.membership {
-            Membership::Join => changed || self.moved(entry.room.watch(), span),
+            Membership::Join => changed || self.moved(entry.room.members_watch(), span),
             Membership::Leave | Membership::Ban => changed && entry.was_joined,
             Membership::Invite | Membership::Knock => changed && entry.was_joined,
         }

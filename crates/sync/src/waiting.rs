@@ -58,6 +58,7 @@ impl Syncer {
         if !waits || !look.body.is_empty() {
             return hearing.answer(look.token(), look.body).await;
         }
+        let heard = look.token();
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         let heard = look.token();
         tokio::select! {

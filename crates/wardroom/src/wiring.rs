@@ -136,7 +136,7 @@ impl App {
             clock,
             stopping: CancellationToken::new(),
         };
-        background::start(&client.rooms, &client.stopping);
+        background::start(&client.rooms, &client.accounts, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 

@@ -97,7 +97,7 @@ mod tests {
     fn only_a_true_signature_counts() {
         // From the specification's appendix, "Test vectors": key and signature of an object with two fields.
         let key = "XGX0JRS2Af3be3knz2fBiRbApjm2Dh61gXDJA8kcJNI";
-        let signature = json!("t6Ehmh6XTDz7qNWI0QI5tNPSliWLPQP/+Fzz3LpdCS7q1k2G2/5b5Embs2j4uG3ZeivejrzqSVoBcdocRpa+AQ");
+        let signature = json!("KqmLSbO39/Bzb0QIYE82zqLwsA+PDzYIpIRA2sRQ4sL53+sN6/fpNSoqE7BP7vBZhG6kYdD13EIMJpvhJI+6Bw");
         let mut signed = object(json!({ "one": 1, "two": "Two", "unsigned": { "x": 1 }, "signatures": {} }));
         assert!(is_public_key(key));
         assert!(is_signed(&signed, key, &signature));

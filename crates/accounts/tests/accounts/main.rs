@@ -8,5 +8,6 @@ mod profiles;
 mod push_rules;
 mod refresh;
 mod registration;
+mod to_device;
 mod uia;
 mod world;

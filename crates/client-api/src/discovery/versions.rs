@@ -14,6 +14,7 @@ const VERSIONS: [&str; 3] = ["r0.6.1", "v1.1", "v1.2"];
 /// Features by the names that they had before they were part of the specification, or still have: clients that know no
 /// later version look for these.
 const UNSTABLE_FEATURES: &[&str] = &[
+    "org.matrix.e2e_cross_signing",
     "org.matrix.msc3440.stable",
     "org.matrix.msc3715.stable",
     "org.matrix.msc3771",

@@ -5,6 +5,7 @@ mod accounts;
 mod bad_input;
 mod cli;
 mod durability;
+mod encryption;
 mod full_disk;
 mod listeners;
 mod plaintext;
