@@ -60,7 +60,6 @@ impl Syncer {
         }
         let heard = look.token();
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
-        let heard = look.token();
         tokio::select! {
             biased;
             told = hearing.wait(heard, look.known, deadline) => told,
