@@ -60,7 +60,7 @@ impl Asked<'_> {
         let answers = answers.iter().map(|answer| (answer.room, answer)).collect();
         let mut extending = Extending { asked: self, hearing, sight, answers, fresh };
         let mut told = Extensions::default();
-        extending.to_device(&mut told).await?;
+        extending.messages(&mut told).await?;
         extending.e2ee(&mut told, cursors, known).await?;
         extending.account_data(&mut told, cursors).await?;
         extending.ephemeral(&mut told).await?;

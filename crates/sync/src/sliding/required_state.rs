@@ -147,7 +147,7 @@ mod tests {
         assert!(all.wants("m.room.member", "@you:a.example") && all.wants("m.any", "x") && !all.lazy_members);
         let lazy = wanted(&[("*", "*"), ("m.room.member", "$LAZY")]);
         assert!(!lazy.wants("m.room.member", "@you:a.example") && lazy.wants("m.any", "x") && lazy.lazy_members);
-        let mut both = lazy.clone();
+        let mut both = lazy;
         both.add(&all);
         assert_eq!(both, all, "who wants all members wants none of them lazily");
     }

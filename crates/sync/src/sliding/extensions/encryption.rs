@@ -33,7 +33,7 @@ impl FromStr for DeviceToken {
 
 impl Extending<'_> {
     /// Tells messages to the device. The request says by its own token which ones it has; without one, all are told.
-    pub(super) async fn to_device(&mut self, told: &mut Extensions) -> Result<(), SyncError> {
+    pub(super) async fn messages(&mut self, told: &mut Extensions) -> Result<(), SyncError> {
         let asked = &self.asked.request.body.extensions.to_device;
         if !asked.is_on() {
             return Ok(());

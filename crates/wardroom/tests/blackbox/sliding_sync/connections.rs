@@ -2,7 +2,7 @@
 
 use wardroom_testkit::{Config, User, bodies, events, json};
 
-use super::{Connection, all, room, told};
+use super::{Connection, all, room, sorted, told};
 use crate::{server_with, ward};
 
 #[test]
@@ -65,7 +65,7 @@ fn places_belong_to_one_device_and_connection() {
     let mut body = connection.body.clone();
     body["conn_id"] = json!("other");
     let mut other = Connection::new(&alice, body);
-    assert_eq!(told(&other.next()), [id.clone()]);
+    assert_eq!(told(&other.next()), sorted(&[&id]));
     assert_eq!(told(&connection.next()), [] as [String; 0]);
     // A new connection of the same name takes the place of the old one.
     let anew = Connection { pos: None, ..connection.clone() }.next();

@@ -5,7 +5,7 @@ use wardroom_testkit::{Actor, Value, events, json, unique, v3};
 use super::{Connection, all, told};
 use crate::ward;
 
-fn with(extensions: Value) -> Value {
+fn with(extensions: &Value) -> Value {
     json!({ "lists": { "a": all(9, 5) }, "extensions": extensions })
 }
 
@@ -21,7 +21,7 @@ fn nothing_is_told_that_is_not_asked_for() {
     let alice = ward().user("alice");
     alice.create_room(json!({}));
     let off = json!({ "account_data": { "enabled": false }, "receipts": {}, "typing": { "rooms": ["*"] } });
-    let answer = Connection::new(&alice, with(off)).next();
+    let answer = Connection::new(&alice, with(&off)).next();
     assert_eq!(answer["extensions"], json!({}), "{answer}");
 }
 
@@ -33,7 +33,7 @@ fn account_data_comes_globally_and_with_rooms() {
     let of_room = |id: &str, kind: &str| v3(&["user", &alice.id, "rooms", id, "account_data", kind]);
     alice.put(global("org.example.a"), json!({ "n": 1 })).ok();
     alice.put(of_room(&id, "org.example.r"), json!({})).ok();
-    let mut connection = Connection::new(&alice, with(json!({ "account_data": { "enabled": true } })));
+    let mut connection = Connection::new(&alice, with(&json!({ "account_data": { "enabled": true } })));
     let first = connection.next();
     let data = &first["extensions"]["account_data"];
     assert!(types(&data["global"]).contains(&"org.example.a") && types(&data["global"]).contains(&"m.push_rules"));
@@ -51,14 +51,14 @@ fn account_data_comes_globally_and_with_rooms() {
     connection.ask_for(json!({ "lists": { "a": all(0, 5) }, "extensions": { "account_data": { "enabled": true } } }));
     alice.put(of_room(&id, "org.example.t"), json!({})).ok();
     assert!(connection.next()["extensions"]["account_data"]["rooms"].get(&id).is_none());
-    connection.ask_for(with(json!({ "account_data": { "enabled": true } })));
+    connection.ask_for(with(&json!({ "account_data": { "enabled": true } })));
     let answer = connection.next();
     assert_eq!(types(&answer["extensions"]["account_data"]["rooms"][&id]), ["org.example.r", "org.example.t"]);
     // Switched off for a while, nothing is missed.
-    connection.ask_for(with(json!({})));
+    connection.ask_for(with(&json!({})));
     alice.put(global("org.example.c"), json!({})).ok();
     connection.next();
-    connection.ask_for(with(json!({ "account_data": { "enabled": true, "lists": [], "rooms": [] } })));
+    connection.ask_for(with(&json!({ "account_data": { "enabled": true, "lists": [], "rooms": [] } })));
     let answer = connection.next();
     assert_eq!(types(&answer["extensions"]["account_data"]["global"]), ["org.example.c"], "{answer}");
 }
@@ -76,7 +76,7 @@ fn receipts_come_with_their_events_and_when_they_move() {
     (0..6).for_each(|_| drop(carol.say(&id, "more")));
     let new = alice.say(&id, "new");
     read(&carol, "m.read", &new);
-    let mut connection = Connection::new(&alice, with(json!({ "receipts": { "enabled": true } })));
+    let mut connection = Connection::new(&alice, with(&json!({ "receipts": { "enabled": true } })));
     let first = connection.next();
     let content = &first["extensions"]["receipts"]["rooms"][&id]["content"];
     assert_eq!(first["extensions"]["receipts"]["rooms"][&id]["type"], "m.receipt", "{first}");

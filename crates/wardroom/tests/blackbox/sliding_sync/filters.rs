@@ -56,7 +56,7 @@ fn filters_follow_changes() {
     assert_eq!(told(&connection.next()), [] as [String; 0]);
     alice.set_state(&one, "m.room.encryption", "", json!({ "algorithm": "m.megolm.v1.aes-sha2" }));
     let answer = connection.next();
-    assert_eq!((told(&answer), &answer["lists"]["a"]["count"]), (vec![one.clone()], &json!(1)), "{answer}");
+    assert_eq!((told(&answer), &answer["lists"]["a"]["count"]), (sorted(&[&one]), &json!(1)), "{answer}");
     alice.say(&two, "still plain");
     assert_eq!(told(&connection.next()), [] as [String; 0]);
 }
@@ -72,9 +72,9 @@ fn rooms_are_told_apart_by_tags() {
     assert_eq!(filtered(&alice, &json!({ "tags": ["m.favourite"] })), sorted(&[&rooms[0], &rooms[1]]));
     assert_eq!(
         filtered(&alice, &json!({ "tags": ["m.favourite"], "not_tags": ["m.lowpriority"] })),
-        [rooms[0].clone()]
+        sorted(&[&rooms[0]])
     );
-    assert_eq!(filtered(&alice, &json!({ "not_tags": ["m.favourite"] })), [rooms[2].clone()]);
+    assert_eq!(filtered(&alice, &json!({ "not_tags": ["m.favourite"] })), sorted(&[&rooms[2]]));
     alice.delete(tag(&rooms[0], "m.favourite")).ok();
     alice.put(tag(&rooms[2], "m.favourite"), json!({ "order": 0.5 })).ok();
     assert_eq!(filtered(&alice, &json!({ "tags": ["m.favourite"] })), sorted(&[&rooms[1], &rooms[2]]));
@@ -92,7 +92,7 @@ fn rooms_are_told_apart_by_spaces() {
     child(&alice, &space, &rooms[0], json!(["a.example"]));
     child(&alice, &space, &rooms[1], json!([]));
     child(&bob, &strange, &rooms[2], json!(["a.example"]));
-    assert_eq!(filtered(&alice, &json!({ "spaces": [space] })), [rooms[0].clone()]);
+    assert_eq!(filtered(&alice, &json!({ "spaces": [space] })), sorted(&[&rooms[0]]));
     assert_eq!(filtered(&alice, &json!({ "spaces": [strange] })), [] as [String; 0], "not in that space");
     alice.join(&strange);
     assert_eq!(filtered(&alice, &json!({ "spaces": [space, strange, "junk"] })), sorted(&[&rooms[0], &rooms[2]]));
@@ -109,5 +109,5 @@ fn a_room_that_was_left_does_not_tell_what_became_of_it() {
     alice.set_state(&id, "m.room.name", "", json!({ "name": "Oncology" }));
     assert_eq!(filtered(&bob, &json!({ "is_encrypted": true })), [] as [String; 0]);
     assert_eq!(filtered(&bob, &json!({ "room_name_like": "onco" })), [] as [String; 0]);
-    assert_eq!(filtered(&bob, &json!({ "is_encrypted": false })), [id]);
+    assert_eq!(filtered(&bob, &json!({ "is_encrypted": false })), sorted(&[&id]));
 }
