@@ -34,7 +34,7 @@ use self::{
     look::Answer,
     required_state::RequiredState,
 };
-use crate::{Inner, SyncError, Syncer, memberships::Known, response::Object};
+use crate::{Inner, SyncError, Syncer, filter::Filter, hearing::Hearing, memberships::Known, response::Object};
 
 /// How long a request may wait.
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
@@ -150,6 +150,12 @@ impl Asked<'_> {
             keys.extend(joined.map(|entry| entry.room.watch()));
         }
         keys
+    }
+
+    /// What is shared with `/sync`, for this request.
+    const fn hearing<'a>(&'a self, filter: &'a Filter) -> Hearing<'a> {
+        let Self { syncer, session, user, now_ms, .. } = *self;
+        Hearing { syncer, session, user, filter, full_state: false, now_ms }
     }
 
     /// How a room was told last, by an answer that the client has or by this one.

@@ -49,14 +49,7 @@ impl Asked<'_> {
         cursors: &mut Cursors,
     ) -> Result<Extensions, SyncError> {
         let filter = Filter::of_timelines(0);
-        let hearing = Hearing {
-            syncer: self.syncer,
-            session: self.session,
-            user: self.user,
-            filter: &filter,
-            full_state: false,
-            now_ms: self.now_ms,
-        };
+        let hearing = self.hearing(&filter);
         let answers = answers.iter().map(|answer| (answer.room, answer)).collect();
         let mut extending = Extending { asked: self, hearing, sight, answers, fresh };
         let mut told = Extensions::default();

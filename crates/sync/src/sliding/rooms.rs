@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Telling<'a> {
     pub(super) asked: &'a Asked<'a>,
-    pub(super) hearing: Hearing<'a>,
+    pub(super) hearing: &'a Hearing<'a>,
     pub(super) scoped: &'a InScope<'a>,
     pub(super) config: &'a Config,
     pub(super) view: &'a RoomView,
@@ -46,16 +46,10 @@ impl Asked<'_> {
         config: &Config,
     ) -> Result<Option<RoomAnswer>, SyncError> {
         let view = self.syncer.rooms.view_of(scoped.entry.room).await?;
-        let hearing = Hearing {
-            syncer: self.syncer,
-            session: self.session,
-            user: self.user,
-            filter: &config.filter,
-            full_state: false,
-            now_ms: self.now_ms,
-        };
+        let hearing = self.hearing(&config.filter);
         let is_dm = sight.personal.direct.contains(&scoped.entry.room);
         let (now, told) = (sight.now, self.told(scoped.entry.room));
+        let hearing = &hearing;
         let telling = Telling { asked: self, hearing, scoped, config, view: &view, before: None, now, is_dm };
         match scoped.entry.membership {
             Membership::Join => {
