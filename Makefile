@@ -1,6 +1,6 @@
 # Everything goes through scripts/, so that each step can also be run alone.
 
-.PHONY: run test bench fmt lint
+.PHONY: run test sytest bench fmt lint
 
 # Builds in release, makes data/ on first use, and serves on http://localhost:8008.
 run:
@@ -9,6 +9,11 @@ run:
 # Formatting, lints, unit, property and black-box tests, then real clients against the real binary.
 test:
 	@scripts/test.sh
+
+# SyTest against the server: SYTEST_DIR names a checkout of matrix-org/sytest, outside of this one.
+sytest:
+	@scripts/setup.sh sytest
+	@tests/sytest/run.sh
 
 # The benchmark, beside recorded figures of other servers.
 bench:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the system lacks to build Wardroom; with the argument "test", what the tests need too. Touches nothing
-# when everything is there.
+# Installs what the system lacks to build Wardroom; with the argument "test", what the tests need too, with "sytest" what
+# SyTest needs. Touches nothing when everything is there.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 packages=()
@@ -19,8 +19,20 @@ has_libclang || packages+=(libclang-dev)
 if [ "${1:-}" = test ]; then
     # The real clients: matrix-nio lives in a virtual environment.
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    # A TURN server, which checks the passwords that the server gives out.
+    command -v turnserver >/dev/null && command -v turnutils_uclient >/dev/null || packages+=(coturn)
     # Certificates of the registries that the clients are installed from.
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || packages+=(ca-certificates)
+fi
+
+if [ "${1:-}" = sytest ]; then
+    # What SyTest's Perl uses; two modules that Debian lacks stand in tests/sytest/perl-shims.
+    for package in libclass-method-modifiers-perl libcryptx-perl libdata-dump-perl libdigest-hmac-perl \
+        libemail-address-xs-perl libemail-mime-perl libfile-slurper-perl libfuture-perl libhttp-message-perl \
+        libio-async-perl libio-async-ssl-perl libio-socket-ssl-perl libjson-perl libjson-xs-perl liblist-utilsby-perl \
+        libmodule-pluggable-perl libnet-async-http-perl libstruct-dumb-perl liburi-perl libyaml-libyaml-perl openssl perl; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok' || packages+=("$package")
+    done
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then
@@ -33,6 +45,10 @@ if [ ${#packages[@]} -gt 0 ]; then
     [ "$(id -u)" -eq 0 ] || as_root=(sudo)
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
+    # Wanted for its programs: a TURN server that runs all the time is nobody's wish.
+    case " ${packages[*]} " in
+    *" coturn "*) [ ! -d /run/systemd/system ] || "${as_root[@]}" systemctl disable --quiet --now coturn || true ;;
+    esac
 fi
 
 if ! command -v cargo >/dev/null; then

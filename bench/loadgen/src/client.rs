@@ -113,6 +113,34 @@ impl Server {
         Ok(Reply { body: body.to_vec(), took: done - t0, done })
     }
 
+    /// Uploads a file.
+    pub async fn upload(&self, u: &User, kind: &str, body: Vec<u8>) -> Res<Reply> {
+        let url = format!("{}/_matrix/media/v3/upload", self.base);
+        let req = self.http.post(url).bearer_auth(&u.token).header("content-type", kind).body(body);
+        let t0 = Instant::now();
+        let resp = req.send().await.map_err(io_err)?;
+        let code = resp.status().as_u16();
+        let body = resp.bytes().await.map_err(io_err)?.to_vec();
+        let done = Instant::now();
+        if code / 100 != 2 {
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+            let errcode = body["errcode"].as_str().unwrap_or("").to_owned();
+            return Err(ApiError::Status { code, errcode, body });
+        }
+        Ok(Reply { body, took: done - t0, done })
+    }
+
+    /// Reads an answer without keeping it, and counts its bytes.
+    pub async fn get_length(&self, u: &User, path: &str) -> Res<usize> {
+        let req = self.http.get(format!("{}{path}", self.base)).bearer_auth(&u.token);
+        let mut resp = req.send().await.map_err(io_err)?;
+        let mut length = 0;
+        while let Some(chunk) = resp.chunk().await.map_err(io_err)? {
+            length += chunk.len();
+        }
+        Ok(length)
+    }
+
     pub async fn get(&self, u: &User, path: &str) -> Res<Reply> {
         self.call(Method::GET, path, Some(&u.token), None).await
     }

@@ -63,6 +63,10 @@ enum Cmd {
     History(sc::HistoryArgs),
     /// Password logins for a fixed time.
     Login(sc::LoginArgs),
+    /// Opening a client, by the number of rooms of the account.
+    AccountSize(sc::AccountSizeArgs),
+    /// A large file up and down, and messages while thumbnails are made.
+    Media(sc::MediaArgs),
     /// Plain PUTs against `ceiling-http` (or any server that answers them).
     RawPut(sc::RawPutArgs),
     /// Every scenario but raw-put, at its default size.
@@ -177,6 +181,8 @@ async fn run(cli: Cli) -> bool {
         Cmd::JoinStorm(a) => emit("join-storm", sc::join_storm(&cx, a).await),
         Cmd::History(a) => emit("history", sc::history(&cx, a).await),
         Cmd::Login(a) => emit("login", sc::login(&cx, a).await),
+        Cmd::AccountSize(a) => emit("account-size", sc::account_size(&cx, a).await),
+        Cmd::Media(a) => emit("media", sc::media(&cx, a).await),
         Cmd::RawPut(a) => emit("raw-put", sc::raw_put(&cx, a).await),
         Cmd::All { repeats, only } => {
             let want = |n: &str| only.is_empty() || only.iter().any(|o| o == n);
@@ -200,6 +206,13 @@ async fn run(cli: Cli) -> bool {
                 if want("login") {
                     ok &= emit("login", sc::login(&cx, &defaults()).await);
                 }
+            }
+            // Once, and last: they leave thousands of rooms and large files behind.
+            if want("account-size") {
+                ok &= emit("account-size", sc::account_size(&cx, &defaults()).await);
+            }
+            if want("media") {
+                ok &= emit("media", sc::media(&cx, &defaults()).await);
             }
             ok
         }

@@ -1,10 +1,12 @@
 //! The load scenarios. Each registers what it needs, measures, and returns one JSON object.
 
+mod account_size;
 mod fanout;
 mod history;
 mod initial_sync;
 mod join_storm;
 mod login;
+mod media;
 mod raw_put;
 mod send;
 mod sliding;
@@ -24,11 +26,13 @@ use tokio::{
 };
 
 pub use self::{
+    account_size::{AccountSizeArgs, account_size},
     fanout::{FanoutArgs, fanout},
     history::{HistoryArgs, history},
     initial_sync::{InitialSyncArgs, initial_sync},
     join_storm::{JoinStormArgs, join_storm},
     login::{LoginArgs, login},
+    media::{MediaArgs, media},
     raw_put::{RawPutArgs, raw_put},
     send::{SendArgs, send},
 };

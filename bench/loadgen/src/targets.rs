@@ -24,7 +24,7 @@ enum Bound {
     AtMost(f64),
 }
 
-const GOALS: [Goal; 6] = [
+const GOALS: &[Goal] = &[
     goal("processor time of a sent message", "send", "/resources/cpu_ms_per_op", Bound::AtMost(1.3), "ms"),
     goal(
         "message delivered to the last of 50 waiting clients, p99",
@@ -36,6 +36,31 @@ const GOALS: [Goal; 6] = [
     goal("joins of a storm", "join-storm", "/metrics/join/per_s", Bound::AtLeast(300.0), "/s"),
     goal("events of history", "history", "/metrics/page/events_per_s", Bound::AtLeast(28_000.0), "/s"),
     goal("idle sync, p50", "initial-sync", "/metrics/idle/p50_ms", Bound::AtMost(1.0), "ms"),
+    goal(
+        "initial sync of 300 rooms, warm, p50",
+        "account-size",
+        "/metrics/initial_300/p50_ms",
+        Bound::AtMost(150.0),
+        "ms",
+    ),
+    goal(
+        "sync with nothing new in 300 rooms, p50",
+        "account-size",
+        "/metrics/idle_300/p50_ms",
+        Bound::AtMost(2.0),
+        "ms",
+    ),
+    goal(
+        "first window of sliding sync, 10 rooms, p50",
+        "account-size",
+        "/metrics/window_10/p50_ms",
+        Bound::AtMost(20.0),
+        "ms",
+    ),
+    goal("the same, 300 rooms", "account-size", "/metrics/window_300/p50_ms", Bound::AtMost(20.0), "ms"),
+    goal("the same, 3,000 rooms", "account-size", "/metrics/window_3000/p50_ms", Bound::AtMost(20.0), "ms"),
+    goal("page of 100 events of history, p50", "history", "/metrics/page/p50_ms", Bound::AtMost(5.0), "ms"),
+    goal("memory that 100 MB up and down take", "media", "/metrics/memory/extra_mb", Bound::AtMost(30.0), "MB"),
     goal("memory after the whole run (PSS)", "login", "/resources/pss_end_mb", Bound::AtMost(100.0), "MB"),
 ];
 
@@ -87,7 +112,7 @@ pub fn table(lines: &[Value], label: &str) -> (String, bool) {
     let wanted = send(PEER).map_or(f64::INFINITY, |peer| SEND_TIMES_PEER * peer);
     let what = format!("messages sent by 16 senders, {SEND_TIMES_PEER:.0} times {PEER}");
     add(row(&what, send(label), Bound::AtLeast(wanted), "/s"));
-    for goal in &GOALS {
+    for goal in GOALS {
         add(row(goal.what, measured(lines, label, goal.scenario, goal.path), goal.bound, goal.unit));
     }
     add(row("failed requests", Some(errors(lines, label) as f64), Bound::AtMost(0.0), ""));
@@ -107,7 +132,15 @@ mod tests {
             line("us", "send", json!({"send": {"per_s": per_s, "errors": 0}}), json!({"cpu_ms_per_op": cpu})),
             line("us", "fanout", json!({"deliver": {"p99_ms": 20.0}}), json!({})),
             line("us", "join-storm", json!({"join": {"per_s": 400.0}}), json!({})),
-            line("us", "history", json!({"page": {"events_per_s": 30_000.0}}), json!({})),
+            line("us", "history", json!({"page": {"events_per_s": 30_000.0, "p50_ms": 2.0}}), json!({})),
+            line(
+                "us",
+                "account-size",
+                json!({"initial_300": {"p50_ms": 90.0}, "idle_300": {"p50_ms": 1.0},
+                "window_10": {"p50_ms": 5.0}, "window_300": {"p50_ms": 6.0}, "window_3000": {"p50_ms": 7.0}}),
+                json!({}),
+            ),
+            line("us", "media", json!({"memory": {"extra_mb": 12.0}}), json!({})),
             line("us", "initial-sync", json!({"idle": {"p50_ms": 0.5}}), json!({})),
             line("us", "login", json!({"login": {"errors": 0}}), json!({"pss_end_mb": 80.0})),
         ]
@@ -131,7 +164,7 @@ mod tests {
     #[test]
     fn failed_requests_are_no_success() {
         let mut lines = lines(1_300.0, 1.0);
-        lines[6]["metrics"]["login"]["errors"] = json!(2);
+        lines[8]["metrics"]["login"]["errors"] = json!(2);
         let (table, all) = table(&lines, "us");
         assert!(!all && table.contains("| failed requests | 2.00  | ≤ 0  | not reached |"), "{table}");
     }

@@ -5,6 +5,7 @@ use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
     AccountError, Accounts, DeviceRef, Session, UserNid,
+    dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{DEVICES, DEVICES_SEEN, DeviceKey, DeviceRow, SeenRow, domain},
 };
@@ -144,6 +145,7 @@ impl Accounts {
                 }
             }
             if !batch.is_empty() {
+                self.end_pushers(&mut batch, user, |device| keys.iter().any(|(_, key)| key == device)).await?;
                 self.announce_devices(&mut batch, user).await?;
             }
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {
@@ -188,14 +190,18 @@ impl Accounts {
     ) -> Result<(), AccountError> {
         let kept = kept.map(|device| self.device_key(user, device));
         let scan = Scan::prefix(&user.get());
-        let mut ends = false;
+        let mut ended = Vec::new();
         for (key, Packed(row), version) in self.0.store.latest().scan_versioned(&DEVICES, scan).await? {
             if Some(key) != kept && before.is_none_or(|before| version < before) {
                 self.end_device(batch, &key, &row, version).await?;
-                ends = true;
+                ended.push(key.1);
             }
         }
-        if ends { self.announce_devices(batch, user).await } else { Ok(()) }
+        if ended.is_empty() {
+            return Ok(());
+        }
+        self.end_pushers(batch, user, |device| ended.contains(device)).await?;
+        self.announce_devices(batch, user).await
     }
 
     /// Logs out what was signed in before `position`, except `kept`.
@@ -218,7 +224,7 @@ impl Accounts {
 
     /// Adds the end of one device to the batch. The batch expects the row as it was read: a refresh at the same moment
     /// would leave a token behind.
-    async fn end_device(
+    pub(crate) async fn end_device(
         &self,
         batch: &mut Batch,
         key: &DeviceKey,
@@ -231,6 +237,7 @@ impl Accounts {
         for pair in row.pairs() {
             self.end_pair(batch, pair);
         }
+        batch.delete(&DEHYDRATED, &(key.0, row.nid));
         self.end_inbox(batch, row.nid);
         self.end_keys(batch, DeviceRef { user: UserNid::new(key.0), nid: row.nid }).await
     }

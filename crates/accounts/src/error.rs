@@ -20,6 +20,9 @@ pub enum AccountError {
     /// Name and password do not belong together. Says deliberately not which of them is wrong.
     #[error("Wrong user name or password.")]
     WrongPassword,
+    /// User-interactive authentication in another user's name, or with a dialogue that was begun for something else.
+    #[error("{0}")]
+    AuthenticatedOtherwise(&'static str),
     /// An empty or over-long new password.
     #[error("{0}")]
     UnusablePassword(&'static str),

@@ -12,6 +12,8 @@
 
 mod access_token;
 mod account_data;
+mod backup;
+mod dehydrated;
 mod device;
 mod device_lists;
 mod error;
@@ -23,8 +25,10 @@ mod login;
 mod password;
 mod profile;
 mod push_rules;
+mod pushers;
 mod refresh;
 mod registration;
+mod room_settings;
 mod secret;
 mod session;
 mod settings;
@@ -34,6 +38,7 @@ mod tag;
 mod to_device;
 mod uia;
 mod user;
+mod user_directory;
 mod user_name;
 
 use std::{
@@ -47,6 +52,15 @@ use wardroom_store::Store;
 pub use self::{
     account_data::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
+    },
+    backup::{
+        BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX,
+        BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
+        BackupKey, BackupKeyData, BackupPage, BackupState, KeyChoice,
+    },
+    dehydrated::{
+        BadDehydratedToken, DEHYDRATED_DATA_BYTES_MAX, DEHYDRATED_EVENTS_MAX, Dehydrated, DehydratedEvents,
+        DehydratedToken, NewDehydrated,
     },
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
     device_lists::Audience,
@@ -62,6 +76,10 @@ pub use self::{
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
     push_rules::OWN_USER_ID,
+    pushers::{
+        APP_ID_CHARS_MAX, NewPusher, PUSHER_DATA_BYTES_MAX, PUSHER_TEXT_CHARS_MAX, PUSHERS_PER_USER_MAX,
+        PUSHKEY_BYTES_MAX, Pusher,
+    },
     refresh::Refreshed,
     registration::{NewUser, Registered},
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
@@ -75,6 +93,7 @@ pub use self::{
     },
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
+    user_directory::FoundUsers,
 };
 
 /// All accounts of one server. Clones share everything.
@@ -91,7 +110,10 @@ struct Inner {
     uia: uia::UiaSessions,
     nonces: shared_secret::Nonces,
     rulesets: push_rules::RulesetCache,
+    pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
+    directory: user_directory::UserDirectory,
+    backups: backup::BackupWriters,
     key_locks: keys::KeyLocks,
     inboxes: to_device::InboxSizes,
     audience: OnceLock<Box<dyn Audience>>,
@@ -106,6 +128,7 @@ impl Accounts {
     /// [`AccountError::Settings`] when the password cost is not one that argon2 allows.
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
+        let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
         Ok(Self(Arc::new(Inner {
             store,
             clock,
@@ -116,7 +139,10 @@ impl Accounts {
             uia: uia::UiaSessions::default(),
             nonces: shared_secret::Nonces::default(),
             rulesets: push_rules::RulesetCache::default(),
+            pushers,
             filters: filter::FilterCache::default(),
+            directory: user_directory::UserDirectory::default(),
+            backups: backup::BackupWriters::default(),
             key_locks: keys::KeyLocks::default(),
             inboxes: to_device::InboxSizes::default(),
             audience: OnceLock::new(),

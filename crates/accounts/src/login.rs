@@ -167,6 +167,9 @@ impl Accounts {
         let minted = self.mint(request.refresh);
         let row = match existing {
             Some((Packed(row), _)) => {
+                if self.is_dehydrated(nid, row.nid).await? {
+                    return Err(AccountError::KeyIdInUse);
+                }
                 for pair in row.pairs() {
                     self.end_pair(batch, pair);
                 }

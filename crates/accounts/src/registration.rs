@@ -26,7 +26,7 @@ pub struct NewUser<'a> {
     pub admin: bool,
     /// Guest account.
     pub guest: bool,
-    /// Display name of the new profile.
+    /// Display name of the new profile; the localpart without it.
     pub display_name: Option<&'a str>,
 }
 
@@ -142,12 +142,13 @@ impl Accounts {
         let user = User::from_row(id.to_owned(), nid, &row);
         batch.expect_absent(&USERS, &nid.get());
         batch.put(&USERS, &nid.get(), &Packed(row));
-        if let Some(name) = new.display_name {
-            let profile = crate::Profile { displayname: Some(name.to_owned()), avatar_url: None };
-            profile.check()?;
-            batch.put(&PROFILES, &nid.get(), &Packed(profile));
-        }
+        // Until they choose another, people are called by their user name: clients show something to look for.
+        let name = new.display_name.unwrap_or_else(|| id.localpart());
+        let profile = crate::Profile { displayname: Some(name.to_owned()), avatar_url: None };
+        profile.check()?;
+        batch.put(&PROFILES, &nid.get(), &Packed(profile));
         self.put_default_push_rules(&mut batch, &user)?;
+        self.0.directory.put_on_commit(&mut batch, nid, id, new.display_name);
         let login = match login {
             Some(request) => {
                 let request = if new.guest { guest_login(request) } else { *request };

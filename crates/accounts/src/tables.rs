@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use wardroom_store::{Hash16, Packed, Position, Profile, Seal, Table, TableSpec};
+use wardroom_store::{Hash16, Json, Packed, Position, Profile, Seal, Table, TableSpec};
 
 use crate::keys::tables as key_tables;
 
@@ -20,6 +20,7 @@ pub(crate) mod domain {
     pub(crate) const DEVICE_ID: u8 = 0x12;
     pub(crate) const ACCOUNT_DATA_TYPE: u8 = 0x13;
     pub(crate) const FILTER: u8 = 0x14;
+    pub(crate) const PUSHER: u8 = 0x16;
     pub(crate) const KEY_ID: u8 = 0x20;
     pub(crate) const KEY_ALGORITHM: u8 = 0x21;
     pub(crate) const KEY_CONTENT: u8 = 0x22;
@@ -63,6 +64,16 @@ pub(crate) const ACCOUNT_DATA_CHANGES: Table<(UserKey, Position, u64, Hash16), (
 pub(crate) const FILTERS: Table<(UserKey, Hash16), String> =
     Table::new(0x0108, "filters", Profile::Point, Seal::System).compressed();
 
+/// (user, hash of application and push key) -> [`PusherRow`].
+pub(crate) const PUSHERS: Table<(UserKey, Hash16), Json<PusherRow>> =
+    Table::new(0x0160, "pushers", Profile::Scan, Seal::System).compressed();
+/// (hash of application and push key, user): who has such a pusher.
+pub(crate) const PUSHERS_BY_KEY: Table<(Hash16, UserKey), ()> =
+    Table::new(0x0161, "pushers_by_key", Profile::Scan, Seal::System);
+/// user: its version is when the user last set a pusher, so that none is set while its device ends.
+pub(crate) const PUSHERS_CHANGED: Table<UserKey, ()> =
+    Table::new(0x0162, "pushers_changed", Profile::Point, Seal::System);
+
 /// All tables of this crate, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
     *USERS.spec(),
@@ -74,6 +85,13 @@ pub const TABLES: &[TableSpec] = &[
     *ACCOUNT_DATA.spec(),
     *ACCOUNT_DATA_CHANGES.spec(),
     *FILTERS.spec(),
+    *PUSHERS.spec(),
+    *PUSHERS_BY_KEY.spec(),
+    *PUSHERS_CHANGED.spec(),
+    *crate::backup::BACKUPS.spec(),
+    *crate::backup::BACKUP_VERSIONS.spec(),
+    *crate::backup::BACKUP_KEYS.spec(),
+    *crate::dehydrated::DEHYDRATED.spec(),
     *key_tables::DEVICE_KEYS.spec(),
     *key_tables::ONE_TIME_KEYS.spec(),
     *key_tables::WAITING_KEYS.spec(),
@@ -158,4 +176,22 @@ pub(crate) struct AccountDataRow {
     pub(crate) event_type: String,
     /// The content as JSON, as the client wrote it.
     pub(crate) content: String,
+}
+
+/// A pusher.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct PusherRow {
+    /// Number of this pusher, never used for another one.
+    pub(crate) nid: u64,
+    /// Hash of the id of the device that set it.
+    pub(crate) device: Hash16,
+    pub(crate) updated_ms: u64,
+    pub(crate) pushkey: String,
+    pub(crate) app_id: String,
+    pub(crate) app_display_name: String,
+    pub(crate) device_display_name: String,
+    pub(crate) profile_tag: Option<String>,
+    pub(crate) lang: String,
+    /// A JSON object, as the client wrote it.
+    pub(crate) data: String,
 }

@@ -126,7 +126,7 @@ impl Accounts {
     /// Takes a dialogue one step further. `user` is whom the password stage is about; `auth` what the client sent.
     ///
     /// # Errors
-    /// [`AccountError::Busy`], or the store's. A stage that is not passed is not an error but a challenge that says so.
+    /// [`AccountError::AuthenticatedOtherwise`], [`AccountError::Busy`], or the store's. A stage that is not passed is not an error but a challenge that says so.
     pub async fn interactive_auth(
         &self,
         binding: UiaBinding,
@@ -141,13 +141,17 @@ impl Accounts {
         let completed = match id {
             None => Vec::new(),
             Some(id) => {
-                let completed =
-                    self.0.uia.0.lock().find(id, binding, self.now_ms()).map(|session| session.completed.clone());
+                let mut sessions = self.0.uia.0.lock();
+                let completed = sessions.find(id, binding, self.now_ms()).map(|session| session.completed.clone());
+                let is_alive = sessions.by_id.get(id).is_some_and(|session| session.expires_ms > self.now_ms());
+                drop(sessions);
+                if completed.is_none() && is_alive {
+                    let sentence = "auth.session: this authentication was begun for something else.";
+                    return Err(AccountError::AuthenticatedOtherwise(sentence));
+                }
                 let Some(completed) = completed else {
-                    let refusal = Refusal(
-                        ErrorKind::Forbidden,
-                        "The authentication session is unknown, has expired, or was begun for something else.",
-                    );
+                    let sentence = "The authentication session is unknown or has expired.";
+                    let refusal = Refusal(ErrorKind::Forbidden, sentence);
                     return Ok(self.challenge(binding, flows, None, Vec::new(), Some(refusal)));
                 };
                 completed
@@ -188,9 +192,12 @@ impl Accounts {
                     UserIdentifier::Matrix(named) => typed_user_id(&named.user, &self.0.settings.server_name),
                     _ => None,
                 };
-                let is_theirs = named.as_deref() == user;
+                if named.as_deref() != user {
+                    let sentence = "auth.identifier: this is not the user whose account it is.";
+                    return Err(AccountError::AuthenticatedOtherwise(sentence));
+                }
                 match user {
-                    Some(user) if self.verify_password(user, &auth.password).await? && is_theirs => Ok(()),
+                    Some(user) if self.verify_password(user, &auth.password).await? => Ok(()),
                     _ => Err(Refusal(ErrorKind::Forbidden, "Invalid password.")),
                 }
             }

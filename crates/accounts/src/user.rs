@@ -5,6 +5,7 @@ use wardroom_store::{Batch, Packed, Position, Scan, WatchKey};
 
 use crate::{
     AccountError, Accounts,
+    dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{
         ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, DEVICES, DEVICES_SEEN, FILTERS, NS_USER, PROFILES,
@@ -132,8 +133,8 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
-    /// Closes an account for good: no token, no device, no password, no profile, no account data is left; only the name
-    /// stays taken.
+    /// Closes an account for good: no token, no device, no password, no profile, no account data, no key backup is left; only
+    /// the name stays taken.
     ///
     /// # Errors
     /// [`AccountError::UnknownUser`], [`AccountError::Deactivated`] when it already is, or the store's.
@@ -157,17 +158,21 @@ impl Accounts {
                     }
                 }
             }
+            self.end_pushers(&mut batch, nid, |_| true).await?;
             batch.delete_prefix(&DEVICES, &key);
             batch.delete_prefix(&DEVICES_SEEN, &key);
             batch.delete_prefix(&ACCOUNT_DATA, &key);
             batch.delete_prefix(&ACCOUNT_DATA_CHANGES, &key);
             batch.delete_prefix(&FILTERS, &key);
+            Self::end_backups(&mut batch, nid);
+            batch.delete_prefix(&DEHYDRATED, &key);
             batch.delete(&PROFILES, &key);
             self.end_all_keys(&mut batch, nid).await?;
             self.announce_devices(&mut batch, nid).await?;
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);
+            self.0.directory.remove_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }

@@ -21,6 +21,7 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
     match error {
         RoomError::NoSuchRoom | RoomError::Forbidden(_) => ApiError::forbidden(sentence),
         RoomError::NoSuchEvent | RoomError::NotFound(_) => ApiError::not_found(sentence),
+        RoomError::CannotAuthorizeJoin => bad_request(ErrorKind::UnableToAuthorizeJoin, sentence),
         RoomError::StillMember => bad_request(ErrorKind::Unknown, sentence),
         RoomError::BadContent(_) => ApiError::bad_json(sentence),
         RoomError::InvalidParam(_) => ApiError::invalid_param(sentence),
@@ -64,6 +65,7 @@ mod tests {
         let cases = [
             (RoomError::NoSuchRoom, 403, "M_FORBIDDEN"),
             (RoomError::NoSuchEvent, 404, "M_NOT_FOUND"),
+            (RoomError::CannotAuthorizeJoin, 400, "M_UNABLE_TO_AUTHORISE_JOIN"),
             (RoomError::StillMember, 400, "M_UNKNOWN"),
             (RoomError::BadContent(String::new()), 400, "M_BAD_JSON"),
             (RoomError::TooLarge { bytes: 70_000 }, 413, "M_TOO_LARGE"),

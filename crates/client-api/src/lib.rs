@@ -5,18 +5,22 @@
 
 mod account;
 mod caller;
+mod dehydrated_device;
 mod discovery;
 mod encryption;
 mod error;
+mod push;
 mod room;
+mod room_keys;
 mod sliding_sync;
 mod state;
 mod sync;
+mod user_directory;
 
 use axum::Router;
 use wardroom_web::Routes;
 
-pub use self::state::{ClientSettings, ClientState};
+pub use self::state::{ClientSettings, ClientState, Support};
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
 pub fn router(state: ClientState) -> Router {
@@ -30,5 +34,9 @@ pub fn routes() -> Routes<ClientState> {
         .merge(room::routes())
         .merge(sync::routes())
         .merge(sliding_sync::routes())
+        .merge(push::routes())
+        .merge(user_directory::routes())
         .merge(encryption::routes())
+        .merge(room_keys::routes())
+        .merge(dehydrated_device::routes())
 }

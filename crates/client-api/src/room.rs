@@ -9,9 +9,13 @@ mod directory;
 mod event_json;
 mod forget_and_leave;
 mod get_context;
+mod get_event_by_timestamp;
+mod get_hierarchy;
 mod get_message_events;
+mod get_mutual_rooms;
 mod get_room_event;
 mod get_state_events;
+mod get_summary;
 mod initial_state;
 mod invite_user;
 mod join_room;
@@ -20,10 +24,12 @@ mod members;
 mod receipt;
 mod redact_event;
 mod relations;
+mod report;
 mod send_message_event;
 mod send_state_event;
 mod thread_subscriptions;
 mod threads;
+mod upgrade_room;
 
 use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId};
 use wardroom_accounts::{Profile, Session};
@@ -57,6 +63,12 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(relations::routes())
         .merge(threads::routes())
         .merge(thread_subscriptions::routes())
+        .merge(get_event_by_timestamp::routes())
+        .merge(get_hierarchy::routes())
+        .merge(get_mutual_rooms::routes())
+        .merge(get_summary::routes())
+        .merge(report::routes())
+        .merge(upgrade_room::routes())
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {

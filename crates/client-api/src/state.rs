@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
+use wardroom_push::Push;
 use wardroom_rooms::Rooms;
 use wardroom_sync::Syncer;
 use wardroom_web::{ApiState, RateLimits};
@@ -19,6 +20,8 @@ pub struct ClientState {
     pub rooms: Rooms,
     /// What clients have to hear.
     pub sync: Syncer,
+    /// Push notifications.
+    pub push: Push,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Settings of this API.
@@ -36,6 +39,19 @@ pub struct ClientSettings {
     pub server_name: OwnedServerName,
     /// Where clients reach this server, as `/.well-known/matrix/client` tells them; without a slash at the end.
     pub public_url: String,
+    /// Whom people turn to for help, as `/.well-known/matrix/support` tells them.
+    pub support: Support,
+    /// Whether the user directory finds every user of this server, not only those whom the searching user could meet.
+    pub search_all_users: bool,
+}
+
+/// Whom people turn to for help.
+#[derive(Clone, Debug, Default)]
+pub struct Support {
+    /// URL of a page with help.
+    pub page: Option<String>,
+    /// Whom to write to.
+    pub contacts: Vec<Contact>,
 }
 
 impl ApiState for ClientState {

@@ -20,7 +20,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(sync)
 }
 
-/// Presence (`set_presence`) does nothing yet, and `use_state_after` need not be known to servers.
+/// Presence (`set_presence`) does nothing yet.
 async fn sync(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, session, .. } = request;
     if !matches!(body.set_presence, PresenceState::Online | PresenceState::Offline | PresenceState::Unavailable) {
@@ -34,7 +34,7 @@ async fn sync(State(state): State<ClientState>, request: Ruma<Request>) -> Resul
         _ => None,
     };
     let timeout = body.timeout.unwrap_or_default();
-    let asked = SyncRequest { since, filter, full_state: body.full_state, timeout };
+    let asked = SyncRequest { since, filter, full_state: body.full_state, state_after: body.use_state_after, timeout };
     let answer = state.sync.sync(&session, asked, state.stopping.cancelled()).await.map_err(refusal)?;
     let mut response = answer.body.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -98,6 +98,19 @@ impl Outbound {
         check(&self.ranges, url)
     }
 
+    /// As [`Outbound::check`], and resolves a name: one that leads into refused ranges alone is refused. A name that
+    /// does not resolve now, or not within the time of a connection, is none that is known to lead there.
+    pub async fn admits(&self, url: &Url) -> Result<(), OutboundError> {
+        self.check(url)?;
+        let host = url.host_str().ok_or(OutboundError::NotWeb)?.trim_matches(['[', ']']);
+        let Ok(Ok(found)) = tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host, 0))).await else {
+            return Ok(());
+        };
+        let mut found = found.peekable();
+        let refused = found.peek().is_some() && !found.any(|address| self.ranges.admit(address.ip()));
+        if refused { Err(OutboundError::Refused) } else { Ok(()) }
+    }
+
     /// Begins a request with GET.
     pub fn get(&self, url: Url) -> Result<RequestBuilder, OutboundError> {
         self.check(&url)?;
@@ -232,6 +245,8 @@ mod tests {
     async fn names_are_checked_when_they_are_resolved() {
         let refused = Outbound::send(outbound(&[]).get(url("http://localhost:9/")).unwrap()).await;
         assert!(matches!(refused, Err(OutboundError::Refused)), "{refused:?}");
+        assert!(matches!(outbound(&[]).admits(&url("http://localhost:9/")).await, Err(OutboundError::Refused)));
+        assert!(outbound(&[]).admits(&url("http://nowhere.invalid/")).await.is_ok());
     }
 
     #[tokio::test]

@@ -109,16 +109,7 @@ impl Rooms {
             self.engine.check_alias(alias)?;
         }
         let create = self.engine.create_event(actor.user, version, &request)?;
-        let mut writer = self.engine.begin_new_room(version, &create).await?;
-        self.engine.permit(actor, &writer.view(), Action::Create).await?;
-        let stored = writer.add(create, None).await?;
-        let room_type = room_type(&stored.pdu);
-        writer.created_by(stored.nid, room_type.as_deref().map(Arc::from));
-        let record = RoomRecord { version: version.id().clone(), create: stored.nid, room_type };
-        // No two create events of this server are alike, see `creation_time`; should one be all the same, the
-        // older room wins.
-        writer.batch.expect_absent(&ROOMS, &writer.nid());
-        writer.batch.put(&ROOMS, &writer.nid(), &Json(record));
+        let mut writer = self.engine.found_room(actor, version, create, 0).await?;
         let room_id = writer.view().id;
         writer.furnish(actor, version, request).await.map_err(|error| match error {
             RoomError::Forbidden(sentence) => RoomError::InvalidRoomState(sentence),
@@ -150,13 +141,29 @@ impl Engine {
                 }
             }
         }
-        let id_from_event = rules.authorization.room_create_event_id_as_room_id;
+        self.sign_create(creator, version, self.new_room_id(version), &content)
+    }
+
+    /// An id for a new room; none where the create event gives it.
+    pub(crate) fn new_room_id(&self, version: RoomVersion) -> Option<OwnedRoomId> {
+        let id_from_event = version.rules().authorization.room_create_event_id_as_room_id;
+        (!id_from_event).then(|| RoomId::new_v1(&self.server_name))
+    }
+
+    /// Makes a create event of this content.
+    pub(crate) fn sign_create(
+        &self,
+        creator: &UserId,
+        version: RoomVersion,
+        room_id: Option<OwnedRoomId>,
+        content: &Map<String, Value>,
+    ) -> Result<Arc<Pdu>, RoomError> {
         let draft = Draft {
-            room_id: (!id_from_event).then(|| RoomId::new_v1(&self.server_name)),
+            room_id,
             sender: creator.to_owned(),
             kind: "m.room.create".into(),
             state_key: Some(String::new()),
-            content: raw(&content)?,
+            content: raw(content)?,
             redacts: None,
             prev_events: Vec::new(),
             auth_events: Vec::new(),
@@ -176,6 +183,29 @@ impl Engine {
         let unique = |last: u64| Some(now.max(last + 1));
         let last = self.last_creation_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, unique);
         last.map_or(now, |last| now.max(last + 1))
+    }
+
+    /// Begins a room with its create event; it exists once the writer's batch is committed. Its events count from
+    /// `first_index` within that commit.
+    pub(crate) async fn found_room(
+        self: &Arc<Self>,
+        actor: Actor<'_>,
+        version: RoomVersion,
+        create: Arc<Pdu>,
+        first_index: u16,
+    ) -> Result<Writer, RoomError> {
+        let mut writer = self.begin_new_room(version, &create).await?;
+        self.permit(actor, &writer.view(), Action::Create).await?;
+        writer.go_on_at(first_index);
+        let stored = writer.add(create, None).await?;
+        let room_type = room_type(&stored.pdu);
+        writer.created_by(stored.nid, room_type.as_deref().map(Arc::from));
+        let record = RoomRecord { version: version.id().clone(), create: stored.nid, room_type };
+        // No two create events of this server are alike, see `creation_time`; should one be all the same, the
+        // older room wins.
+        writer.batch.expect_absent(&ROOMS, &writer.nid());
+        writer.batch.put(&ROOMS, &writer.nid(), &Json(record));
+        Ok(writer)
     }
 
     async fn begin_new_room(self: &Arc<Self>, version: RoomVersion, create: &Pdu) -> Result<Writer, RoomError> {
@@ -201,6 +231,7 @@ impl Engine {
             joined: 0,
             invited: 0,
             visibility: Visibility::Shared,
+            public: false,
             end: Place::FIRST,
             head: Arc::new(head),
         };
@@ -255,7 +286,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn set(&mut self, sender: &UserId, kind: &str, content: &Value) -> Result<(), RoomError> {
+    pub(crate) async fn set(&mut self, sender: &UserId, kind: &str, content: &Value) -> Result<(), RoomError> {
         self.append(NewEvent::state(sender.to_owned(), kind, "", raw(content)?)).await.map(drop)
     }
 }
@@ -269,9 +300,12 @@ fn room_type(create: &Pdu) -> Option<String> {
     create.content_as::<Content>().ok().and_then(|content| content.r#type)
 }
 
-fn raw(content: &impl serde::Serialize) -> Result<Box<RawJsonValue>, RoomError> {
+pub(crate) fn raw(content: &impl serde::Serialize) -> Result<Box<RawJsonValue>, RoomError> {
     to_raw_value(content).map_err(|error| RoomError::BadContent(error.to_string()))
 }
+
+/// Level to close a room where creators stand above every number: it is kept out of reach of ordinary admins.
+pub(crate) const TOMBSTONE_LEVEL_OF_OWNERS: i64 = 150;
 
 /// Content of the first power levels event.
 fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Value {
@@ -283,8 +317,7 @@ fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Va
             users.extend(request.invite.iter().map(|(user, _)| (user.as_str().to_owned(), json!(100))));
         }
     }
-    // Where creators stand above every number, closing a room is kept out of reach of ordinary admins.
-    let tombstone = if privileged_creators { 150 } else { 100 };
+    let tombstone = if privileged_creators { TOMBSTONE_LEVEL_OF_OWNERS } else { 100 };
     let mut levels = json!({
         "ban": 50, "kick": 50, "redact": 50, "invite": request.preset.invite_level(),
         "state_default": 50, "events_default": 0, "users_default": 0,
@@ -298,6 +331,24 @@ fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Va
     });
     if let Some(levels) = levels.as_object_mut() {
         levels.extend(request.power_levels.clone());
+        let asked = request.power_levels.get("events").and_then(|events| events.get("m.room.tombstone")).is_some();
+        if privileged_creators && !asked {
+            // The levels that were asked for may have raised the default above what the preset says.
+            if let Some(Value::Object(events)) = levels.get_mut("events") {
+                events.remove("m.room.tombstone");
+            }
+            guard_tombstone(levels);
+        }
     }
     levels
+}
+
+/// Where creators stand above every number, the level to close a room must be named, and be higher than that for other
+/// state (specification, `POST /createRoom`). A level that is named stays.
+pub(crate) fn guard_tombstone(levels: &mut Map<String, Value>) {
+    let state_default = levels.get("state_default").and_then(Value::as_i64).unwrap_or(50);
+    let level = TOMBSTONE_LEVEL_OF_OWNERS.max(state_default.saturating_add(1));
+    if let Some(Value::Object(events)) = levels.get_mut("events") {
+        events.entry("m.room.tombstone").or_insert(level.into());
+    }
 }

@@ -10,7 +10,6 @@ use wardroom_event::{PowerLevels, level_for};
 use wardroom_store::{Batch, CommitError, Json, Scan};
 
 pub use self::public_rooms::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery};
-pub(crate) use self::public_rooms::{SummaryCache, summary_cache};
 use crate::{
     Action, Actor, Engine, Rooms, Visibility,
     error::RoomError,
@@ -54,6 +53,23 @@ impl Engine {
         batch.put(&ROOM_ALIASES, &(room, hash), &());
     }
 
+    /// Leads the aliases of a room to another one as part of a batch. The caller holds `alias_changes` until the batch
+    /// is committed.
+    pub(crate) async fn move_aliases(&self, batch: &mut Batch, from: RoomNid, to: RoomNid) -> Result<(), RoomError> {
+        let store = self.store.latest();
+        let keys = store.scan_keys(&ROOM_ALIASES, Scan::prefix(&from).limit(ALIASES_PER_ROOM_MAX)).await?;
+        let hashes: Vec<_> = keys.into_iter().map(|(_, hash)| hash).collect();
+        let records = store.multi_get(&ALIASES, &hashes).await?;
+        for (hash, record) in hashes.into_iter().zip(records) {
+            batch.delete(&ROOM_ALIASES, &(from, hash));
+            if let Some(Json(record)) = record {
+                batch.put(&ALIASES, &hash, &Json(AliasRecord { room: to, ..record }));
+                batch.put(&ROOM_ALIASES, &(to, hash), &());
+            }
+        }
+        Ok(())
+    }
+
     /// Whether somebody could send the room's `m.room.canonical_alias`: who may, decides over its names.
     async fn may_name(&self, actor: Actor<'_>, room: &RoomView) -> Result<bool, RoomError> {
         let levels = self.state_event(room.nid, room.state, &StateEventType::RoomPowerLevels, "").await?;
@@ -76,6 +92,7 @@ impl Rooms {
         self.engine.check_alias(alias)?;
         let view = self.view(room).await?.ok_or(RoomError::NoSuchRoom)?;
         self.engine.permit(actor, &view, Action::Name).await?;
+        let _alone = self.engine.alias_changes.lock().await;
         let store = &self.engine.store;
         let there = Scan::prefix(&view.nid).limit(ALIASES_PER_ROOM_MAX);
         if store.latest().scan_keys(&ROOM_ALIASES, there).await?.len() >= ALIASES_PER_ROOM_MAX {
@@ -89,11 +106,12 @@ impl Rooms {
         }
     }
 
-    /// Takes an alias away: its creator may, and who has the power to send `m.room.canonical_alias`. That event
-    /// itself is left as it is.
+    /// Takes an alias away: its creator may, and who has the power to send `m.room.canonical_alias`. Where the actor has
+    /// that power, the alias is taken out of that event too.
     pub async fn remove_alias(&self, actor: Actor<'_>, alias: &RoomAliasId) -> Result<(), RoomError> {
         const NO_SUCH_ALIAS: RoomError = RoomError::NotFound("There is no such room alias.");
         let hash = self.engine.alias_hash(alias);
+        let _alone = self.engine.alias_changes.lock().await;
         let store = &self.engine.store;
         let found = store.latest().get_versioned(&ALIASES, &hash).await?;
         let (Json(record), written) = found.ok_or(NO_SUCH_ALIAS)?;
@@ -108,8 +126,40 @@ impl Rooms {
         batch.delete(&ROOM_ALIASES, &(record.room, hash));
         match store.commit(batch).await {
             // Somebody else was faster.
-            Err(CommitError::Conflict { .. }) => Err(NO_SUCH_ALIAS),
-            done => Ok(done.map(drop)?),
+            Err(CommitError::Conflict { .. }) => return Err(NO_SUCH_ALIAS),
+            done => done.map(drop)?,
+        }
+        self.forget_canonical_alias(actor, &view, alias).await
+    }
+
+    /// Takes an alias out of the room's `m.room.canonical_alias`, if the actor may send that.
+    async fn forget_canonical_alias(
+        &self,
+        actor: Actor<'_>,
+        view: &RoomView,
+        alias: &RoomAliasId,
+    ) -> Result<(), RoomError> {
+        let kind = StateEventType::RoomCanonicalAlias;
+        let Some(current) = self.engine.state_event(view.nid, view.state, &kind, "").await? else { return Ok(()) };
+        let Ok(mut content) = current.pdu.content_as::<serde_json::Map<String, serde_json::Value>>() else {
+            return Ok(());
+        };
+        let before = content.clone();
+        if content.get("alias").is_some_and(|named| named == alias.as_str()) {
+            content.remove("alias");
+        }
+        if let Some(others) = content.get_mut("alt_aliases").and_then(serde_json::Value::as_array_mut) {
+            others.retain(|other| other != alias.as_str());
+        }
+        if content == before || !self.engine.may_name(actor, view).await? {
+            return Ok(());
+        }
+        let content = serde_json::value::to_raw_value(&content);
+        let content = content.map_err(|error| RoomError::BadContent(error.to_string()))?;
+        match self.set_state(actor, &view.id, &kind, "", content).await {
+            // Somebody took the power away, or the actor left, in this moment: the alias is gone all the same.
+            Err(RoomError::Forbidden(_)) => Ok(()),
+            done => done.map(drop),
         }
     }
 
@@ -176,7 +226,7 @@ impl Rooms {
 const NO_SUCH_ROOM: RoomError = RoomError::NotFound("There is no such room.");
 
 impl Engine {
-    async fn is_listed(&self, room: RoomNid) -> Result<bool, RoomError> {
+    pub(crate) async fn is_listed(&self, room: RoomNid) -> Result<bool, RoomError> {
         Ok(self.store.latest().get(&LISTED, &room).await?.is_some())
     }
 }

@@ -18,6 +18,9 @@ pub enum RoomError {
     /// The gate or the authorization rules say no; the sentence says why.
     #[error("{0}")]
     Forbidden(String),
+    /// The user meets a restricted room's condition, but nobody of this server has the power to let users in.
+    #[error("nobody on this server may authorise joins to this room")]
+    CannotAuthorizeJoin,
     /// Only rooms that one has left can be forgotten.
     #[error("you are still in this room; leave it first")]
     StillMember,

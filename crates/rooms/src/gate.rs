@@ -40,6 +40,11 @@ pub enum Action<'a> {
     Redact,
     /// Read events, state or members. What of the history is visible is decided event by event besides.
     Read,
+    /// See what the room is (name, topic, number of members), as those may who could join it. Whether the room lets them
+    /// is decided besides.
+    Glimpse,
+    /// Tell the server's administrators of the room, or of something in it.
+    Report,
     /// Tell others what one has read, or that one is typing.
     Signal,
     /// Give the room a name in the directory, or take it.
@@ -83,6 +88,8 @@ impl Gate for StandardGate {
             Action::Read => joined || asker.was_joined || room.visibility == Visibility::WorldReadable,
             Action::Signal | Action::Name | Action::Send { .. } | Action::Redact => joined,
             Action::Create
+            | Action::Glimpse
+            | Action::Report
             | Action::Join
             | Action::Knock
             | Action::Leave

@@ -1,68 +1,159 @@
-//! Joins that membership of another room allows (specification, "Restricted rooms").
+//! Who may join a room (specification, `m.room.join_rules`), and joins that membership of another room allows
+//! (specification, "Restricted rooms").
 
-use ruma::{OwnedRoomId, OwnedUserId, UserId, events::StateEventType};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType, room::JoinRuleKind};
 use serde::Deserialize;
-use wardroom_event::{Action, PowerLevels};
+use serde_json::{Map, Value};
+use wardroom_event::{Action, Pdu, PowerLevels, RoomVersion};
 
 use crate::{
+    Engine,
     error::RoomError,
-    ids::{NS_USER, UserNid},
+    ids::{RoomNid, UserNid},
     tables::Membership,
     writer::Writer,
 };
 
 /// Rooms of an `allow` list that are looked at.
 const ALLOW_RULES_MAX: usize = 200;
-/// Members of the room that are looked at for one who may invite.
-const AUTHORISERS_MAX: usize = 1_000;
+/// Members that are looked at for one who may invite, besides those whom the power levels name.
+const UNNAMED_AUTHORISERS_MAX: usize = 100;
 
-#[derive(Debug, Deserialize)]
-struct JoinRules {
-    join_rule: String,
-    #[serde(default)]
-    allow: Vec<AllowRule>,
+/// A room's join rule and whose members it lets in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JoinRules {
+    pub(crate) kind: JoinRuleKind,
+    /// Rooms of the conditions `m.room_membership`, each once; others are conditions that nobody meets.
+    pub(crate) allow: Vec<OwnedRoomId>,
 }
 
-#[derive(Debug, Deserialize)]
-struct AllowRule {
-    #[serde(rename = "type")]
-    kind: String,
-    room_id: Option<OwnedRoomId>,
-}
-
-impl Writer {
-    /// Who of this server authorises the join of somebody whom the room's restricted join rule lets in.
-    /// `None` where the rule is another, or where nobody can: the authorization rules then decide without.
-    pub(crate) async fn authoriser_of_join(&self, user: &UserId) -> Result<Option<OwnedUserId>, RoomError> {
-        let Some(event) = self.state_event(&StateEventType::RoomJoinRules, "").await? else { return Ok(None) };
-        let Ok(rules) = event.pdu.content_as::<JoinRules>() else { return Ok(None) };
-        let restricted = matches!(rules.join_rule.as_str(), "restricted" | "knock_restricted");
-        if !restricted || !self.is_allowed(user, &rules.allow).await? {
-            return Ok(None);
+impl JoinRules {
+    /// What an `m.room.join_rules` event says. A room without one, or with one that says nothing, is open to the
+    /// invited only, as the authorization rules have it.
+    pub(crate) fn of(event: Option<&Pdu>) -> Self {
+        #[derive(Deserialize)]
+        struct Content {
+            join_rule: String,
+            #[serde(default)]
+            allow: Value,
         }
-        let levels = self.state_event(&StateEventType::RoomPowerLevels, "").await?;
-        let create = self.state_event(&StateEventType::RoomCreate, "").await?;
-        let (Some(create), levels) = (create, levels.as_ref().map(|stored| &*stored.pdu)) else { return Ok(None) };
-        let levels = PowerLevels::new(levels, &create.pdu);
-        for member in self.engine.local_members(self.nid(), AUTHORISERS_MAX).await? {
-            if levels.of(&member).reaches(levels.required(Action::Invite)) {
-                return Ok(Some(member));
-            }
+        let content = event.and_then(|event| event.content_as::<Content>().ok());
+        let Some(Content { join_rule, allow }) = content else {
+            return Self { kind: JoinRuleKind::Invite, allow: Vec::new() };
+        };
+        let mut rooms: Vec<OwnedRoomId> = Vec::new();
+        // Each condition for itself: one that cannot be read must not close the door that another opens.
+        for condition in allow.as_array().into_iter().flatten().take(ALLOW_RULES_MAX) {
+            let is_membership = condition.get("type").and_then(Value::as_str) == Some("m.room_membership");
+            let room = condition.get("room_id").and_then(Value::as_str).filter(|_| is_membership);
+            let room = room.and_then(|room| <&RoomId>::try_from(room).ok());
+            rooms.extend(room.filter(|room| !rooms.iter().any(|known| known == room)).map(ToOwned::to_owned));
         }
-        Ok(None)
+        Self { kind: JoinRuleKind::from(join_rule), allow: rooms }
     }
 
-    async fn is_allowed(&self, user: &UserId, allow: &[AllowRule]) -> Result<bool, RoomError> {
-        let Some(nid) = self.engine.store.interner().lookup(NS_USER, user.as_str()).await? else { return Ok(false) };
-        let rooms =
-            allow.iter().filter(|rule| rule.kind == "m.room_membership").filter_map(|rule| rule.room_id.as_ref());
-        for room in rooms.take(ALLOW_RULES_MAX) {
-            let Some(room) = self.engine.room_nid(room).await? else { continue };
-            let entry = self.engine.membership(UserNid::new(nid), room).await?;
-            if entry.is_some_and(|entry| entry.membership == Membership::Join) {
+    /// Whether anybody may join.
+    pub(crate) fn is_public(&self) -> bool {
+        self.kind == JoinRuleKind::Public
+    }
+
+    /// Whether members of other rooms may join, in a version that knows such rules.
+    pub(crate) fn is_restricted(&self, version: RoomVersion) -> bool {
+        let rules = &version.rules().authorization;
+        match self.kind {
+            JoinRuleKind::Restricted => rules.restricted_join_rule,
+            JoinRuleKind::KnockRestricted => rules.knock_restricted_join_rule,
+            _ => false,
+        }
+    }
+
+    /// Whether anybody may ask to be let in, in a version that knows such rules.
+    pub(crate) fn is_knockable(&self, version: RoomVersion) -> bool {
+        let rules = &version.rules().authorization;
+        match self.kind {
+            JoinRuleKind::Knock => rules.knocking,
+            JoinRuleKind::KnockRestricted => rules.knock_restricted_join_rule,
+            _ => false,
+        }
+    }
+}
+
+impl Engine {
+    /// Whether a user is joined to one of these rooms.
+    pub(crate) async fn is_in_one_of(&self, user: UserNid, rooms: &[OwnedRoomId]) -> Result<bool, RoomError> {
+        for room in rooms {
+            if let Some(room) = self.room_nid(room).await?
+                && self.is_joined(user, room).await?
+            {
                 return Ok(true);
             }
         }
         Ok(false)
     }
+
+    /// Whether a user is joined to a room now.
+    pub(crate) async fn is_joined(&self, user: UserNid, room: RoomNid) -> Result<bool, RoomError> {
+        Ok(self.membership(user, room).await?.is_some_and(|entry| entry.membership == Membership::Join))
+    }
+}
+
+impl Writer {
+    /// Who of this server authorises a join by somebody who is not invited; `None` where the join rule does not ask
+    /// for anybody, and the authorization rules decide alone.
+    ///
+    /// # Errors
+    /// [`RoomError::Forbidden`] where the rule asks for membership of other rooms and the user is in none of them,
+    /// [`RoomError::CannotAuthorizeJoin`] where nobody of this server may invite.
+    pub(crate) async fn authoriser_of_join(&self, user: &UserId) -> Result<Option<OwnedUserId>, RoomError> {
+        let rules = self.state_event(&StateEventType::RoomJoinRules, "").await?;
+        let rules = JoinRules::of(rules.as_ref().map(|stored| &*stored.pdu));
+        if !rules.is_restricted(self.version()) {
+            return Ok(None);
+        }
+        let nid = self.engine.user_nid(user).await?;
+        let allowed = match nid {
+            Some(nid) => self.engine.is_in_one_of(nid, &rules.allow).await?,
+            None => false,
+        };
+        if !allowed {
+            let sentence = "You are not invited, and in none of the rooms whose members may join this one.";
+            return Err(RoomError::Forbidden(sentence.to_owned()));
+        }
+        self.somebody_who_may_invite().await?.map(Some).ok_or(RoomError::CannotAuthorizeJoin)
+    }
+
+    /// A member of this server with the power to invite.
+    async fn somebody_who_may_invite(&self) -> Result<Option<OwnedUserId>, RoomError> {
+        let levels = self.state_event(&StateEventType::RoomPowerLevels, "").await?;
+        let create = self.state_event(&StateEventType::RoomCreate, "").await?;
+        let create = create.ok_or_else(|| RoomError::inconsistent("room without create event"))?;
+        let mut candidates = named_users(&create.pdu, levels.as_ref().map(|stored| &*stored.pdu));
+        let levels = PowerLevels::new(levels.as_ref().map(|stored| &*stored.pdu), &create.pdu);
+        // Whoever is not named has the default level: a few of those stand for all.
+        let members = candidates.len() + UNNAMED_AUTHORISERS_MAX;
+        candidates.extend(self.engine.local_members(self.nid(), members).await?);
+        for user in candidates {
+            if user.server_name() == self.engine.server_name
+                && levels.of(&user).reaches(levels.required(Action::Invite))
+                && self.membership_of(&user).await?.is_some_and(|record| record.membership == Membership::Join)
+            {
+                return Ok(Some(user));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The creators of a room and whom its power levels name.
+fn named_users(create: &Pdu, levels: Option<&Pdu>) -> Vec<OwnedUserId> {
+    let fields = |pdu: &Pdu| pdu.content_as::<Map<String, Value>>().unwrap_or_default();
+    let mut named = vec![create.sender().to_owned()];
+    let user = |id: &str| OwnedUserId::try_from(id).ok();
+    if let Some(Value::Array(also)) = fields(create).get("additional_creators") {
+        named.extend(also.iter().filter_map(Value::as_str).filter_map(user));
+    }
+    if let Some(Value::Object(users)) = levels.map(fields).unwrap_or_default().get("users") {
+        named.extend(users.keys().filter_map(|id| user(id)));
+    }
+    named
 }

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: HTTP, who is logged in, what other servers say.
 
+mod acquaintances;
 mod create;
 mod directory;
 mod error;
@@ -17,21 +18,27 @@ mod filter;
 mod fsck;
 mod gate;
 mod glance;
+mod hierarchy;
 mod history;
 mod ids;
 mod join_rules;
+mod log;
 mod members;
 mod membership;
 mod receipts;
 mod relations;
+mod reports;
 mod room;
 mod send;
 mod state;
+mod summary;
 mod tables;
 mod thread_subscriptions;
 mod timeline;
+mod timestamps;
 mod trie;
 mod typing;
+mod upgrade;
 mod visibility;
 mod writer;
 
@@ -44,6 +51,7 @@ use wardroom_event::SigningKey;
 use wardroom_store::{Batch, Scan, Store};
 
 pub use self::{
+    acquaintances::MutualRooms,
     create::{NewRoom, Preset},
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
     error::RoomError,
@@ -52,22 +60,27 @@ pub use self::{
     fsck::{FsckReport, fsck},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
     glance::Glance,
+    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_MEMBERS,
         WATCH_ROOM, WATCH_USER,
     },
+    log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,
     membership::MemberProfile,
     receipts::{RECEIPTS_READ_MAX, Receipt},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
+    reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
     state::StateAt,
+    summary::{ReadSummary, Summary},
     tables::{Membership, TABLES},
     thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
     trie::{Root, StateChange, StateWhich},
     typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX},
+    upgrade::{ADDITIONAL_CREATORS_MAX, Replaced, Upgrade},
     visibility::Visibility,
 };
 use self::{
@@ -124,8 +137,11 @@ pub(crate) struct Engine {
     last_creation_ms: AtomicU64,
     /// History visibility by state.
     sights: Cache<Root, Visibility>,
-    summaries: directory::SummaryCache,
     glances: glance::GlanceCache,
+    summaries: summary::SummaryCache,
+    space_children: hierarchy::ChildrenCache,
+    /// Held while aliases are moved from room to room or taken away: no two changes of an alias overlap.
+    alias_changes: tokio::sync::Mutex<()>,
     typing: Arc<typing::Typing>,
 }
 
@@ -146,8 +162,10 @@ impl Rooms {
                 summaries_of_children: relations::SummaryCache::default(),
                 last_creation_ms: AtomicU64::new(0),
                 sights: Cache::new(timeline::SIGHTS_MAX),
-                summaries: directory::summary_cache(),
                 glances: glance::glance_cache(),
+                summaries: summary::summary_cache(),
+                space_children: hierarchy::children_cache(),
+                alias_changes: tokio::sync::Mutex::default(),
                 typing: Arc::default(),
             }),
         }

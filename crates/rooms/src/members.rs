@@ -90,6 +90,11 @@ impl Engine {
         Ok(found.map(|(record, written)| entry(room, &record.0, written)))
     }
 
+    /// The number of a user, if this server has heard of them.
+    pub(crate) async fn user_nid(&self, user: &UserId) -> Result<Option<UserNid>, RoomError> {
+        Ok(self.store.interner().lookup(NS_USER, user.as_str()).await?.map(UserNid::new))
+    }
+
     /// Ids of joined users of this server, of the first `among_max` members.
     pub(crate) async fn local_members(&self, room: RoomNid, among_max: usize) -> Result<Vec<OwnedUserId>, RoomError> {
         let scan = Scan::prefix(&(room, Membership::Join as u8)).limit(among_max);

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId, events::StateEventType};
 use serde::Serialize;
-use serde_json::value::{RawValue as RawJsonValue, to_raw_value};
+use serde_json::{
+    Map, Value,
+    value::{RawValue as RawJsonValue, to_raw_value},
+};
 use wardroom_store::{Batch, Packed};
 
 use crate::{
@@ -19,6 +22,9 @@ use crate::{
 
 /// Attempts to forget a room against writers who change the same membership.
 const FORGET_ATTEMPTS_MAX: u32 = 5;
+
+/// Field of a membership event that names who authorises a join to a restricted room.
+const AUTHORISED_VIA: &str = "join_authorised_via_users_server";
 
 /// What a membership event tells of its user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -258,13 +264,14 @@ impl Rooms {
         #[derive(serde::Deserialize)]
         struct Content {
             membership: String,
+            #[serde(flatten)]
+            others: Map<String, Value>,
         }
         let target = <&UserId>::try_from(state_key).map_err(|_| {
             RoomError::InvalidParam("stateKey: the state key of m.room.member is a user id.".to_owned())
         })?;
-        let membership = serde_json::from_str::<Content>(content.get())
-            .map_err(|error| RoomError::BadContent(format!("content of m.room.member: {error}")))?
-            .membership;
+        let Content { membership, mut others } = serde_json::from_str(content.get())
+            .map_err(|error| RoomError::BadContent(format!("content of m.room.member: {error}")))?;
         let action = match membership.as_str() {
             "join" => Action::Join,
             "knock" => Action::Knock,
@@ -273,10 +280,30 @@ impl Rooms {
             _ if target == actor.user => Action::Leave,
             _ => Action::Kick(target),
         };
-        self.engine.permit(actor, &room.view(), action).await?;
-        let new = NewEvent::state(actor.user.to_owned(), "m.room.member", state_key, content);
+        let entry = self.engine.permit(actor, &room.view(), action).await?;
+        let stays = entry.is_some_and(|entry| entry.membership == Membership::Join);
+        if action == Action::Join && actor.guest && !stays && !self.engine.lets_guests_in(&room.view()).await? {
+            return Err(RoomError::Forbidden("This room does not let guests in.".to_owned()));
+        }
+        // Who authorises a join is for the server to say: from a client it would open every restricted room.
+        others.remove(AUTHORISED_VIA);
+        others.insert("membership".to_owned(), membership.into());
+        let (sender, target) = (actor.user.to_owned(), target.to_owned());
+        let joins = action == Action::Join && sender == target;
         self.engine
-            .write(room, move |writer| async move { Ok(writer.append(new).await?.pdu.event_id().to_owned()) }.boxed())
+            .write(room, move |writer| {
+                async move {
+                    let before = writer.membership_of(&target).await?.map(|record| record.membership);
+                    if joins && !matches!(before, Some(Membership::Join | Membership::Invite)) {
+                        let via = writer.authoriser_of_join(&target).await?;
+                        others.extend(via.map(|via| (AUTHORISED_VIA.to_owned(), via.as_str().into())));
+                    }
+                    let content = to_raw_value(&others).map_err(|error| RoomError::BadContent(error.to_string()))?;
+                    let new = NewEvent::state(sender, "m.room.member", target, content);
+                    Ok(writer.append(new).await?.pdu.event_id().to_owned())
+                }
+                .boxed()
+            })
             .await
     }
 

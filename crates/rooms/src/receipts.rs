@@ -21,6 +21,7 @@ use crate::{
     error::RoomError,
     events::Stored,
     ids::{EventNid, NS_EVENT, NS_USER, Place, RoomNid, UserNid},
+    log::{LOG, LogRecord},
     relations::{Relation, THREAD, THREAD_HOPS_MAX},
     room::RoomView,
     timeline::TimelineItem,
@@ -257,6 +258,7 @@ impl Engine {
             batch.put(&RECEIPTS, &key, &Packed(place));
             let record = ReceiptRecord { event, ts_ms: self.clock.now_ms() };
             batch.put(&RECEIPT_CHANGES, &(room, Position::COMMIT, user, kind, thread), &Packed(record));
+            batch.put(&LOG, &(Position::COMMIT, 0), &Packed(LogRecord::Read(room, user)));
             batch.touch(room.watch());
             match self.store.commit(batch).await {
                 Err(CommitError::Conflict { .. }) => {}

@@ -14,6 +14,7 @@ use crate::{
     Engine,
     error::RoomError,
     ids::{EventNid, NS_ROOM, Place, RoomNid},
+    join_rules::JoinRules,
     tables::{HEADS, Head, ROOMS},
     trie::Root,
     visibility::Visibility,
@@ -44,9 +45,18 @@ pub struct RoomView {
     pub invited: u64,
     /// History visibility now.
     pub visibility: Visibility,
+    /// Whether anybody may join: the join rule is `public`.
+    pub public: bool,
     /// Boundary after the newest event.
     pub end: Place,
     pub(crate) head: Arc<Head>,
+}
+
+impl RoomView {
+    /// Whether anybody may know who is in it: anybody may join, or read without.
+    pub fn is_open(&self) -> bool {
+        self.public || self.visibility == Visibility::WorldReadable
+    }
 }
 
 /// A room in memory.
@@ -152,12 +162,16 @@ impl Engine {
         let id = id.and_then(|id| OwnedRoomId::try_from(&*id).ok());
         let id = id.ok_or_else(|| RoomError::inconsistent("room without id"))?;
         let version = RoomVersion::new(&record.version).ok_or_else(|| RoomError::unsupported(&record.version))?;
-        let visibility = match self.slot(&StateEventType::RoomHistoryVisibility, "").await? {
-            Some(slot) => self.tries.get(&store, None, nid, head.state, slot).await?,
-            None => None,
-        };
-        // Boxed because reading events may load their room: it never does here, the version being known.
-        let visibility = Box::pin(self.events_in(nid, Some(version), visibility.as_slice())).await?.pop().flatten();
+        let mut read = Vec::with_capacity(2);
+        for kind in [StateEventType::RoomHistoryVisibility, StateEventType::RoomJoinRules] {
+            let event = match self.slot(&kind, "").await? {
+                Some(slot) => self.tries.get(&store, None, nid, head.state, slot).await?,
+                None => None,
+            };
+            // Boxed because reading events may load their room: it never does here, the version being known.
+            read.push(Box::pin(self.events_in(nid, Some(version), event.as_slice())).await?.pop().flatten());
+        }
+        let read = |index: usize| read.get(index).and_then(Option::as_ref).map(|event| &*event.pdu);
         Ok(RoomView {
             nid,
             id,
@@ -167,7 +181,8 @@ impl Engine {
             state: head.state,
             joined: head.joined,
             invited: head.invited,
-            visibility: Visibility::of(visibility.as_ref().map(|event| &*event.pdu)),
+            visibility: Visibility::of(read(0)),
+            public: JoinRules::of(read(1)).is_public(),
             end: Place::after(written),
             head,
         })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use ruma::{EventId, OwnedEventId, RoomAliasId, RoomId, TransactionId, events::StateEventType};
+use ruma::{CanonicalJsonObject, EventId, OwnedEventId, RoomAliasId, RoomId, TransactionId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::value::{RawValue as RawJsonValue, to_raw_value};
 use wardroom_event::{PowerLevels, redact};
@@ -56,6 +56,14 @@ impl Engine {
         bytes.extend_from_slice(id.as_bytes());
         Some(Transaction { hash: self.store.keyed_hash(HASH_TRANSACTION, &bytes), device, id: id.to_owned() })
     }
+}
+
+/// Whether a state event would only repeat the current one: same sender, same content.
+fn says_the_same(current: &Stored, new: &NewEvent) -> bool {
+    let parse = |content: &RawJsonValue| serde_json::from_str::<CanonicalJsonObject>(content.get()).ok();
+    current.redacted_because.is_none()
+        && current.pdu.sender() == new.sender
+        && parse(current.pdu.content()).is_some_and(|content| parse(&new.content) == Some(content))
 }
 
 impl Writer {
@@ -173,8 +181,20 @@ impl Rooms {
             self.check_canonical_alias(&view, &content).await?;
         }
         let new = NewEvent::state(actor.user.to_owned(), &name, state_key, content);
+        let (kind, state_key) = (kind.clone(), state_key.to_owned());
         self.engine
-            .write(&found, move |writer| async move { Ok(writer.append(new).await?.pdu.event_id().to_owned()) }.boxed())
+            .write(&found, move |writer| {
+                async move {
+                    // Bridges and calls say the same again and again: that is no news to anybody.
+                    if let Some(current) = writer.state_event(&kind, &state_key).await?
+                        && says_the_same(&current, &new)
+                    {
+                        return Ok(current.pdu.event_id().to_owned());
+                    }
+                    Ok(writer.append(new).await?.pdu.event_id().to_owned())
+                }
+                .boxed()
+            })
             .await
     }
 

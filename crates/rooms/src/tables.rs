@@ -207,6 +207,9 @@ pub(crate) const ROOM_ALIASES: Table<(RoomNid, [u8; 16]), ()> =
     Table::new(0x020C, "room_aliases", Profile::Scan, Seal::System);
 /// Rooms in the public directory.
 pub(crate) const LISTED: Table<RoomNid, ()> = Table::new(0x020D, "listed_rooms", Profile::Scan, Seal::System);
+/// Events of a room by the time their senders' servers gave them: (room, milliseconds since 1970, place in the timeline).
+pub(crate) const EVENT_TIMES: Table<(RoomNid, u64, Position, u16), ()> =
+    Table::new(0x0230, "event_times", Profile::Scan, Seal::System);
 
 /// The tables of the room engine, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
@@ -224,6 +227,9 @@ pub const TABLES: &[TableSpec] = &[
     *ALIASES.spec(),
     *ROOM_ALIASES.spec(),
     *LISTED.spec(),
+    *EVENT_TIMES.spec(),
+    *crate::reports::REPORTS.spec(),
+    *crate::reports::REPORT_TIMES.spec(),
     *crate::receipts::RECEIPTS.spec(),
     *crate::receipts::RECEIPT_CHANGES.spec(),
     *crate::relations::CHILDREN.spec(),
@@ -233,6 +239,8 @@ pub const TABLES: &[TableSpec] = &[
     *crate::relations::THREAD_USERS.spec(),
     *crate::thread_subscriptions::SUBSCRIPTIONS.spec(),
     *crate::thread_subscriptions::SUBSCRIPTION_CHANGES.spec(),
+    *crate::log::LOG.spec(),
+    *crate::log::FOLLOWERS.spec(),
 ];
 
 #[cfg(test)]

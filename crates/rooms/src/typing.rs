@@ -159,7 +159,7 @@ impl Rooms {
         Ok(())
     }
 
-    /// Ends a user's typing, as leaving a room and sending a message do. Costs nothing where the user does not type.
+    /// Ends a user's typing, as leaving a room does. Costs nothing where the user does not type.
     pub async fn stop_typing(&self, user: UserNid, room: RoomNid) -> Result<(), RoomError> {
         let mut batch = Batch::default();
         self.engine.typing_ends(&mut batch, user, room);
@@ -217,7 +217,7 @@ async fn expire(engine: Weak<Engine>, mut next: watch::Receiver<Option<Instant>>
 }
 
 impl Engine {
-    /// Ends a user's typing with a batch that is about to be committed anyway: a message, say. Adds nothing where
+    /// Ends a user's typing with a batch that is about to be committed anyway: a leave, say. Adds nothing where
     /// the user does not type.
     pub(crate) fn typing_ends(&self, batch: &mut Batch, user: UserNid, room: RoomNid) {
         if self.typing.is_typing(room, user) {

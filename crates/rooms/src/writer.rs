@@ -8,7 +8,10 @@
 use std::{collections::HashMap, mem, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use ruma::{OwnedUserId, UserId, events::StateEventType};
+use ruma::{
+    OwnedUserId, UserId,
+    events::{StateEventType, TimelineEventType},
+};
 use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_event::{Draft, Pdu, RoomVersion, auth_types, authorize};
@@ -20,10 +23,14 @@ use crate::{
     events::Stored,
     glance::Glance,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
+    join_rules::JoinRules,
+    log::{LOG, LogRecord},
     relations::Relating,
     room::{Room, RoomView},
-    tables::{EVENT_META, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry},
-    trie::{Growth, Overlay},
+    tables::{
+        EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry,
+    },
+    trie::{Growth, Overlay, Root},
     visibility::Visibility,
 };
 
@@ -172,6 +179,7 @@ pub(crate) struct Writer {
     base: Arc<RoomView>,
     pub(crate) head: Head,
     pub(crate) visibility: Visibility,
+    public: bool,
     pub(crate) batch: Batch,
     overlay: Overlay,
     store: View,
@@ -208,6 +216,7 @@ impl Writer {
         Ok(Self {
             head: (*base.head).clone(),
             visibility: base.visibility,
+            public: base.public,
             batch: Batch::default(),
             overlay: Overlay::default(),
             store: engine.store.latest(),
@@ -248,9 +257,20 @@ impl Writer {
             joined: self.head.joined,
             invited: self.head.invited,
             visibility: self.visibility,
+            public: self.public,
             head: Arc::new(self.head.clone()),
             ..(*self.base).clone()
         }
+    }
+
+    /// The room's state before this group.
+    pub(crate) fn base_state(&self) -> Root {
+        self.base.state
+    }
+
+    /// The events of this group.
+    pub(crate) fn fresh_events(&self) -> Vec<Arc<Stored>> {
+        self.fresh.values().cloned().collect()
     }
 
     /// An event of this group or of the store.
@@ -284,14 +304,30 @@ impl Writer {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        self.check_reachable(&new)?;
         let transaction = new.transaction.clone();
+        let pdu = self.prepare(new).await?;
+        self.accept(pdu, transaction).await
+    }
+
+    /// Makes an event on the forward extremities and checks it against the authorization rules. It is the next that
+    /// [`Writer::accept`] takes, or none.
+    pub(crate) async fn prepare(&self, new: NewEvent) -> Result<Arc<Pdu>, RoomError> {
+        self.check_reachable(&new)?;
         let (pdu, state) = self.draft(new).await?;
         let find = |kind: &StateEventType, key: &str| {
             state.iter().find(|(k, s, _)| k == kind && s == key).map(|(_, _, stored)| Arc::clone(&stored.pdu))
         };
         authorize(&pdu, find).map_err(|rejection| RoomError::Forbidden(rejection.to_string()))?;
         self.check_relation(&pdu).await?;
+        Ok(pdu)
+    }
+
+    /// Adds a prepared event to the batch.
+    pub(crate) async fn accept(
+        &mut self,
+        pdu: Arc<Pdu>,
+        transaction: Option<([u8; 16], String)>,
+    ) -> Result<Arc<Stored>, RoomError> {
         // From here on the batch changes, and only the store can fail.
         let added = self.add(pdu, transaction).await;
         if let Ok(stored) = &added {
@@ -320,13 +356,10 @@ impl Writer {
         }
     }
 
-    /// Who has sent a message, or is in the room no more, does not type any more.
+    /// Who is in the room no more does not type any more. Who has sent a message may well go on typing the next one:
+    /// their client says.
     async fn end_typing(&mut self, pdu: &Pdu) -> Result<(), RoomError> {
-        let user = match pdu.state_key() {
-            None => pdu.sender().as_str(),
-            Some(state_key) if is_member(pdu.kind()) => state_key,
-            Some(_) => return Ok(()),
-        };
+        let Some(user) = pdu.state_key().filter(|_| is_member(pdu.kind())) else { return Ok(()) };
         if let Some(user) = self.engine.store.interner().known(NS_USER, user).await? {
             let room = self.nid();
             self.engine.typing_ends(&mut self.batch, UserNid::new(user), room);
@@ -399,8 +432,12 @@ impl Writer {
             self.head.state = self.engine.tries.insert(&mut growth, state_before, slot, nid).await?;
             if let Some(user) = slot.user() {
                 self.record_membership(user, nid, &pdu).await?;
-            } else if pdu.kind() == &ruma::events::TimelineEventType::RoomHistoryVisibility && state_key.is_empty() {
-                self.visibility = Visibility::of(Some(&pdu));
+            } else if state_key.is_empty() {
+                match pdu.kind() {
+                    TimelineEventType::RoomHistoryVisibility => self.visibility = Visibility::of(Some(&pdu)),
+                    TimelineEventType::RoomJoinRules => self.public = JoinRules::of(Some(&pdu)).is_public(),
+                    _ => {}
+                }
             }
         }
         let record = EventRecord { redacted_by: None, id: pdu.event_id().to_owned(), json: pdu.json().clone() };
@@ -410,6 +447,8 @@ impl Writer {
         self.batch.put(&EVENT_META, &nid, &wardroom_store::Packed(meta));
         let entry = TimelineEntry { event: nid, state_before };
         self.batch.put(&TIMELINE, &(room, Position::COMMIT, index), &entry);
+        self.batch.put(&LOG, &(Position::COMMIT, index), &wardroom_store::Packed(LogRecord::Event(room, nid)));
+        self.batch.put(&EVENT_TIMES, &(room, pdu.origin_server_ts(), Position::COMMIT, index), &());
         self.next_index =
             index.checked_add(1).ok_or_else(|| RoomError::inconsistent("too many events in one commit"))?;
         self.head.extremities.clear();
@@ -426,6 +465,11 @@ impl Writer {
     /// Index within the commit of the next event.
     pub(crate) fn next_index(&self) -> u16 {
         self.next_index
+    }
+
+    /// Leaves the indexes before this one to another room's events in the same commit.
+    pub(crate) fn go_on_at(&mut self, index: u16) {
+        self.next_index = self.next_index.max(index);
     }
 
     /// Replaces an event's content by its redacted form.
@@ -445,7 +489,7 @@ impl Writer {
         let because = self.fresh.get(&by).map(|stored| Arc::clone(&stored.pdu));
         let stored = Stored { nid: target.nid, pdu: Arc::new(redacted), redacted_because: because };
         self.fresh.insert(target.nid, Arc::new(stored));
-        if target.pdu.kind() == &ruma::events::TimelineEventType::RoomHistoryVisibility {
+        if target.pdu.kind() == &TimelineEventType::RoomHistoryVisibility {
             let now = self.state_event(&StateEventType::RoomHistoryVisibility, "").await?;
             self.visibility = Visibility::of(now.as_ref().map(|stored| &*stored.pdu));
         }
@@ -453,12 +497,18 @@ impl Writer {
     }
 
     /// Commits what the jobs built; a group that built nothing costs nothing.
-    pub(crate) async fn commit(mut self) -> Result<Position, RoomError> {
+    pub(crate) async fn commit(self) -> Result<Position, RoomError> {
+        if self.failed.is_none() && self.next_index == 0 && self.batch.is_empty() {
+            return Ok(self.engine.store.position());
+        }
+        let engine = Arc::clone(&self.engine);
+        Ok(engine.store.commit(self.into_batch()?).await?)
+    }
+
+    /// What the jobs built, as a batch to commit, alone or as part of another.
+    pub(crate) fn into_batch(mut self) -> Result<Batch, RoomError> {
         if let Some(failure) = self.failed {
             return Err(failure);
-        }
-        if self.next_index == 0 && self.batch.is_empty() {
-            return Ok(self.engine.store.position());
         }
         self.batch.put(&HEADS, &self.nid(), &wardroom_store::Packed(self.head.clone()));
         self.batch.touch(self.nid().watch());
@@ -481,7 +531,7 @@ impl Writer {
                 engine.registry.enter(room);
             }
         });
-        Ok(self.engine.store.commit(self.batch).await?)
+        Ok(self.batch)
     }
 }
 

@@ -66,8 +66,8 @@ impl Syncer {
         let syncer = &*self.0;
         let filter = Filter::new(Arc::default());
         let user = UserNid::new(session.nid.get());
-        let (full_state, now_ms) = (false, syncer.clock.now_ms());
-        let hearing = Hearing { syncer, session, user, filter: &filter, full_state, now_ms };
+        let (full_state, state_after, now_ms) = (false, false, syncer.clock.now_ms());
+        let hearing = Hearing { syncer, session, user, filter: &filter, full_state, state_after, now_ms };
         let (now, known) = syncer.memberships(user).await?;
         let span = Span { since: Some(from.position()), now: to.position().min(now) };
         hearing.device_list_news(span, &known).await

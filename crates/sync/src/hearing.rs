@@ -25,6 +25,8 @@ pub(crate) struct Hearing<'a> {
     pub(crate) filter: &'a Filter,
     /// The whole state of each room is asked for, news or not.
     pub(crate) full_state: bool,
+    /// The state at the end of timelines is asked for instead of the one before them.
+    pub(crate) state_after: bool,
     /// The time of day, for the age of events.
     pub(crate) now_ms: u64,
 }

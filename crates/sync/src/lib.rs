@@ -73,7 +73,7 @@ impl Syncer {
     /// Tells of these rooms and accounts, all kept in `store`. From now on, changes of somebody's devices wake those who
     /// share a room with them.
     pub fn new(store: Store, rooms: Rooms, accounts: Accounts, clock: SharedClock) -> Self {
-        let unread = Unread::new(rooms.clone(), accounts.clone());
+        let unread = Unread::new(store.clone(), rooms.clone(), accounts.clone());
         accounts.set_audience(Box::new(audience::Roommates(rooms.clone())));
         Self(Arc::new(Inner {
             store,

@@ -83,7 +83,24 @@ fn number(digits: &str) -> Result<Position, BadToken> {
 #[cfg(test)]
 mod tests {
     use super::{BadToken, SyncToken};
+    use proptest::prelude::*;
     use wardroom_store::Position;
+
+    proptest! {
+        #[test]
+        fn every_token_survives_the_client(position: u64, to_device: u64) {
+            let token = SyncToken::with_to_device(Position::new(position), Position::new(to_device));
+            prop_assert_eq!(token.to_string().parse(), Ok(token));
+        }
+
+        #[test]
+        fn what_is_taken_for_a_token_looks_like_one(text in "s?[-+ 0-9]{0,21}_?[-+0-9]{0,3}|\\PC{0,12}") {
+            if text.parse::<SyncToken>().is_ok() {
+                let numbers = text.strip_prefix('s').unwrap_or("-");
+                prop_assert!(numbers.chars().all(|c| c.is_ascii_digit() || c == '_'), "{:?}", text);
+            }
+        }
+    }
 
     #[test]
     fn a_token_survives_the_client() {

@@ -25,6 +25,8 @@ pub struct SyncRequest {
     pub filter: Option<FilterChoice>,
     /// The whole state of each room, news or not.
     pub full_state: bool,
+    /// The state at the end of each timeline (`use_state_after`) instead of the one before it.
+    pub state_after: bool,
     /// How long to wait where there is no news.
     pub timeout: Duration,
 }
@@ -46,6 +48,7 @@ impl Syncer {
             user: UserNid::new(session.nid.get()),
             filter: &filter,
             full_state: request.full_state,
+            state_after: request.state_after,
             now_ms: syncer.clock.now_ms(),
         };
         let since = request.since;

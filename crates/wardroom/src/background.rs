@@ -5,15 +5,25 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::Accounts;
+use wardroom_push::Push;
 use wardroom_rooms::Rooms;
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
-pub(crate) fn start(rooms: &Rooms, accounts: &Accounts, stopping: &CancellationToken) {
+pub(crate) fn start(rooms: &Rooms, accounts: &Accounts, push: &Push, stopping: &CancellationToken) {
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
+}
+
+/// Before the first search asks for it.
+async fn fill_user_directory(accounts: Accounts) {
+    if let Err(error) = accounts.fill_directory().await {
+        warn!(%error, "the user directory could not be read yet");
+    }
 }
 
 async fn upkeep(rooms: Rooms, accounts: Accounts) {

@@ -12,9 +12,12 @@ pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
 mod password;
+pub(crate) mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod support;
+mod user_directory;
 
 use std::{
     fs,
@@ -55,11 +58,17 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
+    pub(crate) user_directory: user_directory::UserDirectory,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
     #[serde(default)]
+    pub(crate) push: push::Push,
+    #[serde(default)]
     pub(crate) durability: durability::Durability,
+    #[serde(default)]
+    pub(crate) support: support::Support,
     #[serde(default)]
     pub(crate) log: log::Log,
     /// Registration files of application services.
@@ -85,9 +94,12 @@ impl Config {
             federation: federation::Federation::default(),
             password: password::Password::default(),
             rooms: rooms::Rooms::default(),
+            user_directory: user_directory::UserDirectory::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
+            push: push::Push::default(),
             durability: durability::Durability::default(),
+            support: support::Support::default(),
             log: log::Log::default(),
             appservices: Vec::new(),
         }
@@ -129,6 +141,7 @@ impl Config {
         problems.extend(self.password.problems());
         problems.extend(self.rooms.problems());
         problems.extend(self.media.problems());
+        problems.extend(self.support.problems());
         problems.extend(self.log.problems());
         problems
     }

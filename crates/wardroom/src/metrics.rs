@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::header::CONTENT_TYPE;
+use wardroom_push::Push;
 use wardroom_store::Store;
 use wardroom_web::{DURATION_BUCKETS_MS, RequestMetrics, RouteSample};
 
@@ -18,12 +19,13 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 struct Sources {
     store: Store,
+    push: Push,
     requests: Arc<RequestMetrics>,
 }
 
 /// `GET /metrics`.
-pub(crate) fn router(store: Store, requests: Arc<RequestMetrics>) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, requests })
+pub(crate) fn router(store: Store, push: Push, requests: Arc<RequestMetrics>) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, push, requests })
 }
 
 async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static str); 1], String) {
@@ -32,6 +34,7 @@ async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static
     text.sample("wardroom_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     requests(&mut text, &sources.requests);
     store(&mut text, &sources.store);
+    push(&mut text, &sources.push);
     // A file of /proc: read without disk.
     process::write(&mut text);
     ([(CONTENT_TYPE, TEXT_FORMAT)], text.into_string())
@@ -81,4 +84,18 @@ fn store(text: &mut Text, store: &Store) {
     }
     let name = "wardroom_store_write_seconds_total";
     text.single(name, Kind::Counter, "Time spent in writes of the engine.", text::seconds(stats.write_micros));
+}
+
+fn push(text: &mut Text, push: &Push) {
+    let stats = push.stats();
+    let counters = [
+        ("wardroom_push_sent_total", "Notifications that push gateways took.", stats.sent),
+        ("wardroom_push_failed_total", "Attempts to notify that failed.", stats.failed),
+        ("wardroom_push_rejected_total", "Pushers removed for their gateway.", stats.rejected),
+    ];
+    for (name, help, value) in counters {
+        text.single(name, Kind::Counter, help, value);
+    }
+    let help = "Pushers whose gateway failed, to be tried again.";
+    text.single("wardroom_push_waiting", Kind::Gauge, help, stats.waiting);
 }

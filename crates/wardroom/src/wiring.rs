@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::AdminState;
-use wardroom_client_api::{ClientSettings, ClientState};
+use wardroom_client_api::{ClientSettings, ClientState, Support};
 use wardroom_clock::{Clock, SharedClock};
+use wardroom_outbound::Ranges;
+use wardroom_push::{BadgeCounts, Push, PushError, Unread};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
@@ -17,7 +19,7 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     background,
-    config::Config,
+    config::{Config, push::Badge},
     identity,
     keys::{self, KeyError},
     metrics,
@@ -32,6 +34,8 @@ pub(crate) enum StartError {
     Key(#[from] KeyError),
     #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
+    #[error("federation.extra_ca {}", path.display())]
+    Authority { path: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
@@ -40,6 +44,8 @@ pub(crate) enum StartError {
     Tables(#[from] CatalogueError),
     #[error(transparent)]
     Accounts(#[from] AccountError),
+    #[error(transparent)]
+    Push(#[from] PushError),
     #[error("the store cannot be read")]
     Read(#[from] ReadError),
     #[error("the store cannot be written")]
@@ -97,6 +103,28 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
     Ok(Accounts::new(store, clock, settings).await?)
 }
 
+/// Certificate authorities beyond the system's.
+fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
+    config.federation.extra_ca.iter().map(read).collect()
+}
+
+/// Push notifications as the configuration wants them.
+fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Result<Push, StartError> {
+    let settings = wardroom_push::Settings {
+        ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.push.allow_ip_ranges.clone()),
+        extra_ca: extra_ca(config)?,
+        allow_http: config.push.allow_http,
+        include_content: config.push.include_content,
+        badge: match config.push.badge {
+            Badge::Rooms => BadgeCounts::Rooms,
+            Badge::Messages => BadgeCounts::Messages,
+        },
+    };
+    Ok(Push::new(store, unread, clock, settings)?)
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -122,21 +150,29 @@ impl App {
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
+        let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
+        push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
         let client = ClientState {
             accounts,
             rooms,
             sync,
+            push,
             limits,
             settings: Arc::new(ClientSettings {
                 server_name: config.server_name.clone(),
                 public_url: config.public_url(),
+                support: Support {
+                    page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
+                    contacts: config.support.contacts(),
+                },
+                search_all_users: config.user_directory.search_all_users,
             }),
             clock,
             stopping: CancellationToken::new(),
         };
-        background::start(&client.rooms, &client.accounts, &client.stopping);
+        background::start(&client.rooms, &client.accounts, &client.push, &client.stopping);
         Ok(Self { store, client, admin, requests: Arc::default() })
     }
 
@@ -151,7 +187,11 @@ impl App {
         for part in serves {
             routes = match part {
                 Serves::Client => routes.merge(wardroom_client_api::router(self.client.clone())),
-                Serves::Metrics => routes.merge(metrics::router(self.store.clone(), Arc::clone(&self.requests))),
+                Serves::Metrics => routes.merge(metrics::router(
+                    self.store.clone(),
+                    self.client.push.clone(),
+                    Arc::clone(&self.requests),
+                )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 // Their crates come with later work; until then their paths are unknown to every listener.
                 Serves::Federation | Serves::Media => routes,

@@ -24,7 +24,9 @@ impl From<AccountError> for ApiError {
                 Self::not_found(sentence)
             }
             AccountError::Deactivated => forbidden(ErrorKind::UserDeactivated),
-            AccountError::WrongPassword | AccountError::RegistrationClosed => forbidden(ErrorKind::Forbidden),
+            AccountError::WrongPassword
+            | AccountError::RegistrationClosed
+            | AccountError::AuthenticatedOtherwise(_) => forbidden(ErrorKind::Forbidden),
             AccountError::UnusablePassword(_) => bad(ErrorKind::WeakPassword),
             AccountError::GuestsClosed | AccountError::GuestForbidden => forbidden(ErrorKind::GuestAccessForbidden),
             AccountError::UnknownRefreshToken => Self::unknown_token(false),

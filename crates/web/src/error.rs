@@ -168,11 +168,26 @@ impl From<UiaaResponse> for ApiError {
     }
 }
 
+/// The body of a 401 that asks for the next stage. After an attempt `completed` is told also where it is empty, as the
+/// specification's example shows it; ruma leaves it out then.
+fn challenge(info: &UiaaInfo) -> Response {
+    match serde_json::to_value(info) {
+        Ok(serde_json::Value::Object(mut json)) => {
+            if info.auth_error.is_some() {
+                json.entry("completed").or_insert_with(|| serde_json::Value::Array(Vec::new()));
+            }
+            let json = ErrorBody::Json(serde_json::Value::Object(json));
+            respond(MatrixError::new(StatusCode::UNAUTHORIZED, json))
+        }
+        _ => respond(UiaaResponse::AuthResponse(info.clone())),
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match self {
             Self::Matrix(error) => respond(*error),
-            Self::Uiaa(info) => respond(UiaaResponse::AuthResponse(*info)),
+            Self::Uiaa(info) => challenge(&info),
         }
     }
 }

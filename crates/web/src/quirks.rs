@@ -3,9 +3,19 @@
 use std::any::TypeId;
 
 use bytes::Bytes;
+use http::StatusCode;
 use ruma::{
-    UserId,
-    api::client::{membership::invite_user, session::login, uiaa::UiaaResponse},
+    RoomVersionId, UserId,
+    api::{
+        client::{
+            membership::invite_user,
+            room::{create_room, upgrade_room},
+            session::login,
+            typing::create_typing_event,
+            uiaa::UiaaResponse,
+        },
+        error::ErrorKind,
+    },
 };
 use serde_json::{Map, Value};
 
@@ -18,6 +28,10 @@ pub(crate) fn check<T: 'static>(body: &[u8]) -> Result<(), ApiError> {
         object(body).map_or(Ok(()), |body| login_type(&body))
     } else if endpoint == TypeId::of::<invite_user::v3::Request>() {
         object(body).map_or(Ok(()), |body| invited(&body))
+    } else if endpoint == TypeId::of::<create_room::v3::Request>() {
+        object(body).map_or(Ok(()), |body| room_version(&body, "room_version"))
+    } else if endpoint == TypeId::of::<upgrade_room::v3::Request>() {
+        object(body).map_or(Ok(()), |body| room_version(&body, "new_version"))
     } else {
         Ok(())
     }
@@ -39,6 +53,23 @@ pub(crate) fn without_empty_auth<E: 'static>(body: Bytes) -> Bytes {
     serde_json::to_vec(&fields).map_or(body, Bytes::from)
 }
 
+/// How long somebody types who does not say.
+const TYPING_TIMEOUT_MS: u64 = 30_000;
+
+/// A client need not say how long its user will type; ruma wants to know.
+pub(crate) fn with_typing_timeout<T: 'static>(body: Bytes) -> Bytes {
+    if TypeId::of::<T>() != TypeId::of::<create_typing_event::v3::Request>() {
+        return body;
+    }
+    match object(&body) {
+        Some(mut fields) if fields.get("typing") == Some(&Value::Bool(true)) && !fields.contains_key("timeout") => {
+            fields.insert("timeout".to_owned(), TYPING_TIMEOUT_MS.into());
+            serde_json::to_vec(&fields).map_or(body, Bytes::from)
+        }
+        _ => body,
+    }
+}
+
 /// What is no JSON object is reported by the checks before and the parser after these.
 fn object(body: &[u8]) -> Option<Map<String, Value>> {
     if body.is_empty() { Some(Map::new()) } else { serde_json::from_slice(body).ok() }
@@ -50,6 +81,18 @@ fn login_type(body: &Map<String, Value>) -> Result<(), ApiError> {
         Some(Value::String(_)) => Ok(()),
         Some(_) => Err(ApiError::bad_json("`type` must be a string.")),
         None => Err(ApiError::bad_json("`type` is missing.")),
+    }
+}
+
+/// To ruma a room version with characters that no version has is no version; to the specification it is one that this
+/// server does not support.
+fn room_version(body: &Map<String, Value>, field: &str) -> Result<(), ApiError> {
+    match body.get(field) {
+        Some(Value::String(version)) if RoomVersionId::try_from(version.as_str()).is_err() => {
+            let sentence = format!("{field}: this room version is not supported.");
+            Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::UnsupportedRoomVersion, sentence))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -74,10 +117,15 @@ mod tests {
     use http::Request;
     use ruma::api::{
         IncomingRequestExt as _,
-        client::{session::login, uiaa::UiaaResponse},
+        client::{
+            room::{create_room, upgrade_room},
+            session::login,
+            typing::create_typing_event,
+            uiaa::UiaaResponse,
+        },
     };
 
-    use super::{check, without_empty_auth};
+    use super::{check, with_typing_timeout, without_empty_auth};
 
     fn ruma_panics(body: &'static [u8]) -> bool {
         catch_unwind(|| {
@@ -96,6 +144,36 @@ mod tests {
         }
         let other = Bytes::from_static(br#"{"auth":{}}"#);
         assert_eq!(without_empty_auth::<ruma::api::error::Error>(other.clone()), other);
+    }
+
+    #[test]
+    fn a_room_version_that_is_none_is_not_supported() {
+        for version in ["my_bad_version", "", "a b", "ü"] {
+            let body = serde_json::json!({ "new_version": version, "room_version": version }).to_string();
+            for refused in [
+                check::<upgrade_room::v3::Request>(body.as_bytes()),
+                check::<create_room::v3::Request>(body.as_bytes()),
+            ] {
+                assert!(format!("{refused:?}").contains("UnsupportedRoomVersion"), "{version}: {refused:?}");
+            }
+        }
+        for body in [r#"{"new_version":"12"}"#, r#"{"new_version":12}"#, "{}", "[]"] {
+            check::<upgrade_room::v3::Request>(body.as_bytes()).unwrap();
+        }
+        let body = br#"{"new_version":"my_bad_version"}"#;
+        let request = Request::post("/").body(&body[..]).unwrap();
+        assert!(upgrade_room::v3::Request::try_from_http_request(request, &["!a:b"]).is_err(), "ruma reads it by now");
+    }
+
+    #[test]
+    fn typing_has_a_timeout() {
+        let kept = |body: &'static str| {
+            with_typing_timeout::<create_typing_event::v3::Request>(Bytes::from_static(body.as_bytes()))
+        };
+        assert_eq!(kept(r#"{"typing":true}"#), r#"{"timeout":30000,"typing":true}"#);
+        for body in [r#"{"typing":false}"#, r#"{"typing":true,"timeout":5}"#, r#"{"typing":1}"#, "[]"] {
+            assert_eq!(kept(body), body);
+        }
     }
 
     #[test]

@@ -43,6 +43,12 @@ pub enum Class {
     CreateRoom,
     /// Changes of profile, devices, account data and aliases, by user.
     Account,
+    /// Searches and walks whose cost grows with what is found, by user or, for strangers, by address.
+    Search,
+    /// Reports to the administrators, by user.
+    Report,
+    /// Writes of keys to the key backup, by user: a client that backs up everything makes many in a row.
+    KeyBackup,
     /// Uploads and claims of encryption keys and signatures, by user.
     Keys,
     /// Requests with messages to devices, by user.
@@ -72,6 +78,9 @@ impl Class {
             Self::Invite => Quota { burst: 100, one_per_ms: 1_000 },
             Self::CreateRoom => Quota { burst: 30, one_per_ms: 10_000 },
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
+            Self::Search => Quota { burst: 100, one_per_ms: 100 },
+            Self::Report => Quota { burst: 20, one_per_ms: 5_000 },
+            Self::KeyBackup => Quota { burst: 300, one_per_ms: 100 },
             // A client that sets itself up sends a dozen; one that opens a large room claims keys in many requests.
             Self::Keys => Quota { burst: 200, one_per_ms: 100 },
             // The keys of a large room go out in many requests at once.

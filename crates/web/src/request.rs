@@ -61,7 +61,7 @@ where
         let json = if json.is_empty() && T::METHOD == Method::POST { Bytes::from_static(b"{}") } else { json };
         body::check_object(&json)?;
         quirks::check::<T>(&json)?;
-        let json = quirks::without_empty_auth::<T::EndpointError>(json);
+        let json = quirks::with_typing_timeout::<T>(quirks::without_empty_auth::<T::EndpointError>(json));
 
         let path = RawPathParams::from_request_parts(&mut parts, state).await;
         let path = path.map_err(|_| ApiError::invalid_param("The path is not UTF-8 once it is decoded."))?;

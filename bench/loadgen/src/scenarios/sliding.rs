@@ -8,7 +8,7 @@ use crate::{
     stats::Lat,
 };
 
-fn sliding_body(conn: &str, last: usize) -> Value {
+pub(super) fn sliding_body(conn: &str, last: usize) -> Value {
     json!({
         "conn_id": conn,
         "lists": {"all": {

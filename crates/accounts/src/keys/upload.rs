@@ -134,6 +134,27 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
+    /// Adds the keys of a device that the same batch makes.
+    pub(crate) async fn put_first_keys(
+        &self,
+        batch: &mut Batch,
+        user: &UserId,
+        id: &DeviceId,
+        device: DeviceRef,
+        upload: &KeyUpload,
+    ) -> Result<(), AccountError> {
+        let checked = Checked::new(user, id, upload)?;
+        let mut state = KeyStateRow::default();
+        batch.expect_absent(&KEY_STATE, &device.key());
+        if let Some(keys) = &checked.device_keys {
+            self.put_device_keys(batch, user, device, keys).await?;
+        }
+        self.put_one_time_keys(batch, device, &checked.one_time_keys, &mut state, true).await?;
+        self.put_fallback_keys(batch, device, &checked.fallback_keys, &mut state, true).await?;
+        batch.put(&KEY_STATE, &device.key(), &Packed(state));
+        Ok(())
+    }
+
     /// The commit fails unless the device is there and as it is now.
     async fn expect_device(&self, batch: &mut Batch, id: &DeviceId, device: DeviceRef) -> Result<(), AccountError> {
         let key = self.device_key(device.user, id);

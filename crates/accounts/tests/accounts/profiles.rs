@@ -6,10 +6,11 @@ use wardroom_accounts::{AccountError, DISPLAY_NAME_CHARS_MAX, Profile};
 use crate::world::world;
 
 #[tokio::test]
-async fn a_profile_is_empty_then_set_then_unset() {
+async fn a_profile_begins_with_the_user_name_then_is_set_then_unset() {
     let world = world().await;
     let alice = world.user("alice").await;
-    assert_eq!(world.accounts.profile(&alice.id).await.unwrap(), Some(Profile::default()));
+    let begun = Profile { displayname: Some("alice".to_owned()), avatar_url: None };
+    assert_eq!(world.accounts.profile(&alice.id).await.unwrap(), Some(begun));
     let profile = world.accounts.set_displayname(&alice.id, Some("Dr. Alice Ärztin")).await.unwrap();
     assert_eq!(profile.displayname.as_deref(), Some("Dr. Alice Ärztin"));
     let url = mxc_uri!("mxc://hospital-a.example/portrait");

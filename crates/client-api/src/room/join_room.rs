@@ -17,7 +17,7 @@ use ruma::{
 use wardroom_accounts::Session;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{actor, own_profile, registered, room_of};
+use super::{actor, own_profile, registered, room_of, upgrade_room::carry_settings};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -76,6 +76,7 @@ async fn join(
 ) -> Result<OwnedRoomId, ApiError> {
     let profile = own_profile(state, session).await?;
     state.rooms.join(actor(session), &room, profile, reason).await.map_err(error::of_room)?;
+    carry_settings(state, session, &room).await;
     Ok(room)
 }
 

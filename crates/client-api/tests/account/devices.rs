@@ -42,7 +42,7 @@ async fn deleting_devices_takes_the_password() {
     auth["session"] = challenge["session"].clone();
     let other = format!("/v3/devices/{}", three.device);
     let stolen = world.delete(&other, &alice, json!({ "auth": auth })).await;
-    assert_eq!(code(&stolen), (401, "M_FORBIDDEN"), "the session was begun for another device");
+    assert_eq!(code(&stolen), (403, "M_FORBIDDEN"), "the session was begun for another device");
     assert_eq!(world.delete(&path, &alice, json!({ "auth": auth })).await, (200, json!({})));
     assert_eq!(world.get("/v3/account/whoami", &two).await.0, 401);
     assert_eq!(world.get("/v3/account/whoami", &three).await.0, 200);

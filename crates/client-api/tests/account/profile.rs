@@ -11,8 +11,8 @@ async fn a_profile_is_public_and_its_owners() {
     let path = format!("/v3/profile/{}", alice.user);
     let (name, url) = (format!("{path}/displayname"), format!("{path}/avatar_url"));
     let read = async |path: &str| world.call("GET", path, None, &Value::Null).await;
-    assert_eq!(read(&path).await, (200, json!({})));
-    assert_eq!(code(&read(&name).await), (404, "M_NOT_FOUND"));
+    assert_eq!(read(&path).await, (200, json!({ "displayname": "alice" })), "the user name, to begin with");
+    assert_eq!(code(&read(&url).await), (404, "M_NOT_FOUND"));
     assert_eq!(world.put(&name, &alice, json!({ "displayname": "Dr. Alice" })).await, (200, json!({})));
     assert_eq!(world.put(&url, &alice, json!({ "avatar_url": "mxc://a.example/b" })).await, (200, json!({})));
     assert_eq!(read(&name).await, (200, json!({ "displayname": "Dr. Alice" })));

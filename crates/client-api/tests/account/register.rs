@@ -32,7 +32,7 @@ async fn a_dialogue_about_one_name_registers_no_other() {
     let (_, challenge) = register(&world, &json!({ "username": "alice", "password": "secret" })).await;
     let mut body = dummy("bob");
     body["auth"]["session"] = challenge["session"].clone();
-    assert_eq!(code(&register(&world, &body).await), (401, "M_FORBIDDEN"));
+    assert_eq!(code(&register(&world, &body).await), (403, "M_FORBIDDEN"));
     body["username"] = "alice".into();
     assert_eq!(register(&world, &body).await.0, 200);
 }

@@ -11,9 +11,10 @@ use ruma::{owned_server_name, room_version_id};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
-use wardroom_client_api::{ClientSettings, ClientState, router};
+use wardroom_client_api::{ClientSettings, ClientState, Support, router};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
+use wardroom_push::Push;
 use wardroom_rooms::{Actor, MemberProfile, NewRoom, Preset, Rooms, StandardGate, StateWhich, UserNid};
 use wardroom_store::{Catalogue, Store};
 use wardroom_sync::Syncer;
@@ -44,7 +45,7 @@ pub(crate) async fn world() -> World {
 }
 
 pub(crate) async fn world_with(registration: Registration, rate_limits: bool) -> World {
-    let tables = [wardroom_accounts::TABLES, wardroom_rooms::TABLES];
+    let tables = [wardroom_accounts::TABLES, wardroom_rooms::TABLES, wardroom_push::TABLES];
     let store = Store::in_memory(Catalogue::new(&tables).unwrap());
     let clock = Arc::new(ManualClock::new(1_700_000_000_000));
     let mut settings = Settings::new(owned_server_name!("hospital-a.example"));
@@ -57,14 +58,18 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
+    let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), clock.clone());
     let state = ClientState {
         accounts: accounts.clone(),
         rooms: rooms.clone(),
-        sync: Syncer::new(store, rooms.clone(), accounts.clone(), clock.clone()),
+        push: Push::new(store, sync.unread().clone(), clock.clone(), wardroom_push::Settings::default()).unwrap(),
+        sync,
         limits: Arc::new(RateLimits::new(clock.clone(), rate_limits)),
         settings: Arc::new(ClientSettings {
+            support: Support::default(),
             server_name: owned_server_name!("hospital-a.example"),
             public_url: "https://hospital-a.example".to_owned(),
+            search_all_users: false,
         }),
         clock: clock.clone(),
         stopping: tokio_util::sync::CancellationToken::new(),

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, LoginRequest, NewUser, PasswordCost};
-use wardroom_client_api::{ClientSettings, ClientState, router};
+use wardroom_client_api::{ClientSettings, ClientState, Support, router};
 use wardroom_clock::{ManualClock, SharedClock};
 use wardroom_event::SigningKey;
+use wardroom_push::Push;
 use wardroom_rooms::{Rooms, Settings, StandardGate};
 use wardroom_store::{Catalogue, Store};
 use wardroom_sync::Syncer;
@@ -42,7 +43,8 @@ pub(crate) type Answer = (u16, Value);
 impl World {
     pub(crate) async fn new() -> Self {
         let server_name = owned_server_name!("a.example");
-        let catalogue = Catalogue::new(&[wardroom_accounts::TABLES, wardroom_rooms::TABLES]).unwrap();
+        let catalogue =
+            Catalogue::new(&[wardroom_accounts::TABLES, wardroom_rooms::TABLES, wardroom_push::TABLES]).unwrap();
         let store = Store::in_memory(catalogue);
         let manual = Arc::new(ManualClock::new(1_700_000_000_000));
         let clock: SharedClock = manual.clone();
@@ -56,12 +58,20 @@ impl World {
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
+        let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let state = ClientState {
             accounts: accounts.clone(),
-            sync: Syncer::new(store, rooms.clone(), accounts.clone(), Arc::clone(&clock)),
+            push: Push::new(store, sync.unread().clone(), Arc::clone(&clock), wardroom_push::Settings::default())
+                .unwrap(),
+            sync,
             rooms,
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), false)),
-            settings: Arc::new(ClientSettings { server_name, public_url: "http://a.example".to_owned() }),
+            settings: Arc::new(ClientSettings {
+                server_name,
+                public_url: "http://a.example".to_owned(),
+                support: Support::default(),
+                search_all_users: false,
+            }),
             clock,
             stopping: CancellationToken::new(),
         };

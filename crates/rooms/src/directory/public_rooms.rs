@@ -1,29 +1,23 @@
 //! The published rooms of this server (specification, `/publicRooms`), largest first.
 //!
-//! What is shown of a room is worked out from its current state and kept until that state is another, so that an
-//! answer costs the number of published rooms in look-ups in memory, and reads only rooms that changed.
+//! What is shown of a room is its [`Summary`], which is kept in memory, so that an answer costs the number of
+//! published rooms in look-ups, and reads only rooms that changed.
 
 use std::{cmp::Reverse, fmt, str::FromStr, sync::Arc};
 
-use quick_cache::{Weighter, sync::Cache};
 use ruma::{
-    UInt,
-    directory::{PublicRoomsChunk, PublicRoomsChunkInit, RoomTypeFilter},
-    events::StateEventType,
-    room::{JoinRuleKind, RoomType},
+    directory::{PublicRoomsChunk, RoomTypeFilter},
+    room::RoomType,
 };
-use serde_json::{Map, Value};
-use wardroom_event::Pdu;
 use wardroom_store::Scan;
 
 use crate::{
     Engine, Rooms,
     error::RoomError,
-    ids::{BadToken, RoomNid},
+    ids::{BadToken, RoomNid, number},
     room::RoomView,
+    summary::Summary,
     tables::LISTED,
-    trie::Root,
-    visibility::Visibility,
 };
 
 /// Rooms on a page, at most.
@@ -36,11 +30,6 @@ const PAGE_BYTES_MAX: u64 = 1024 * 1024;
 const PUBLIC_ROOMS_MAX: usize = 10_000;
 /// Bytes of a name or topic that are searched.
 const SEARCHED_BYTES_MAX: usize = 2_000;
-/// Bytes of summaries kept in memory.
-const CACHED_SUMMARIES_BYTES_MAX: u64 = 2 * 1024 * 1024;
-/// What a summary costs in memory besides its texts, about; also the mean size, from which the cache sizes its tables.
-const SUMMARY_OVERHEAD_BYTES: u64 = 300;
-
 /// What is asked of the directory.
 #[derive(Clone, Debug, Default)]
 pub struct PublicQuery {
@@ -67,48 +56,12 @@ pub struct PublicPage {
     pub total_room_count_estimate: u64,
 }
 
-/// What the directory shows of a room in this state.
-#[derive(Debug)]
-pub(crate) struct Summary {
-    state: Root,
-    chunk: PublicRoomsChunk,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct BySize;
-
-impl Weighter<RoomNid, Arc<Summary>> for BySize {
-    fn weight(&self, _: &RoomNid, summary: &Arc<Summary>) -> u64 {
-        summary.bytes()
-    }
-}
-
-/// Summaries of published rooms, bounded by bytes.
-pub(crate) type SummaryCache = Cache<RoomNid, Arc<Summary>, BySize>;
-
-pub(crate) fn summary_cache() -> SummaryCache {
-    let entries = usize::try_from(CACHED_SUMMARIES_BYTES_MAX / SUMMARY_OVERHEAD_BYTES).unwrap_or(usize::MAX);
-    Cache::with_weighter(entries, CACHED_SUMMARIES_BYTES_MAX, BySize)
-}
-
-impl Summary {
-    fn texts(&self) -> impl Iterator<Item = &str> {
-        let chunk = &self.chunk;
-        let alias = chunk.canonical_alias.as_ref().map(|alias| alias.as_str());
-        [chunk.name.as_deref(), chunk.topic.as_deref(), alias].into_iter().flatten()
-    }
-
-    fn bytes(&self) -> u64 {
-        let texts: usize = self.texts().map(str::len).sum();
-        SUMMARY_OVERHEAD_BYTES + u64::try_from(texts).unwrap_or(u64::MAX / 2)
-    }
-
-    fn passes(&self, search_term: Option<&str>, room_types: &[RoomTypeFilter]) -> bool {
-        let searched = |text: &str| text[..text.floor_char_boundary(SEARCHED_BYTES_MAX)].to_lowercase();
-        let kind = self.chunk.room_type.as_ref().map(RoomType::as_str);
-        (room_types.is_empty() || room_types.iter().any(|wanted| wanted.as_str() == kind))
-            && search_term.is_none_or(|term| self.texts().any(|text| searched(text).contains(term)))
-    }
+/// Whether a room passes the filter.
+fn passes(summary: &Summary, search_term: Option<&str>, room_types: &[RoomTypeFilter]) -> bool {
+    let searched = |text: &str| text[..text.floor_char_boundary(SEARCHED_BYTES_MAX)].to_lowercase();
+    let kind = summary.chunk.room_type.as_ref().map(RoomType::as_str);
+    (room_types.is_empty() || room_types.iter().any(|wanted| wanted.as_str() == kind))
+        && search_term.is_none_or(|term| summary.texts().any(|text| searched(text).contains(term)))
 }
 
 /// Where a room stands in the directory.
@@ -140,7 +93,6 @@ impl FromStr for PageToken {
     type Err = BadToken;
 
     fn from_str(token: &str) -> Result<Self, BadToken> {
-        let number = |text: &str| text.parse::<u64>().map_err(|_| BadToken);
         let (sigil, rest) = token.split_at_checked(1).ok_or(BadToken)?;
         let (joined, room) = rest.split_once('_').ok_or(BadToken)?;
         let rank = Rank { joined: Reverse(number(joined)?), room: RoomNid::new(number(room)?) };
@@ -215,7 +167,7 @@ impl Engine {
         let (mut found, mut bytes) = (Vec::new(), 0_u64);
         for (rank, view) in way {
             let summary = self.summary(view).await?;
-            if !summary.passes(term.as_deref(), &query.room_types) {
+            if !passes(&summary, term.as_deref(), &query.room_types) {
                 continue;
             }
             bytes += summary.bytes();
@@ -226,55 +178,6 @@ impl Engine {
         }
         Ok((found, false))
     }
-
-    /// What the directory shows of a room.
-    async fn summary(&self, room: &RoomView) -> Result<Arc<Summary>, RoomError> {
-        if let Some(known) = self.summaries.get(&room.nid)
-            && known.state == room.state
-        {
-            return Ok(known);
-        }
-        let read = |kind| async move {
-            let event = self.state_event(room.nid, room.state, &kind, "").await?;
-            Ok::<_, RoomError>(event.and_then(|event| content(&event.pdu)).unwrap_or_default())
-        };
-        let create = self.event(room.nid, room.create).await?.and_then(|event| content(&event.pdu)).unwrap_or_default();
-        let mut chunk = PublicRoomsChunk::from(PublicRoomsChunkInit {
-            num_joined_members: UInt::new_saturating(room.joined),
-            room_id: room.id.clone(),
-            world_readable: room.visibility == Visibility::WorldReadable,
-            guest_can_join: text(&read(StateEventType::RoomGuestAccess).await?, "guest_access") == Some("can_join"),
-        });
-        chunk.canonical_alias =
-            text(&read(StateEventType::RoomCanonicalAlias).await?, "alias").and_then(|alias| alias.try_into().ok());
-        chunk.name = text(&read(StateEventType::RoomName).await?, "name").map(str::to_owned);
-        chunk.topic = topic(&read(StateEventType::RoomTopic).await?).map(str::to_owned);
-        chunk.avatar_url = text(&read(StateEventType::RoomAvatar).await?, "url").map(Into::into);
-        // A room without join rules is open to the invited only, as the authorization rules have it.
-        chunk.join_rule =
-            text(&read(StateEventType::RoomJoinRules).await?, "join_rule").map_or(JoinRuleKind::Invite, Into::into);
-        chunk.room_type = text(&create, "type").map(Into::into);
-        let summary = Arc::new(Summary { state: room.state, chunk });
-        self.summaries.insert(room.nid, Arc::clone(&summary));
-        Ok(summary)
-    }
-}
-
-/// An event's content. Nobody promises the types of its fields.
-fn content(pdu: &Pdu) -> Option<Map<String, Value>> {
-    pdu.content_as().ok()
-}
-
-fn text<'a>(content: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
-    content.get(field)?.as_str().filter(|text| !text.is_empty())
-}
-
-/// The plain text of a topic (specification, `m.room.topic`): an absent mimetype means `text/plain`.
-fn topic(content: &Map<String, Value>) -> Option<&str> {
-    let is_plain = |form: &&Value| form.get("mimetype").is_none_or(|kind| kind.as_str() == Some("text/plain"));
-    let forms = content.get("m.topic").and_then(|topic| topic.get("m.text")).and_then(Value::as_array);
-    let plain = forms.and_then(|forms| forms.iter().find(is_plain)).and_then(|form| form.get("body")?.as_str());
-    plain.filter(|text| !text.is_empty()).or_else(|| text(content, "topic"))
 }
 
 #[cfg(test)]

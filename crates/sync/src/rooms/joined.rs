@@ -50,12 +50,13 @@ impl Hearing<'_> {
             told.value("summary", summary);
         }
         let state = self.tell_state(state);
-        told.events("ephemeral", ephemeral.events);
-        told.events("account_data", account_data);
-        if !has_news && told.is_empty() && state.is_empty() {
+        let says_something = summary.is_some() || !ephemeral.events.is_empty() || !account_data.is_empty();
+        if !has_news && !says_something && state.is_empty() {
             return Ok(None);
         }
-        told.all_events("state", state);
+        told.all_events("ephemeral", ephemeral.events);
+        told.all_events("account_data", account_data);
+        told.all_events(self.state_section(), state);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
         self.tell_unread(&mut told, &room).await?;
         Ok(Some(told.end()))

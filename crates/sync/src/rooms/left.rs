@@ -52,7 +52,7 @@ impl Hearing<'_> {
         let everything = span.since.is_none() || self.full_state;
         self.tell_room_account_data(&mut account_data, view, everything, news).await?;
         let mut told = Object::default();
-        told.all_events("state", self.tell_state(state));
+        told.all_events(self.state_section(), self.tell_state(state));
         told.events("account_data", account_data);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
         Ok(Some(told.end()))

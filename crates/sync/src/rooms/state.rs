@@ -38,19 +38,30 @@ impl Hearing<'_> {
         Ok(States { known, start, end })
     }
 
-    /// The whole state at the start of a timeline; of the memberships, under lazy loading, none.
+    /// Where the state that is told stands: before the timeline, or at its end for a client that asks for that
+    /// (`use_state_after`) and then leaves the timeline's own state events alone.
+    fn told_at(&self, states: States) -> Root {
+        if self.state_after { states.end } else { states.start }
+    }
+
+    /// What the part of the answer is called that tells the state.
+    pub(super) const fn state_section(&self) -> &'static str {
+        if self.state_after { "state_after" } else { "state" }
+    }
+
+    /// The whole state; of the memberships, under lazy loading, none.
     pub(super) async fn whole_state(&self, room: &Room<'_>, states: States) -> Result<Vec<Arc<Stored>>, SyncError> {
         let which = match self.filter.members {
             Members::All => StateWhich::All,
             Members::Lazy | Members::LazyRedundant => StateWhich::WithoutMembers,
         };
-        Ok(self.syncer.rooms.state(room.view.nid, states.start, which).await?)
+        Ok(self.syncer.rooms.state(room.view.nid, self.told_at(states), which).await?)
     }
 
-    /// What changed between what the client knows and the start of a timeline, memberships included: under lazy loading
+    /// What changed behind what the client knows, up to the start of a timeline or its end, memberships included: under lazy loading
     /// too, for a client has no other way to hear of them.
     pub(super) async fn state_in_gap(&self, room: &Room<'_>, states: States) -> Result<Vec<Arc<Stored>>, SyncError> {
-        self.changed(room, states.known, states.start, |_| true).await
+        self.changed(room, states.known, self.told_at(states), |_| true).await
     }
 
     /// What changed along a timeline by events that are left out of it.
@@ -60,7 +71,7 @@ impl Hearing<'_> {
         states: States,
         timeline: &Timeline,
     ) -> Result<Vec<Arc<Stored>>, SyncError> {
-        if !timeline.has_holes {
+        if !timeline.has_holes || self.state_after {
             return Ok(Vec::new());
         }
         let told: BTreeSet<EventNid> = timeline.items.iter().map(|item| item.event.nid).collect();
@@ -100,7 +111,7 @@ impl Hearing<'_> {
         }
         let senders = timeline.items.iter().map(|item| item.event.pdu.sender().to_owned());
         let users: BTreeSet<OwnedUserId> = senders.chain(others.iter().cloned()).collect();
-        let mut members = self.syncer.rooms.member_events(room.view.nid, states.start, users.iter()).await?;
+        let mut members = self.syncer.rooms.member_events(room.view.nid, self.told_at(states), users.iter()).await?;
         if self.filter.members == Members::Lazy {
             self.syncer.told_members.retain_news(self.session.device_nid, room.view.nid, since, &mut members);
         }

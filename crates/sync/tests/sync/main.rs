@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod consistency;
+mod device_lists;
 mod ephemeral;
 mod filters;
 mod lazy_members;

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use wardroom_clock::SystemClock;
 
 use super::{ConfigFile, Failure, runtime};
-use crate::{config::Config, limits, listeners, log, signals, wiring::App};
+use crate::{config::Config, limits, listeners, log, signals::Signals, wiring::App};
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
@@ -16,6 +16,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
+    let signals = Signals::listen()?;
     // Before the store: a second server must not get past a taken port, and not start work for nothing.
     let sockets = listeners::bind(&config.listener)?;
     for sentence in config.warnings() {
@@ -24,7 +25,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let app = App::build(&config, Arc::new(SystemClock)).await?;
     let listeners = listeners::start(sockets, &app)?;
     info!(version = env!("CARGO_PKG_VERSION"), "Wardroom serves");
-    signals::wait(|| listeners.reload_certificates()).await?;
+    signals.wait(|| listeners.reload_certificates()).await;
 
     info!("stopping");
     app.stopping().cancel();

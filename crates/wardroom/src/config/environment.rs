@@ -17,7 +17,7 @@ pub(super) const SOURCE: &str = "environment";
 const PREFIX: &str = "WARDROOM_";
 
 /// Keys whose values are text, whatever they look like.
-const TEXT: [&str; 9] = [
+const TEXT: [&str; 10] = [
     "server_name",
     "data_dir",
     "public_url",
@@ -25,6 +25,7 @@ const TEXT: [&str; 9] = [
     "master_key.command",
     "registration.shared_secret",
     "rooms.default_version",
+    "push.badge",
     "log.filter",
     "log.format",
 ];

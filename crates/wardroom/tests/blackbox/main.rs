@@ -4,14 +4,18 @@
 mod accounts;
 mod bad_input;
 mod cli;
+mod dehydrated_devices;
 mod durability;
 mod encryption;
 mod full_disk;
+mod key_backup;
 mod listeners;
 mod plaintext;
+mod push;
 mod relations;
 mod rooms;
 mod sliding_sync;
+mod spaces;
 mod sync;
 mod unserved;
 

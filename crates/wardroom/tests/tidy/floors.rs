@@ -88,7 +88,7 @@ fn what_must_not_be_known_is_not_named() {
         only("rocksdb", &["store"]);
         only("axum", &["web", "client-api", "admin-api", "wardroom"]);
         only("figment", &["wardroom"]);
-        only("reqwest", &["testkit"]);
+        only("reqwest", &["outbound", "testkit"]);
     }
     if read_toml("crates/event/Cargo.toml")["dependencies"].as_table().unwrap().contains_key("tokio") {
         problems.push("event depends on tokio: it does no I/O".to_owned());

@@ -1,8 +1,8 @@
-//! `/versions`, `/capabilities`, `/.well-known/matrix/client`, CORS.
+//! `/versions`, `/capabilities`, `/.well-known/matrix/client` and `support`, CORS.
 
-use wardroom_testkit::{Actor, Body, json, raw, v3};
+use wardroom_testkit::{Actor, Body, Config, json, raw, v3};
 
-use crate::ward;
+use crate::{server_with, ward};
 
 #[test]
 fn versions_are_told_to_everybody() {
@@ -72,4 +72,17 @@ fn a_preflight_is_answered_without_doing_anything() {
         }
     }
     alice.get(v3(&["account", "whoami"])).ok();
+}
+
+#[test]
+fn well_known_names_whom_to_turn_to_if_somebody_is_named() {
+    ward().anonymous().get(raw("/.well-known/matrix/support")).refused(404, "M_NOT_FOUND");
+    let contacts = r#"[{ role = "m.role.security", matrix_id = "@ciso:a.example", email_address = "ciso@a.example" }]"#;
+    let config = Config::default().set("support.page", "\"https://help.a.example/\"").set("support.contacts", contacts);
+    let server = server_with(config);
+    let answer = server.anonymous().get(raw("/.well-known/matrix/support")).ok();
+    let contact = json!({
+        "role": "m.role.security", "matrix_id": "@ciso:a.example", "email_address": "ciso@a.example",
+    });
+    assert_eq!(answer, json!({ "contacts": [contact], "support_page": "https://help.a.example/" }));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wardroom_testkit::{bodies, event_ids, events, find_event, joined, json, timeline};
+use wardroom_testkit::{Actor, bodies, event_ids, events, find_event, joined, json, timeline, v3};
 
 use crate::ward;
 
@@ -66,4 +66,41 @@ fn a_timeline_limit_of_zero_or_one_works() {
         let state = events(&joined(&sync, &room)["state"]["events"]);
         assert!(find_event(state, "m.room.name", Some("")).is_some(), "limit {limit}: {sync}");
     }
+}
+
+#[test]
+fn a_client_may_ask_for_the_state_after_the_timeline() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    let sync = |since: Option<&str>| {
+        let target =
+            v3(&["sync"]).query("use_state_after", "true").query("filter", r#"{"room":{"timeline":{"limit":3}}}"#);
+        bob.get(since.map_or(target.clone(), |since| target.clone().query("since", since))).ok()
+    };
+    let initial = sync(None);
+    let first = joined(&initial, &room);
+    assert!(first.get("state").is_none(), "{first}");
+    let own = find_event(events(&first["state_after"]["events"]), "m.room.member", Some(&bob.id));
+    assert_eq!(own.expect("a membership of the timeline")["content"]["membership"], "join");
+
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "in the gap" }));
+    (0..2).for_each(|n| drop(alice.say(&room, &n.to_string())));
+    alice.set_state(&room, "m.room.name", "", json!({ "name": "in the timeline" }));
+    let next = sync(initial["next_batch"].as_str());
+    let told = joined(&next, &room);
+    let after = events(&told["state_after"]["events"]);
+    assert_eq!(
+        (timeline(&next, &room).len(), told["timeline"]["limited"] == true, after.len()),
+        (3, true, 2),
+        "{told}"
+    );
+    assert_eq!(find_event(after, "m.room.topic", Some("")).expect("of the gap")["content"]["topic"], "in the gap");
+    assert_eq!(
+        find_event(after, "m.room.name", Some("")).expect("of the timeline")["content"]["name"],
+        "in the timeline"
+    );
+
+    alice.say(&room, "nothing new");
+    let last = sync(next["next_batch"].as_str());
+    assert!(events(&joined(&last, &room)["state_after"]["events"]).is_empty(), "{last}");
 }

@@ -1,0 +1,28 @@
+//! `GET /rooms/{roomId}/timestamp_to_event`
+//! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidtimestamp_to_event)).
+
+use axum::extract::State;
+use ruma::{
+    MilliSecondsSinceUnixEpoch, UInt,
+    api::{Direction, client::room::get_event_by_timestamp::v1 as get_event_by_timestamp},
+};
+use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+
+use super::registered;
+use crate::{ClientState, error};
+
+pub(super) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(get_event_by_timestamp)
+}
+
+async fn get_event_by_timestamp(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<get_event_by_timestamp::Request>,
+) -> Result<Reply<get_event_by_timestamp::Response>, ApiError> {
+    state.limits.take(Class::Search, session.nid)?;
+    let backwards = request.dir == Direction::Backward;
+    let near = state.rooms.event_near(registered(&session)?, &request.room_id, request.ts.0.into(), backwards).await;
+    let event = near.map_err(error::of_room)?;
+    let time = MilliSecondsSinceUnixEpoch(UInt::new_saturating(event.pdu.origin_server_ts()));
+    Ok(Reply(get_event_by_timestamp::Response::new(event.pdu.event_id().to_owned(), time)))
+}

@@ -1,0 +1,236 @@
+//! Delivers the queues: one turn is one request to a gateway.
+
+use rand::RngExt as _;
+use ruma::UserId;
+use wardroom_accounts::Pusher;
+use wardroom_rooms::{Actor, Membership, Place, RoomError, RoomNid, RoomView, TimelineItem, UserNid};
+use wardroom_store::{Batch, Packed};
+
+use crate::{
+    PushError, Whose,
+    gateway::Answer,
+    lanes::Outcome,
+    message::{self, Device},
+    queue::{BACKLOG_KEPT, BACKLOG_MAX, Queue, Queued},
+    service::Inner,
+    tables::{PusherNid, STATES, StateRow, Told},
+};
+
+/// The pause after the first failure; each further one doubles it.
+const PAUSE_FIRST_MS: u64 = 1_000;
+/// The longest pause, 2 hours.
+const PAUSE_MAX_MS: u64 = 2 * 60 * 60 * 1_000;
+/// A notification that could not be told for 3 days is not told any more.
+const NOTIFICATION_AGE_MAX_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
+/// A pusher that failed for 30 days without one success is removed.
+const FAILING_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// The pause after a failure of our own.
+const OWN_FAILURE_PAUSE_MS: u64 = 5_000;
+
+/// An event that is to be told.
+struct Due {
+    room: std::sync::Arc<RoomView>,
+    item: TimelineItem,
+}
+
+impl Inner {
+    /// Serves lanes, for as long as it is polled.
+    pub(crate) async fn work(&self) {
+        loop {
+            let (pusher, user) = self.lanes.next().await;
+            let outcome = match self.turn(user, pusher).await {
+                Ok(outcome) => outcome,
+                Err(error) => {
+                    tracing::warn!(%error, "a notification could not be sent; trying again");
+                    Outcome::RetryAt(self.clock.now_ms().saturating_add(OWN_FAILURE_PAUSE_MS))
+                }
+            };
+            self.lanes.done(pusher, outcome);
+        }
+    }
+
+    /// Tells a pusher's gateway the first thing in its queue that is still to be told.
+    async fn turn(&self, user: UserNid, nid: PusherNid) -> Result<Outcome, PushError> {
+        let account = wardroom_accounts::UserNid::new(user.get());
+        let (Some(pusher), Some(id)) = (self.accounts.pusher(account, nid).await?, self.name(user).await?) else {
+            self.queue.forget(nid).await?;
+            return Ok(Outcome::Idle);
+        };
+        let state = self.queue.state(nid).await?;
+        if state.retry_at_ms > self.clock.now_ms() {
+            return Ok(Outcome::RetryAt(state.retry_at_ms));
+        }
+        let whose = Whose { user: &id, nid: user };
+        let waiting = self.queue.waiting(nid).await?;
+        let kept = if state.failures > 0 || waiting.len() > BACKLOG_MAX { BACKLOG_KEPT } else { waiting.len() };
+        let (old, waiting) = waiting.split_at(waiting.len().saturating_sub(kept));
+        let mut dropped: Vec<Place> = old.iter().map(|queued| queued.place).collect();
+        let device = Device::new(&pusher);
+        for queued in waiting {
+            let unread = self.badges.count(whose).await?;
+            let notification = match &queued.row.what {
+                Told::Badge if unread == state.badge => None,
+                Told::Badge => Some(message::badge(&device, unread)),
+                Told::Event { room, tweaks, .. } => match self.due(whose, *room, queued).await? {
+                    Some(due) if device.event_id_only() || !self.settings.include_content => {
+                        Some(message::event_id_only(&device, &due.item, &due.room, tweaks, unread))
+                    }
+                    Some(due) => {
+                        Some(message::event(&self.rooms, whose, &device, &due.item, &due.room, tweaks, unread).await?)
+                    }
+                    None => None,
+                },
+            };
+            let Some(notification) = notification else {
+                dropped.push(queued.place);
+                continue;
+            };
+            let answer = self.gateways.tell(device.url(), &notification).await;
+            return self.answered((user, &pusher), state, dropped, (Some(queued.place), unread), answer).await;
+        }
+        self.last_of(whose, &pusher, state, dropped).await
+    }
+
+    /// Ends a pusher's work when nothing waits for it: with the number of what is unread, where that is another than
+    /// its gateway was told. It may have changed while something was on its way.
+    async fn last_of(
+        &self,
+        whose: Whose<'_>,
+        pusher: &Pusher,
+        state: StateRow,
+        dropped: Vec<Place>,
+    ) -> Result<Outcome, PushError> {
+        let unread = self.badges.count(whose).await?;
+        if unread != state.badge {
+            let device = Device::new(pusher);
+            let answer = self.gateways.tell(device.url(), &message::badge(&device, unread)).await;
+            return self.answered((whose.nid, pusher), state, dropped, (None, unread), answer).await;
+        }
+        if dropped.is_empty() {
+            return Ok(Outcome::Idle);
+        }
+        let mut batch = Batch::default();
+        Queue::remove(&mut batch, pusher.nid, &dropped);
+        self.store.commit(batch).await?;
+        // There may be more than one look takes in.
+        Ok(Outcome::More)
+    }
+
+    /// Notes what a gateway answered.
+    async fn answered(
+        &self,
+        (user, pusher): (UserNid, &Pusher),
+        before: StateRow,
+        mut done: Vec<Place>,
+        (place, unread): (Option<Place>, u64),
+        answer: Answer,
+    ) -> Result<Outcome, PushError> {
+        let account = wardroom_accounts::UserNid::new(user.get());
+        let now_ms = self.clock.now_ms();
+        let (state, outcome) = match answer {
+            Answer::Taken { rejected } if rejected.contains(&pusher.is.pushkey) => {
+                self.counters.rejected();
+                self.accounts.delete_pusher_by_nid(account, pusher.nid).await?;
+                self.queue.forget(pusher.nid).await?;
+                return Ok(Outcome::Idle);
+            }
+            Answer::Taken { .. } => {
+                self.counters.sent();
+                done.extend(place);
+                (StateRow { badge: unread, ..StateRow::default() }, Outcome::More)
+            }
+            Answer::Refused => {
+                self.counters.failed();
+                done.extend(place);
+                // A number that is refused is not told again before it changes.
+                let badge = if place.is_none() { unread } else { before.badge };
+                (StateRow { badge, ..StateRow::default() }, Outcome::More)
+            }
+            Answer::Failed { retry_after_ms } => {
+                self.counters.failed();
+                let failing_since_ms = if before.failures == 0 { now_ms } else { before.failing_since_ms };
+                if now_ms.saturating_sub(failing_since_ms) > FAILING_MAX_MS {
+                    self.counters.rejected();
+                    self.accounts.delete_pusher_by_nid(account, pusher.nid).await?;
+                    self.queue.forget(pusher.nid).await?;
+                    return Ok(Outcome::Idle);
+                }
+                let retry_at_ms = now_ms.saturating_add(pause_ms(before.failures, retry_after_ms));
+                let failures = before.failures.saturating_add(1);
+                let state = StateRow { badge: before.badge, failures, failing_since_ms, retry_at_ms };
+                (state, Outcome::RetryAt(retry_at_ms))
+            }
+        };
+        let mut batch = Batch::default();
+        Queue::remove(&mut batch, pusher.nid, &done);
+        if state != before {
+            batch.put(&STATES, &pusher.nid, &Packed(state));
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch).await?;
+        }
+        Ok(outcome)
+    }
+
+    /// The event in a queue, if it is still to be told: the user is there and sees it, has not read it, and it is
+    /// neither redacted nor old.
+    async fn due(&self, whose: Whose<'_>, room: RoomNid, queued: &Queued) -> Result<Option<Due>, PushError> {
+        let Told::Event { event, queued_ms, .. } = &queued.row.what else { return Ok(None) };
+        if self.clock.now_ms().saturating_sub(*queued_ms) > NOTIFICATION_AGE_MAX_MS {
+            return Ok(None);
+        }
+        let Some(item) = self.unread.item(room, queued.place).await? else { return Ok(None) };
+        if item.event.redacted_because.is_some() || self.ignores(whose, item.event.pdu.sender()).await? {
+            return Ok(None);
+        }
+        let room = self.rooms.view_of(room).await?;
+        let entry = self.rooms.membership(whose.nid, room.nid).await?;
+        match entry.map(|entry| (entry.membership, entry.event)) {
+            Some((Membership::Invite, invite)) if invite == *event => return Ok(Some(Due { room, item })),
+            Some((Membership::Join, _)) => {}
+            _ => return Ok(None),
+        }
+        let actor = Actor { user: whose.user, nid: whose.nid, device: None, guest: false };
+        let reader = match self.rooms.reader(actor, &room).await {
+            Err(RoomError::Forbidden(_)) => return Ok(None),
+            reader => reader?,
+        };
+        let facts = self.unread.facts(room.nid, &item).await?;
+        if self.unread.reads(whose, room.nid).await?.cover(facts.thread.as_deref(), item.place) {
+            return Ok(None);
+        }
+        let seen = self.rooms.visible(&reader, &room, vec![item]).await?.pop();
+        Ok(seen.map(|item| Due { room, item }))
+    }
+
+    async fn ignores(&self, whose: Whose<'_>, sender: &UserId) -> Result<bool, PushError> {
+        Ok(self.unread.ignored_by(whose).await?.contains(sender))
+    }
+}
+
+/// How long to wait after a failure, the last of `failures` and one: doubled each time, with a quarter more or less so
+/// that what failed together does not come back together.
+fn pause_ms(failures: u32, asked_ms: Option<u64>) -> u64 {
+    let doubled = PAUSE_FIRST_MS.checked_shl(failures.min(32)).unwrap_or(PAUSE_MAX_MS).min(PAUSE_MAX_MS);
+    let quarter = doubled / 4;
+    let jittered = doubled - quarter + rand::rng().random_range(0..=2 * quarter);
+    jittered.max(asked_ms.unwrap_or(0).min(PAUSE_MAX_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PAUSE_MAX_MS, pause_ms};
+
+    #[test]
+    fn pauses_grow_and_have_an_end() {
+        for (failures, about_ms) in [(0, 1_000), (1, 2_000), (5, 32_000), (40, PAUSE_MAX_MS), (u32::MAX, PAUSE_MAX_MS)]
+        {
+            for _ in 0..100 {
+                let pause = pause_ms(failures, None);
+                assert!((about_ms * 3 / 4..=about_ms * 5 / 4).contains(&pause), "{failures}: {pause}");
+            }
+        }
+        assert_eq!(pause_ms(0, Some(60_000)), 60_000, "as the gateway asks");
+        assert!(pause_ms(0, Some(u64::MAX)) <= PAUSE_MAX_MS);
+    }
+}
