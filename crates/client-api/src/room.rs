@@ -25,6 +25,7 @@ mod receipt;
 mod redact_event;
 mod relations;
 mod report;
+mod search;
 mod send_message_event;
 mod send_state_event;
 mod thread_subscriptions;
@@ -61,6 +62,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(receipt::routes())
         .merge(create_typing_event::routes())
         .merge(relations::routes())
+        .merge(search::routes())
         .merge(threads::routes())
         .merge(thread_subscriptions::routes())
         .merge(get_event_by_timestamp::routes())

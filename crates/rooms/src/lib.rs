@@ -29,6 +29,7 @@ mod receipts;
 mod relations;
 mod reports;
 mod room;
+mod search;
 mod send;
 mod state;
 mod summary;
@@ -73,6 +74,10 @@ pub use self::{
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
+    search::{
+        SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
+        SearchToken,
+    },
     state::StateAt,
     summary::{ReadSummary, Summary},
     tables::{Membership, TABLES},

@@ -284,7 +284,7 @@ impl<'a> Viewer<'a> {
     }
 
     /// Whether nothing of this event is told: it is no state event, and by somebody ignored.
-    fn ignores_event(&self, pdu: &Pdu) -> bool {
+    pub(crate) fn ignores_event(&self, pdu: &Pdu) -> bool {
         !pdu.is_state() && self.ignores.is_some_and(|ignores| ignores(pdu.sender()))
     }
 }

@@ -237,6 +237,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::relations::ANNOTATIONS.spec(),
     *crate::relations::THREADS.spec(),
     *crate::relations::THREAD_USERS.spec(),
+    *crate::search::SEARCH_WORDS.spec(),
     *crate::thread_subscriptions::SUBSCRIPTIONS.spec(),
     *crate::thread_subscriptions::SUBSCRIPTION_CHANGES.spec(),
     *crate::log::LOG.spec(),

@@ -27,7 +27,7 @@ const CHANGE_ATTEMPTS_MAX: u32 = 64;
 pub(crate) const SUBSCRIPTIONS: Table<(UserNid, RoomNid, EventNid), Packed<Subscription>> =
     Table::new(0x0225, "thread_subscriptions", Profile::Point, Seal::System);
 /// The same by last change, as (user, position).
-pub(crate) const SUBSCRIPTION_CHANGES: Table<(UserNid, Position), Packed<(RoomNid, EventNid, Subscription)>> =
+pub(crate) const SUBSCRIPTION_CHANGES: Table<(UserNid, Position), Packed<Changed>> =
     Table::new(0x0226, "thread_subscription_changes", Profile::Scan, Seal::System);
 
 /// How a user stands to a thread.
@@ -50,6 +50,9 @@ impl Subscription {
         }
     }
 }
+
+/// A subscription by its last change: room, root of the thread, and how it stands since.
+pub(crate) type Changed = (RoomNid, EventNid, Subscription);
 
 /// A change of a subscription; of several changes of one thread, the last.
 #[derive(Clone, Debug, PartialEq, Eq)]

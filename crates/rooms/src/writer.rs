@@ -186,6 +186,8 @@ pub(crate) struct Writer {
     next_index: u16,
     /// Events of this group, which the store does not have yet.
     fresh: HashMap<EventNid, Arc<Stored>>,
+    /// Their indexes within the commit.
+    pub(crate) fresh_indexes: HashMap<EventNid, u16>,
     /// Memberships of this group.
     pub(crate) memberships: HashMap<UserNid, MembershipRecord>,
     /// Transactions of this group.
@@ -222,6 +224,7 @@ impl Writer {
             store: engine.store.latest(),
             next_index: 0,
             fresh: HashMap::new(),
+            fresh_indexes: HashMap::new(),
             memberships: HashMap::new(),
             transactions: HashMap::new(),
             relating: Relating::default(),
@@ -458,6 +461,8 @@ impl Writer {
         self.head.note(&pdu);
         let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
         self.fresh.insert(nid, Arc::clone(&stored));
+        self.fresh_indexes.insert(nid, index);
+        self.index_words(&stored.pdu, index);
         self.relate(&stored, index, named_before).await?;
         Ok(stored)
     }
@@ -480,6 +485,7 @@ impl Writer {
         by: EventNid,
     ) -> Result<(), RoomError> {
         self.unrelate(target).await?;
+        self.forget_words(target).await?;
         // An event of this very group has no record yet and arrived today.
         let day = self.engine.meta(target.nid).await?.map_or_else(|| day_of(self.now_ms), |(meta, _)| meta.day);
         let key = self.engine.day_key(self.nid(), day).await?;

@@ -95,7 +95,7 @@ impl Engine {
     }
 
     /// Whether the reader sees a child that stands here.
-    async fn sees_child(&self, reader: &Reader, view: &RoomView, place: Place) -> Result<bool, RoomError> {
+    pub(crate) async fn sees_child(&self, reader: &Reader, view: &RoomView, place: Place) -> Result<bool, RoomError> {
         // Members see whatever came since they joined (specification, "Room history visibility", rule 2).
         if reader.entry.as_ref().is_some_and(|own| own.membership == Membership::Join && place >= own.place) {
             return Ok(true);

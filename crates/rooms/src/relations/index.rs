@@ -140,12 +140,7 @@ impl Writer {
                     self.relating.annotations.insert(hash, Some(stored.nid));
                 }
             }
-            REPLACEMENT => {
-                if self.parent_facts(parent).await?.is_some_and(|facts| facts.is_replaced_by(&child)) {
-                    let best = self.more_recent(summary.replacement, (child.ts_ms, child.event)).await?;
-                    summary.replacement = Some(best);
-                }
-            }
+            REPLACEMENT => summary.replacement = self.replaced_by(parent, summary.replacement, &child).await?,
             THREAD => {
                 if let Some(facts) = self.parent_facts(parent).await?.filter(ParentFacts::can_have_thread) {
                     summary.thread = Some(self.grow_thread(parent, facts, summary.thread, &child, index).await?);
@@ -163,6 +158,21 @@ impl Writer {
         let Some(stored) = self.event(parent).await? else { return Ok(None) };
         let sender = self.engine.store.interner().known(NS_USER, stored.pdu.sender().as_str()).await?;
         Ok(sender.map(|sender| ParentFacts::of(&self.engine.store, &stored.pdu, UserNid::new(sender))))
+    }
+
+    /// The replacement of an event that counts, now that it got this one.
+    async fn replaced_by(
+        &self,
+        parent: EventNid,
+        best: Option<(u64, EventNid)>,
+        child: &Child,
+    ) -> Result<Option<(u64, EventNid)>, RoomError> {
+        match self.parent_facts(parent).await? {
+            Some(facts) if facts.is_replaced_by(child) => {
+                self.more_recent(best, (child.ts_ms, child.event)).await.map(Some)
+            }
+            _ => Ok(best),
+        }
     }
 
     /// The more recent of two replacements, each with its `origin_server_ts` (specification, "Server-side aggregation of
@@ -226,9 +236,9 @@ impl Writer {
     }
 
     /// Where an event stands, as keys have it: what this group added stands at the commit to come.
-    async fn key_place(&self, event: EventNid) -> Result<Option<(Position, u16)>, RoomError> {
-        if let Some(added) = self.relating.added.iter().find(|added| added.child.event == event) {
-            return Ok(Some((Position::COMMIT, added.index)));
+    pub(crate) async fn key_place(&self, event: EventNid) -> Result<Option<(Position, u16)>, RoomError> {
+        if let Some(index) = self.fresh_indexes.get(&event) {
+            return Ok(Some((Position::COMMIT, *index)));
         }
         Ok(self.engine.meta(event).await?.map(|(_, place)| (place.position(), place.index())))
     }

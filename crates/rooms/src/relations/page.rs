@@ -162,7 +162,7 @@ impl Engine {
     }
 
     /// Events at places of a timeline, with the states before them.
-    pub(super) async fn items_at(&self, room: RoomNid, places: &[Place]) -> Result<Vec<TimelineItem>, RoomError> {
+    pub(crate) async fn items_at(&self, room: RoomNid, places: &[Place]) -> Result<Vec<TimelineItem>, RoomError> {
         let keys: Vec<_> = places.iter().map(|place| (room, place.position(), place.index())).collect();
         let entries = self.store.latest().multi_get(&TIMELINE, &keys).await?;
         let entries: Vec<_> = places.iter().zip(entries).filter_map(|(place, entry)| Some((*place, entry?))).collect();

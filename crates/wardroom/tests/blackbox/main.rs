@@ -14,6 +14,7 @@ mod plaintext;
 mod push;
 mod relations;
 mod rooms;
+mod search;
 mod sliding_sync;
 mod spaces;
 mod sync;

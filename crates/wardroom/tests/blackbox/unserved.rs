@@ -42,7 +42,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("POST", "/_matrix/client/v3/user/@a:b/openid/request_token"),
     ("PUT", "/_matrix/client/v3/presence/@a:b/status"),
     ("GET", "/_matrix/client/v3/presence/@a:b/status"),
-    ("POST", "/_matrix/client/v3/search"),
     ("GET", "/_matrix/client/v3/login/sso/redirect"),
     ("GET", "/_matrix/client/v3/login/sso/redirect/idp"),
     ("GET", "/_matrix/client/v3/thirdparty/protocols"),
