@@ -155,7 +155,7 @@ impl Asked<'_> {
     /// What is shared with `/sync`, for this request.
     const fn hearing<'a>(&'a self, filter: &'a Filter) -> Hearing<'a> {
         let Self { syncer, session, user, now_ms, .. } = *self;
-        Hearing { syncer, session, user, filter, full_state: false, now_ms }
+        Hearing { syncer, session, user, filter, full_state: false, state_after: false, now_ms }
     }
 
     /// How a room was told last, by an answer that the client has or by this one.
