@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
 use wardroom_rooms::RoomError;
+use wardroom_sync::SyncError;
 use wardroom_web::ApiError;
 
 /// How long a client waits before it tries again to write to a room for which too many writes are waiting.
@@ -40,6 +41,17 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
         RoomError::DiskFull => ApiError::disk_full(),
         RoomError::Storage(_) => ApiError::internal(&error),
+    }
+}
+
+/// What a client is told of a failure in telling what is news.
+pub(crate) fn of_sync(error: SyncError) -> ApiError {
+    match error {
+        SyncError::UnknownFilter | SyncError::BadFilter(_) => ApiError::invalid_param(error.to_string()),
+        SyncError::Accounts(error) => error.into(),
+        SyncError::Rooms(error) => of_room(error),
+        SyncError::Commit(error) => error.into(),
+        failure => ApiError::internal(&failure),
     }
 }
 

@@ -8,14 +8,11 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
-use ruma::{
-    api::{client::sync::sync_events::v5::Request, error::ErrorKind},
-    presence::PresenceState,
-};
+use ruma::api::{client::sync::sync_events::v5::Request, error::ErrorKind};
 use wardroom_sync::{BadRequest, SlidingRequest, SyncError};
 use wardroom_web::{ApiError, Routes, Ruma};
 
-use crate::ClientState;
+use crate::{ClientState, error::of_sync, presence::availability};
 
 pub(crate) fn routes() -> Routes<ClientState> {
     // What a connection remembers changes when the answer is ready, at once: a client that hangs up changes nothing.
@@ -25,9 +22,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
 /// The body is read again as a [`SlidingRequest`], for filters that ruma's type lacks.
 async fn sliding_sync(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, session, json, .. } = request;
-    if !matches!(body.set_presence, PresenceState::Online | PresenceState::Offline | PresenceState::Unavailable) {
-        return Err(ApiError::invalid_param("set_presence: must be online, offline or unavailable."));
-    }
+    let availability = availability("set_presence", &body.set_presence)?;
     let asked = SlidingRequest::new(body.pos.as_deref(), body.timeout, &json).map_err(|error| {
         let sentence = error.to_string();
         match error {
@@ -36,10 +31,11 @@ async fn sliding_sync(State(state): State<ClientState>, request: Ruma<Request>) 
             BadRequest::Pos => unknown_pos(sentence),
         }
     })?;
+    let _present = state.accounts.presence().begin_sync(&session, availability);
     let answer =
         state.sync.sliding_sync(&session, &asked, state.stopping.cancelled()).await.map_err(|error| match error {
             SyncError::UnknownPos => unknown_pos(error.to_string()),
-            failure => ApiError::internal(&failure),
+            failure => of_sync(failure),
         })?;
     let mut response = answer.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

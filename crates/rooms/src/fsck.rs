@@ -11,8 +11,8 @@ use crate::{
     relations::RelationsCheck,
     search::{SEARCH_WORDS, missing_words},
     tables::{
-        EVENT_META, EVENTS, EventMeta, EventRecord, HEADS, Head, MEMBERS, MEMBERSHIPS, Membership, ROOMS, TIMELINE,
-        TimelineEntry,
+        EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, HEADS, Head, MEMBERS, MEMBERSHIPS, Membership, ROOMS,
+        TIMELINE, TimelineEntry,
     },
     trie::{Root, StateWhich, Tries},
 };
@@ -101,6 +101,7 @@ impl Check<'_> {
             }
             scan = Scan::prefix(&self.room).after(&last).limit(ROWS_PER_PAGE);
         }
+        self.times(&walk).await?;
         self.head(head, &walk, record.0.create).await?;
         for problem in walk.relations.compare(self.store, self.room, version).await? {
             self.problem(problem);
@@ -156,6 +157,10 @@ impl Check<'_> {
         if !walk.ids.insert(record.id.to_string()) {
             self.problem(format_args!("the id of event {} stands twice", nid.get()));
         }
+        let time = (self.room, pdu.origin_server_ts(), place.position(), place.index());
+        if self.store.latest().get(&EVENT_TIMES, &time).await?.is_none() {
+            self.problem(format_args!("event {} is not found by its time", nid.get()));
+        }
         let expected = walk.previous.map_or(Root::EMPTY, |(_, state, _)| state);
         if meta.0.state_before != expected {
             self.problem(format_args!("event {} does not start from the state that the one before left", nid.get()));
@@ -207,6 +212,22 @@ impl Check<'_> {
         let found = self.tries.get(&self.store.latest(), None, self.room, meta.state_after, slot).await?;
         if found != Some(nid) {
             self.problem(format_args!("the state after event {} does not hold it", nid.get()));
+        }
+        Ok(())
+    }
+
+    /// The index of times must hold the events of the timeline and no more.
+    async fn times(&mut self, walk: &Walk) -> Result<(), RoomError> {
+        let mut scan = Scan::prefix(&self.room).limit(ROWS_PER_PAGE);
+        let mut found = 0;
+        loop {
+            let keys = self.store.latest().scan_keys(&EVENT_TIMES, scan).await?;
+            let Some(last) = keys.last() else { break };
+            found += keys.len();
+            scan = Scan::prefix(&self.room).after(last).limit(ROWS_PER_PAGE);
+        }
+        if found != walk.seen.len() {
+            self.problem(format_args!("finds {found} events by their times but has {}", walk.seen.len()));
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 
 mod acquaintances;
 mod create;
+mod delayed;
 mod directory;
 mod error;
 mod events;
@@ -54,6 +55,9 @@ use wardroom_store::{Batch, Scan, Store};
 pub use self::{
     acquaintances::MutualRooms,
     create::{NewRoom, Preset},
+    delayed::{
+        DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
+    },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
     error::RoomError,
     events::Stored,
@@ -69,7 +73,7 @@ pub use self::{
     },
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,
-    membership::MemberProfile,
+    membership::{MemberProfile, ProfileSource},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
@@ -148,6 +152,7 @@ pub(crate) struct Engine {
     /// Held while aliases are moved from room to room or taken away: no two changes of an alias overlap.
     alias_changes: tokio::sync::Mutex<()>,
     typing: Arc<typing::Typing>,
+    delayed: delayed::Delayed,
 }
 
 impl Rooms {
@@ -172,6 +177,7 @@ impl Rooms {
                 space_children: hierarchy::children_cache(),
                 alias_changes: tokio::sync::Mutex::default(),
                 typing: Arc::default(),
+                delayed: delayed::Delayed::default(),
             }),
         }
     }

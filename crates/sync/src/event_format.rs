@@ -6,7 +6,7 @@
 use std::sync::{Arc, Weak};
 
 use quick_cache::{Weighter, sync::Cache};
-use ruma::events::StateEventType;
+use ruma::{UserId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_event::{ClientFormat, Pdu, write_client_json};
@@ -176,7 +176,10 @@ impl Hearing<'_> {
     /// The event's bundled aggregations, `m.relations`. An event without children costs a look-up in memory.
     async fn relations(&self, room: &Room<'_>, stored: &Arc<Stored>) -> Result<Option<Box<RawJsonValue>>, SyncError> {
         let Some(reader) = &room.reader else { return Ok(None) };
-        let (viewer, events) = (Viewer::new(self.actor()), std::slice::from_ref(stored));
+        let ignores = |user: &UserId| self.ignored.contains(user);
+        let ignores: Option<&(dyn Fn(&UserId) -> bool + Send + Sync)> =
+            if self.ignored.is_empty() { None } else { Some(&ignores) };
+        let (viewer, events) = (Viewer { actor: self.actor(), ignores }, std::slice::from_ref(stored));
         let mut bundles = self.syncer.rooms.bundles(viewer, room.view, reader, events, false).await?;
         Ok(bundles.pop().flatten())
     }

@@ -14,7 +14,7 @@
 //!   which room, and a client that it has forgotten starts anew.
 //! - Everything kept in memory has a bound, and losing any of it costs time only.
 //!
-//! Deliberately absent: HTTP, and for now presence and ignored users.
+//! Deliberately absent: HTTP.
 
 mod account_data;
 mod audience;
@@ -26,6 +26,8 @@ mod filter;
 mod hearing;
 mod lazy_members;
 mod memberships;
+mod peeking;
+mod presence;
 mod response;
 mod rooms;
 mod sliding;
@@ -46,6 +48,8 @@ pub use self::{
     device_lists::DeviceLists,
     error::SyncError,
     filter::FilterChoice,
+    peeking::Peeked,
+    presence::LOUD_ROOM_MEMBERS_MAX,
     response::SyncResponse,
     sliding::{BadRequest, SlidingRequest},
     token::{BadToken, SyncToken},

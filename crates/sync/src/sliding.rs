@@ -24,7 +24,7 @@ mod rooms;
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
-use wardroom_accounts::Session;
+use wardroom_accounts::{IgnoredUsers, Session};
 use wardroom_rooms::{Membership, RoomNid, UserNid};
 use wardroom_store::{Position, WatchKey};
 
@@ -62,6 +62,8 @@ struct Asked<'a> {
     change: Change,
     /// The time of day, for the age of events.
     now_ms: u64,
+    /// Whom the user wants to hear nothing of.
+    ignored: IgnoredUsers,
 }
 
 impl Syncer {
@@ -98,6 +100,7 @@ impl Syncer {
             base,
             change,
             now_ms: syncer.clock.now_ms(),
+            ignored: syncer.accounts.ignored_users(session.nid).await?,
         };
         if let Some(told) = request.has_to_device() {
             let told = told.min(syncer.store.position());
@@ -125,6 +128,7 @@ impl Asked<'_> {
             let mut waiter = self.syncer.store.watches().waiter(self.watched(&known));
             loop {
                 self.now_ms = self.syncer.clock.now_ms();
+                self.ignored = self.syncer.accounts.ignored_users(self.session.nid).await?;
                 let (answer, now_known) = self.look().await?;
                 if answer.has_news {
                     return Ok(answer);
@@ -153,9 +157,10 @@ impl Asked<'_> {
     }
 
     /// What is shared with `/sync`, for this request.
-    const fn hearing<'a>(&'a self, filter: &'a Filter) -> Hearing<'a> {
+    fn hearing<'a>(&'a self, filter: &'a Filter) -> Hearing<'a> {
         let Self { syncer, session, user, now_ms, .. } = *self;
-        Hearing { syncer, session, user, filter, full_state: false, state_after: false, now_ms }
+        let ignored = self.ignored.clone();
+        Hearing { syncer, session, user, filter, full_state: false, state_after: false, now_ms, ignored }
     }
 
     /// How a room was told last, by an answer that the client has or by this one.

@@ -47,7 +47,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
         let Ok(data) = frame.into_data() else { continue };
         total = total.saturating_add(data.len());
         if total > limit {
-            drain(body, DRAIN_BYTES_MAX.saturating_sub(total)).await;
+            drain_up_to(body, DRAIN_BYTES_MAX.saturating_sub(total)).await;
             return Err(over(limit));
         }
         match &mut more {
@@ -65,8 +65,17 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     Ok(more.map_or(first, BytesMut::freeze))
 }
 
+/// Throws away what is left of a body whose sender gets a refusal, unless it is longer than this: a sender that is
+/// still writing when the connection closes may never read the answer.
+pub async fn drain(body: Body, bytes_max: usize) {
+    if body.size_hint().lower() <= bytes_max as u64 {
+        let limit = Duration::from_secs(BODY_TIMEOUT_SECONDS);
+        let _ = tokio::time::timeout(limit, drain_up_to(body, bytes_max)).await;
+    }
+}
+
 /// Throws away up to `left` further bytes.
-async fn drain(mut body: Body, mut left: usize) {
+async fn drain_up_to(mut body: Body, mut left: usize) {
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len);
         let Some(rest) = left.checked_sub(length) else { return };

@@ -20,7 +20,7 @@ impl TrustedProxies {
 
 /// The address of the client: the peer of the connection, or, when that is a trusted proxy, the last address in
 /// `X-Forwarded-For` that is not one.
-pub(crate) fn of(parts: &Parts) -> IpAddr {
+pub fn of(parts: &Parts) -> IpAddr {
     // Without a socket (tests on the bare router) all requests come from the unspecified address.
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());

@@ -53,6 +53,13 @@ pub enum Class {
     Keys,
     /// Requests with messages to devices, by user.
     ToDevice,
+    /// Uploads and new media ids, by user.
+    Upload,
+    /// Downloads and thumbnails, by user, or by address where nobody needs to sign in. A client that opens a room asks
+    /// for hundreds of avatars.
+    Download,
+    /// Previews of pages, by user.
+    Preview,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -85,6 +92,9 @@ impl Class {
             Self::Keys => Quota { burst: 200, one_per_ms: 100 },
             // The keys of a large room go out in many requests at once.
             Self::ToDevice => Quota { burst: 500, one_per_ms: 50 },
+            Self::Upload => Quota { burst: 100, one_per_ms: 500 },
+            Self::Download => Quota { burst: 2_000, one_per_ms: 20 },
+            Self::Preview => Quota { burst: 60, one_per_ms: 1_000 },
         }
     }
 }

@@ -21,12 +21,19 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3771",
     "org.matrix.msc3814",
     "org.matrix.msc3856.stable",
+    "org.matrix.msc3916",
+    "org.matrix.msc3916.stable",
     "org.matrix.msc3981",
+    "org.matrix.msc4140",
+    "org.matrix.msc4143",
     "org.matrix.msc4151",
     "org.matrix.msc4306",
+    "org.matrix.msc4380",
     "org.matrix.simplified_msc3575",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    "uk.tcpip.msc4133",
+    "uk.tcpip.msc4133.stable",
 ];
 
 pub(crate) fn routes() -> Routes<ClientState> {
@@ -36,6 +43,6 @@ pub(crate) fn routes() -> Routes<ClientState> {
 
 async fn get_versions() -> Reply<Response> {
     let mut response = Response::new(VERSIONS.map(str::to_owned).to_vec());
-    response.unstable_features = UNSTABLE_FEATURES.iter().map(|name| ((*name).to_owned(), true)).collect();
+    response.unstable_features = UNSTABLE_FEATURES.iter().map(|&feature| (feature.to_owned(), true)).collect();
     Reply(response)
 }

@@ -14,11 +14,11 @@ use ruma::{
 };
 use serde::Serialize;
 use wardroom_accounts::Session;
-use wardroom_rooms::{PAGE_EVENTS_MAX, RELATIONS_RECURSION_DEPTH, RelationsQuery, Viewer};
+use wardroom_rooms::{PAGE_EVENTS_MAX, RELATIONS_RECURSION_DEPTH, RelationsQuery};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
-    actor, at_most,
+    Ignores, actor, at_most,
     event_json::{Events, EventsReply},
     place,
 };
@@ -59,7 +59,8 @@ struct Asked<'a> {
 }
 
 async fn answer(state: &ClientState, session: &Session, asked: Asked<'_>) -> Result<EventsReply<Children>, ApiError> {
-    let viewer = Viewer::new(actor(session));
+    let ignores = Ignores::of(&state.accounts.ignored_users(session.nid).await?);
+    let viewer = ignores.viewer(actor(session));
     let query = RelationsQuery {
         rel_type: asked.rel_type,
         event_type: asked.event_type,

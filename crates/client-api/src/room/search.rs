@@ -9,15 +9,17 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue as RawJsonValue;
+use wardroom_accounts::IgnoredUsers;
 use wardroom_rooms::{
     SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery, SearchToken,
     Viewer,
 };
-use wardroom_web::{ApiError, Routes, Ruma};
+use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::{
-    actor, at_most,
+    Ignores, actor, at_most,
     event_json::{Events, EventsReply},
+    hides,
 };
 use crate::{ClientState, error};
 
@@ -136,6 +138,7 @@ async fn search(
     State(state): State<ClientState>,
     Ruma { body: request, session, json, .. }: Ruma<Request>,
 ) -> Result<EventsReply<Answer>, ApiError> {
+    state.limits.take(Class::Message, session.nid)?;
     let Some(criteria) = &request.search_categories.room_events else {
         return Ok(EventsReply { body: Answer::default(), events_bytes: 0 });
     };
@@ -150,7 +153,9 @@ async fn search(
         limit: criteria.filter.limit.map_or(LIMIT_DEFAULT, |limit| at_most(limit, SEARCH_PAGE_MAX)),
         from,
     };
-    let viewer = Viewer::new(actor(&session));
+    let ignored = state.accounts.ignored_users(session.nid).await?;
+    let ignores = Ignores::of(&ignored);
+    let viewer = ignores.viewer(actor(&session));
     let page = state.rooms.search(viewer, query).await.map_err(error::of_room)?;
     let with_context = asks_for_context(&json);
     let mut found = RoomEvents { groups: group(&page, &groupings), ..RoomEvents::default() };
@@ -158,7 +163,7 @@ async fn search(
         let event = [hit.item.event.clone()];
         let told = state.rooms.client_events(viewer, &hit.room.id, &event).await.map_err(error::of_room)?.pop();
         let Some(result) = told else { continue };
-        let context = if with_context { Some(context(&state, viewer, hit, criteria).await?) } else { None };
+        let context = if with_context { Some(context(&state, viewer, &ignored, hit, criteria).await?) } else { None };
         found.results.push(Found { rank: hit.rank, result, context });
         if criteria.include_state == Some(true) && !found.state.contains_key(&hit.room.id) {
             let events = state.rooms.current_state(viewer.actor, &hit.room.id).await.map_err(error::of_room)?;
@@ -198,6 +203,7 @@ fn group(
 async fn context(
     state: &ClientState,
     viewer: Viewer<'_>,
+    ignored: &IgnoredUsers,
     hit: &SearchHit,
     criteria: &Criteria,
 ) -> Result<Context, ApiError> {
@@ -205,7 +211,9 @@ async fn context(
     let side = |limit: UInt| at_most(limit, SEARCH_CONTEXT_MAX);
     let sides = (side(asked.before_limit), side(asked.after_limit));
     let around = state.rooms.search_context(viewer.actor, hit, sides, asked.include_profile).await;
-    let around = around.map_err(error::of_room)?;
+    let mut around = around.map_err(error::of_room)?;
+    around.before.retain(|event| !hides(ignored, event));
+    around.after.retain(|event| !hides(ignored, event));
     let profiles = around
         .profiles
         .into_iter()

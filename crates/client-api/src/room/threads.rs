@@ -4,11 +4,11 @@
 use axum::extract::State;
 use ruma::api::client::threads::get_threads::v1::{IncludeThreads, Request};
 use serde::Serialize;
-use wardroom_rooms::{THREADS_PAGE_MAX, Viewer};
+use wardroom_rooms::THREADS_PAGE_MAX;
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
-    actor, at_most,
+    Ignores, actor, at_most,
     event_json::{Events, EventsReply},
     place,
 };
@@ -41,7 +41,8 @@ async fn get_threads(
     if limit == 0 {
         return Err(ApiError::invalid_param("limit: must be greater than zero."));
     }
-    let (viewer, room) = (Viewer::new(actor(&session)), &*request.room_id);
+    let ignores = Ignores::of(&state.accounts.ignored_users(session.nid).await?);
+    let (viewer, room) = (ignores.viewer(actor(&session)), &*request.room_id);
     let from = place("from", request.from.as_deref())?;
     let page = state.rooms.threads(viewer, room, participated, from, limit).await.map_err(error::of_room)?;
     let body = Threads {

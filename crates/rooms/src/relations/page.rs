@@ -108,7 +108,7 @@ impl Engine {
     }
 
     /// Children of every kind in a stretch, in the direction asked for, at most `limit`; those that do not match too.
-    async fn related_to(
+    async fn children(
         &self,
         room: RoomNid,
         parent: EventNid,
@@ -148,7 +148,7 @@ impl Engine {
             let mut next = Vec::new();
             for (parent, _) in with_children {
                 let left = PAGE_SCAN_MAX.saturating_sub(found.len());
-                for (place, child) in self.related_to(room, *parent, reach, left).await? {
+                for (place, child) in self.children(room, *parent, reach, left).await? {
                     if reach.admits(&child) && found.insert(place, child).is_none() {
                         next.push(child.event);
                     }
@@ -257,7 +257,7 @@ impl Rooms {
             if scanned >= PAGE_SCAN_MAX {
                 return Ok((items, Some(if wanted.backwards { wanted.to } else { wanted.from })));
             }
-            let rows = self.engine.related_to(view.nid, parent, wanted, SCAN_STEP_ROWS).await?;
+            let rows = self.engine.children(view.nid, parent, wanted, SCAN_STEP_ROWS).await?;
             let Some((last, _)) = rows.last().copied() else { break };
             let complete = rows.len() < SCAN_STEP_ROWS;
             scanned += rows.len();

@@ -45,7 +45,7 @@ fn children_are_listed_by_relation_and_type() {
     let of = |path: &[&str]| ids(&children(&bob, &room, path, &[]));
     assert_eq!(of(&[&root]), [&own, &sticker, &two, &changed, &like, &one].map(Clone::clone));
     assert_eq!(of(&[&root, "m.thread"]), [&sticker, &two, &one].map(Clone::clone));
-    assert_eq!(of(&[&root, "m.thread", "m.room.message"]), [two.clone(), one.clone()]);
+    assert_eq!(of(&[&root, "m.thread", "m.room.message"]), [&*two, &*one]);
     assert_eq!(of(&[&root, "example.kind"]), [own]);
     assert_eq!(of(&[&root, "example.other"]), Vec::<String>::new());
     assert_eq!(of(&[&root, "m.annotation", "m.room.message"]), Vec::<String>::new());
@@ -101,11 +101,11 @@ fn tokens_of_messages_and_sync_serve_too() {
     let new = reply(&alice, &room, &root, "new");
     for token in [token, start] {
         let before = children(&alice, &room, &[&root, "m.thread"], &[("from", token)]);
-        assert_eq!(ids(&before), [old.clone()]);
+        assert_eq!(ids(&before), [&*old]);
         let after = children(&alice, &room, &[&root, "m.thread"], &[("from", token), ("dir", "f")]);
-        assert_eq!(ids(&after), [new.clone()]);
+        assert_eq!(ids(&after), [&*new]);
         let until = children(&alice, &room, &[&root, "m.thread"], &[("to", token)]);
-        assert_eq!(ids(&until), [new.clone()]);
+        assert_eq!(ids(&until), [&*new]);
     }
     let page = children(&alice, &room, &[&root], &[("limit", "1")]);
     let next = page["next_batch"].as_str().unwrap();
@@ -145,7 +145,7 @@ fn a_redacted_child_is_none_and_a_redacted_parent_keeps_its_children() {
     let like = react(&bob, &room, &root, "👍");
     bob.redact(&room, &two);
     bob.redact(&room, &like);
-    assert_eq!(ids(&children(&alice, &room, &[&root], &[])), [one.clone()]);
+    assert_eq!(ids(&children(&alice, &room, &[&root], &[])), [&*one]);
     alice.redact(&room, &root);
     assert_eq!(ids(&children(&bob, &room, &[&root], &[])), [one]);
 }
