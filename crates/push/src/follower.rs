@@ -169,7 +169,6 @@ impl Tail {
     }
 
     /// Commits what was queued. Nothing of it is, where this fails.
-
     async fn commit(&mut self) -> Result<(), PushError> {
         self.inner.store.commit(std::mem::take(&mut self.batch)).await?;
         self.rows = 0;

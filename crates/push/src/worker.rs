@@ -1,6 +1,5 @@
 //! Delivers the queues: one turn is one request to a gateway.
 
-use rand::RngExt as _;
 use ruma::UserId;
 use wardroom_accounts::Pusher;
 use wardroom_rooms::{Actor, Membership, Place, RoomError, RoomNid, RoomView, TimelineItem, UserNid};
@@ -155,7 +154,7 @@ impl Inner {
                     self.queue.forget(pusher.nid).await?;
                     return Ok(Outcome::Idle);
                 }
-                let retry_at_ms = now_ms.saturating_add(pause_ms(before.failures, retry_after_ms));
+                let retry_at_ms = now_ms.saturating_add(pause_ms(pusher.nid, before.failures, retry_after_ms));
                 let failures = before.failures.saturating_add(1);
                 let state = StateRow { badge: before.badge, failures, failing_since_ms, retry_at_ms };
                 (state, Outcome::RetryAt(retry_at_ms))
@@ -208,12 +207,14 @@ impl Inner {
     }
 }
 
-/// How long to wait after a failure, the last of `failures` and one: doubled each time, with a quarter more or less so
-/// that what failed together does not come back together.
-fn pause_ms(failures: u32, asked_ms: Option<u64>) -> u64 {
+/// How long a pusher waits after a failure, the last of `failures` and one: doubled each time, with a quarter more or
+/// less so that pushers that failed together do not come back together. Their numbers are random, and so is what is made
+/// of them.
+fn pause_ms(pusher: PusherNid, failures: u32, asked_ms: Option<u64>) -> u64 {
     let doubled = PAUSE_FIRST_MS.checked_shl(failures.min(32)).unwrap_or(PAUSE_MAX_MS).min(PAUSE_MAX_MS);
     let quarter = doubled / 4;
-    let jittered = doubled - quarter + rand::rng().random_range(0..=2 * quarter);
+    let any = pusher.wrapping_add(u64::from(failures)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let jittered = doubled - quarter + any % (2 * quarter + 1);
     jittered.max(asked_ms.unwrap_or(0).min(PAUSE_MAX_MS))
 }
 
@@ -225,12 +226,13 @@ mod tests {
     fn pauses_grow_and_have_an_end() {
         for (failures, about_ms) in [(0, 1_000), (1, 2_000), (5, 32_000), (40, PAUSE_MAX_MS), (u32::MAX, PAUSE_MAX_MS)]
         {
-            for _ in 0..100 {
-                let pause = pause_ms(failures, None);
+            for pusher in 0..100 {
+                let pause = pause_ms(pusher, failures, None);
                 assert!((about_ms * 3 / 4..=about_ms * 5 / 4).contains(&pause), "{failures}: {pause}");
             }
         }
-        assert_eq!(pause_ms(0, Some(60_000)), 60_000, "as the gateway asks");
-        assert!(pause_ms(0, Some(u64::MAX)) <= PAUSE_MAX_MS);
+        assert_ne!(pause_ms(1, 5, None), pause_ms(2, 5, None), "they do not come back together");
+        assert_eq!(pause_ms(7, 0, Some(60_000)), 60_000, "as the gateway asks");
+        assert!(pause_ms(7, 0, Some(u64::MAX)) <= PAUSE_MAX_MS);
     }
 }
