@@ -13,6 +13,7 @@
 mod access_token;
 mod account_data;
 mod backup;
+mod contact_rules;
 mod dehydrated;
 mod device;
 mod device_lists;
@@ -22,8 +23,12 @@ mod fresh_cache;
 mod keys;
 mod last_seen;
 mod login;
+mod moderation;
+mod notice_room;
 mod password;
+mod presence;
 mod profile;
+mod profile_fields;
 mod push_rules;
 mod pushers;
 mod refresh;
@@ -33,6 +38,7 @@ mod secret;
 mod session;
 mod settings;
 mod shared_secret;
+mod short_lived;
 mod tables;
 mod tag;
 mod to_device;
@@ -58,6 +64,7 @@ pub use self::{
         BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
         BackupKey, BackupKeyData, BackupPage, BackupState, KeyChoice,
     },
+    contact_rules::IgnoredUsers,
     dehydrated::{
         BadDehydratedToken, DEHYDRATED_DATA_BYTES_MAX, DEHYDRATED_EVENTS_MAX, Dehydrated, DehydratedEvents,
         DehydratedToken, NewDehydrated,
@@ -73,8 +80,14 @@ pub use self::{
         SignatureFailure, WATCH_DEVICE,
     },
     login::{Login, LoginRequest},
+    moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
+    presence::{
+        Availability, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence,
+        PresenceChange, PresenceView, STATUS_MSG_BYTES_MAX, SyncMark, presence_watch_of_room, presence_watch_of_user,
+    },
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
+    profile_fields::{PROFILE_BYTES_MAX, PROFILE_KEY_BYTES_MAX, ProfileFields},
     push_rules::OWN_USER_ID,
     pushers::{
         APP_ID_CHARS_MAX, NewPusher, PUSHER_DATA_BYTES_MAX, PUSHER_TEXT_CHARS_MAX, PUSHERS_PER_USER_MAX,
@@ -85,7 +98,8 @@ pub use self::{
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
-    tables::{NS_USER, TABLES, WATCH_USER},
+    short_lived::{LOGIN_TOKEN_LIFETIME, OPENID_TOKEN_LIFETIME},
+    tables::{NS_USER, TABLES, WATCH_PRESENCE, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     to_device::{
         INBOX_BYTES_MAX, INBOX_MESSAGES_MAX, TO_DEVICE_CONTENT_BYTES_MAX, TO_DEVICE_REQUEST_BYTES_MAX,
@@ -119,6 +133,10 @@ struct Inner {
     audience: OnceLock<Box<dyn Audience>>,
     /// Position of the newest change of somebody's devices, zero if there was none since the start.
     newest_device_change: Arc<AtomicU64>,
+    contact_rules: contact_rules::ContactRulesCache,
+    presence: Presence,
+    openid_tokens: short_lived::ShortLived,
+    login_tokens: short_lived::ShortLived,
 }
 
 impl Accounts {
@@ -129,6 +147,7 @@ impl Accounts {
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
         let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
+        let presence = Presence::load(&store, Arc::clone(&clock), settings.presence).await?;
         Ok(Self(Arc::new(Inner {
             store,
             clock,
@@ -147,6 +166,10 @@ impl Accounts {
             inboxes: to_device::InboxSizes::default(),
             audience: OnceLock::new(),
             newest_device_change: Arc::default(),
+            contact_rules: contact_rules::ContactRulesCache::default(),
+            presence,
+            openid_tokens: short_lived::ShortLived::openid(),
+            login_tokens: short_lived::ShortLived::login(),
         })))
     }
 

@@ -134,6 +134,7 @@ impl Accounts {
             let (nid, row, version) = self.active_row(user).await?;
             check(&row)?;
             let _lock = self.0.key_locks.lock(nid).await;
+            self.check_unlocked(nid).await?;
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             let login = self.sign_in(&mut batch, nid, user.to_owned(), request, true).await?;

@@ -8,8 +8,8 @@ use crate::{
     dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{
-        ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, DEVICES, DEVICES_SEEN, FILTERS, NS_USER, PROFILES,
-        REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
+        ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, DEVICES, DEVICES_SEEN, FILTERS, MODERATION, NOTICE_ROOMS,
+        NS_USER, PROFILE_FIELDS, PROFILES, REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
     },
     user_name::new_user_id,
 };
@@ -169,10 +169,15 @@ impl Accounts {
             batch.delete(&PROFILES, &key);
             self.end_all_keys(&mut batch, nid).await?;
             self.announce_devices(&mut batch, nid).await?;
+            batch.delete(&PROFILE_FIELDS, &key);
+            batch.delete(&MODERATION, &key);
+            batch.delete(&NOTICE_ROOMS, &key);
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);
             self.0.directory.remove_on_commit(&mut batch, nid);
+            self.0.contact_rules.forget_all_on_commit(&mut batch, nid);
+            self.0.presence.forget_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }

@@ -5,11 +5,15 @@
 
 mod account;
 mod caller;
+mod calls;
 mod dehydrated_device;
+mod delayed_events;
 mod discovery;
 mod encryption;
 mod error;
 mod media;
+mod moderation;
+mod presence;
 mod push;
 mod room;
 mod room_keys;
@@ -21,8 +25,9 @@ use axum::Router;
 use wardroom_web::Routes;
 
 pub use self::{
+    calls::{TurnCredentials, TurnServers},
     media::{MediaState, routes as media_routes},
-    state::{ClientSettings, ClientState, Support},
+    state::{ClientSettings, ClientState, DelayedEventLimits, Support},
 };
 
 /// The client-server API over `state`. Unknown paths are left to the listener's fallback.
@@ -46,4 +51,8 @@ pub fn routes() -> Routes<ClientState> {
         .merge(encryption::routes())
         .merge(room_keys::routes())
         .merge(dehydrated_device::routes())
+        .merge(presence::routes())
+        .merge(calls::routes())
+        .merge(delayed_events::routes())
+        .merge(moderation::routes())
 }

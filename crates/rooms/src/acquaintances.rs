@@ -18,6 +18,9 @@ const MUTUAL_ROOMS_PAGE: usize = 500;
 /// Rooms of one user that are looked at in search of a shared or open one.
 const ROOMS_PER_USER_MAX: usize = 10_000;
 
+/// Users after which a search lets other requests go on.
+const CANDIDATES_PER_BREATH: usize = 64;
+
 /// A page of the rooms that two users share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MutualRooms {
@@ -80,9 +83,13 @@ impl Rooms {
         let own: HashSet<RoomNid> =
             own.filter(|entry| entry.membership == Membership::Join).map(|entry| entry.room).collect();
         let mut found = Vec::new();
-        for candidate in candidates {
+        for (looked_at, candidate) in candidates.iter().enumerate() {
             if found.len() >= enough {
                 break;
+            }
+            if looked_at % CANDIDATES_PER_BREATH == CANDIDATES_PER_BREATH - 1 {
+                // What lies in memory never waits: let others have their turn.
+                tokio::task::yield_now().await;
             }
             if self.engine.may_be_found(asker, &own, *candidate).await? {
                 found.push(*candidate);

@@ -34,6 +34,8 @@ const PAGE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 const DEPTH_MAX: u64 = 50;
 /// Rooms that one walk looks at.
 const WALK_ROOMS_MAX: usize = 10_000;
+/// Rooms after which a walk lets other requests go on.
+const ROOMS_PER_BREATH: usize = 64;
 /// Rooms that wait to be looked at.
 const WAITING_ROOMS_MAX: usize = 100_000;
 /// Children of one space; in the order of the specification, those beyond are not there.
@@ -239,13 +241,17 @@ impl Engine {
             if seen.len() > WALK_ROOMS_MAX {
                 break;
             }
+            if seen.len().is_multiple_of(ROOMS_PER_BREATH) {
+                // What lies in memory never waits: let others have their turn.
+                tokio::task::yield_now().await;
+            }
             let view = match self.room(nid).await {
                 // Only its name is known.
                 Err(RoomError::NoSuchRoom) => continue,
                 room => room?.view(),
             };
             let Some(read) = self.glimpse(walk.actor, &view).await? else { continue };
-            let children = if read.summary.is_space() { Some(self.children(&view).await?) } else { None };
+            let children = if read.summary.is_space() { Some(self.children_of_space(&view).await?) } else { None };
             let children = children.iter().flat_map(|children| &children.children);
             let children: Vec<&Child> = children.filter(|child| child.suggested || !walk.suggested_only).collect();
             if behind {
@@ -277,7 +283,7 @@ impl Engine {
     }
 
     /// The children of a space, in order.
-    async fn children(&self, space: &RoomView) -> Result<Arc<Children>, RoomError> {
+    async fn children_of_space(&self, space: &RoomView) -> Result<Arc<Children>, RoomError> {
         if let Some(known) = self.space_children.get(&space.nid)
             && known.state == space.state
         {

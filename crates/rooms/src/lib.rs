@@ -11,6 +11,7 @@
 
 mod acquaintances;
 mod create;
+mod delayed;
 mod directory;
 mod error;
 mod events;
@@ -25,12 +26,15 @@ mod log;
 mod members;
 mod membership;
 mod receipts;
+mod relations;
 mod reports;
 mod room;
+mod search;
 mod send;
 mod state;
 mod summary;
 mod tables;
+mod thread_subscriptions;
 mod timeline;
 mod timestamps;
 mod trie;
@@ -50,6 +54,9 @@ use wardroom_store::{Batch, Scan, Store};
 pub use self::{
     acquaintances::MutualRooms,
     create::{NewRoom, Preset},
+    delayed::{
+        DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
+    },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
     error::RoomError,
     events::Stored,
@@ -64,13 +71,19 @@ pub use self::{
     },
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,
-    membership::MemberProfile,
+    membership::{MemberProfile, ProfileSource},
     receipts::{RECEIPTS_READ_MAX, Receipt},
+    relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
+    search::{
+        SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
+        SearchToken,
+    },
     state::StateAt,
     summary::{ReadSummary, Summary},
     tables::{Membership, TABLES},
+    thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
     trie::{Root, StateChange, StateWhich},
     typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX},
@@ -126,6 +139,7 @@ pub(crate) struct Engine {
     registry: Registry,
     tries: Tries,
     event_cache: EventCache,
+    summaries_of_children: relations::SummaryCache,
     /// Time of the newest create event.
     last_creation_ms: AtomicU64,
     /// History visibility by state.
@@ -135,6 +149,7 @@ pub(crate) struct Engine {
     /// Held while aliases are moved from room to room or taken away: no two changes of an alias overlap.
     alias_changes: tokio::sync::Mutex<()>,
     typing: Arc<typing::Typing>,
+    delayed: delayed::Delayed,
 }
 
 impl Rooms {
@@ -151,12 +166,14 @@ impl Rooms {
                 registry: Registry::default(),
                 tries: Tries::new(),
                 event_cache: event_cache(),
+                summaries_of_children: relations::SummaryCache::default(),
                 last_creation_ms: AtomicU64::new(0),
                 sights: Cache::new(timeline::SIGHTS_MAX),
                 summaries: summary::summary_cache(),
                 space_children: hierarchy::children_cache(),
                 alias_changes: tokio::sync::Mutex::default(),
                 typing: Arc::default(),
+                delayed: delayed::Delayed::default(),
             }),
         }
     }

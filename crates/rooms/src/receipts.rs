@@ -22,6 +22,7 @@ use crate::{
     events::Stored,
     ids::{EventNid, NS_EVENT, NS_USER, Place, RoomNid, UserNid},
     log::{LOG, LogRecord},
+    relations::{Relation, THREAD, THREAD_HOPS_MAX},
     room::RoomView,
     timeline::TimelineItem,
 };
@@ -30,8 +31,6 @@ use crate::{
 pub const RECEIPTS_READ_MAX: usize = 20_000;
 /// Attempts to move a receipt against other devices of the user that do.
 const MOVE_ATTEMPTS_MAX: u32 = 64;
-/// Relations that lead from an event to its thread (specification, "Threaded read receipts": 3 are recommended).
-const THREAD_HOPS_MAX: u32 = 3;
 
 /// Kinds in keys.
 const PUBLIC: u8 = 1;
@@ -96,6 +95,9 @@ impl Rooms {
         let (event, place) = self.readable_event(actor, &view, event).await?;
         let thread = match thread {
             ReceiptThread::Unthreaded => UNTHREADED,
+            ReceiptThread::Main if is_threaded(&event) => {
+                return Err(invalid("thread_id: the event is in a thread, not in the main timeline."));
+            }
             ReceiptThread::Main => MAIN,
             ReceiptThread::Thread(root) => self.engine.thread_of_receipt(&view, root, &event).await?.get(),
             _ => return Err(invalid("thread_id: must be \"main\" or the id of a thread's root event.")),
@@ -178,17 +180,9 @@ fn invalid(sentence: &str) -> RoomError {
     RoomError::InvalidParam(sentence.to_owned())
 }
 
-/// What an event says of the event it belongs to (specification, "Relationship types").
-#[derive(Deserialize)]
-struct Related {
-    #[serde(rename = "m.relates_to")]
-    relation: Relation,
-}
-
-#[derive(Deserialize)]
-struct Relation {
-    rel_type: String,
-    event_id: OwnedEventId,
+/// Whether an event is itself a reply in a thread.
+fn is_threaded(event: &Stored) -> bool {
+    Relation::of(&event.pdu).is_some_and(|relation| relation.class() == THREAD)
 }
 
 impl Engine {
@@ -212,21 +206,17 @@ impl Engine {
         if event.pdu.event_id() == root || event.redacted_because.is_some() {
             return Ok(true);
         }
-        let mut related = event.pdu.content_as::<Related>();
+        let mut relation = Relation::of(&event.pdu);
         for _ in 0..THREAD_HOPS_MAX {
-            let Ok(Related { relation }) = related else { return Ok(false) };
-            if relation.rel_type == "m.thread" {
-                return Ok(relation.event_id == root);
+            let Some(related) = relation else { return Ok(false) };
+            if related.class() == THREAD {
+                return Ok(related.parent == root);
             }
-            let Some(parent) = self.event_nid(&relation.event_id).await? else { return Ok(false) };
-            let here = self.meta(parent).await?.is_some_and(|(meta, _)| meta.room == room.nid);
-            let Some(parent) = (if here { self.event(room.nid, parent).await? } else { None }) else {
-                return Ok(false);
-            };
+            let Some(parent) = self.related(room.nid, &related.parent).await? else { return Ok(false) };
             if parent.redacted_because.is_some() {
                 return Ok(true);
             }
-            related = parent.pdu.content_as();
+            relation = Relation::of(&parent.pdu);
         }
         Ok(false)
     }

@@ -118,6 +118,20 @@ impl Writer {
     }
 }
 
+/// A room cannot replace itself: clients would lead people round in circles.
+fn check_tombstone(room: &RoomView, kind: &str, content: &RawJsonValue) -> Result<(), RoomError> {
+    #[derive(Deserialize)]
+    struct Content {
+        replacement_room: String,
+    }
+    let names_itself = |content: Content| content.replacement_room == room.id.as_str();
+    if kind == "m.room.tombstone" && serde_json::from_str(content.get()).is_ok_and(names_itself) {
+        let sentence = "content of m.room.tombstone: `replacement_room` must be another room.";
+        return Err(RoomError::BadContent(sentence.to_owned()));
+    }
+    Ok(())
+}
+
 impl Rooms {
     /// Sends a message event. With a transaction id, a retry returns the first request's event.
     pub async fn send(
@@ -134,6 +148,7 @@ impl Rooms {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let view = found.view();
         self.engine.permit(actor, &view, Action::Send { kind, state_key: None }).await?;
+        check_tombstone(&view, kind, &content)?;
         let transaction = self.engine.transaction(actor, &view, "send", transaction);
         let new = NewEvent {
             sender: actor.user.to_owned(),
@@ -177,6 +192,7 @@ impl Rooms {
         }
         let name = kind.to_string();
         self.engine.permit(actor, &view, Action::Send { kind: &name, state_key: Some(state_key) }).await?;
+        check_tombstone(&view, &name, &content)?;
         if *kind == StateEventType::RoomCanonicalAlias {
             self.check_canonical_alias(&view, &content).await?;
         }

@@ -225,6 +225,19 @@ pub const TABLES: &[TableSpec] = &[
     *crate::receipts::RECEIPT_CHANGES.spec(),
     *crate::log::LOG.spec(),
     *crate::log::FOLLOWERS.spec(),
+    *crate::relations::CHILDREN.spec(),
+    *crate::relations::SUMMARIES.spec(),
+    *crate::relations::ANNOTATIONS.spec(),
+    *crate::relations::THREADS.spec(),
+    *crate::relations::THREAD_USERS.spec(),
+    *crate::search::SEARCH_WORDS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTIONS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTION_CHANGES.spec(),
+    *crate::delayed::DELAYED_EVENTS.spec(),
+    *crate::delayed::DELAYED_DUE.spec(),
+    *crate::delayed::DELAYED_BY_USER.spec(),
+    *crate::delayed::DELAYED_FINAL.spec(),
+    *crate::delayed::DELAYED_TRANSACTIONS.spec(),
 ];
 
 #[cfg(test)]

@@ -83,3 +83,69 @@ impl Rooms {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ruma::{owned_server_name, room_version_id, user_id};
+    use serde_json::{json, value::to_raw_value};
+    use wardroom_clock::ManualClock;
+    use wardroom_event::SigningKey;
+
+    use crate::{
+        Preset, RoomError, Rooms, Settings, StandardGate,
+        tests::{World, new_room, run},
+    };
+
+    /// The rooms of the same store at another time.
+    fn rooms_at(world: &World, now_ms: u64) -> Rooms {
+        let settings = Settings {
+            server_name: owned_server_name!("a.example"),
+            default_version: room_version_id!("12"),
+            signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
+        };
+        Rooms::new(world.store.clone(), Arc::new(ManualClock::new(now_ms)), Arc::new(StandardGate), settings)
+    }
+
+    #[test]
+    fn times_count_and_not_the_order_of_arrival() {
+        run(async {
+            let world = World::new();
+            let alice = world.person(user_id!("@alice:a.example")).await;
+            let room =
+                rooms_at(&world, 1_000).create(alice.actor(), new_room("12", Preset::PrivateChat)).await.unwrap();
+            let mut sent = Vec::new();
+            // The third arrives last and is the oldest but for the creation.
+            for time in [5_000, 9_000, 3_000] {
+                let content = to_raw_value(&json!({ "body": time.to_string() })).unwrap();
+                let rooms = rooms_at(&world, time);
+                sent.push(rooms.send(alice.actor(), &room, "m.room.message", content, None).await.unwrap());
+            }
+            let rooms = rooms_at(&world, 10_000);
+            let near = |time, backwards| {
+                let rooms = rooms.clone();
+                let (alice, room) = (alice.clone(), room.clone());
+                async move {
+                    let found = rooms.event_near(alice.actor(), &room, time, backwards).await;
+                    found.map(|event| event.pdu.event_id().to_owned())
+                }
+            };
+            for (time, backwards, expected) in [
+                (1_001, false, 2),
+                (3_000, false, 2),
+                (3_001, false, 0),
+                (5_001, false, 1),
+                (3_000, true, 2),
+                (4_999, true, 2),
+                (8_999, true, 0),
+                (u64::MAX, true, 1),
+            ] {
+                assert_eq!(near(time, backwards).await.unwrap(), sent[expected], "{time} {backwards}");
+            }
+            for (time, backwards) in [(9_001, false), (u64::MAX, false), (999, true), (0, true)] {
+                assert!(matches!(near(time, backwards).await, Err(RoomError::NotFound(_))), "{time} {backwards}");
+            }
+        });
+    }
+}

@@ -12,7 +12,7 @@ use std::{
 use futures_util::future::try_join_all;
 use ruma::OwnedUserId;
 use serde::Serialize;
-use wardroom_accounts::Session;
+use wardroom_accounts::{IgnoredUsers, Session};
 use wardroom_rooms::{Membership, MembershipEntry, Place, RoomNid, Root, Stored, UserNid};
 use wardroom_store::Position;
 
@@ -67,7 +67,9 @@ impl Syncer {
         let filter = Filter::new(Arc::default());
         let user = UserNid::new(session.nid.get());
         let (full_state, state_after, now_ms) = (false, false, syncer.clock.now_ms());
-        let hearing = Hearing { syncer, session, user, filter: &filter, full_state, state_after, now_ms };
+        // Whose devices changed is told whoever they are.
+        let ignored = IgnoredUsers::default();
+        let hearing = Hearing { syncer, session, user, filter: &filter, full_state, state_after, now_ms, ignored };
         let (now, known) = syncer.memberships(user).await?;
         let span = Span { since: Some(from.position()), now: to.position().min(now) };
         hearing.device_list_news(span, &known).await

@@ -3,7 +3,7 @@
 use wardroom_accounts::AccountError;
 use wardroom_push::PushError;
 use wardroom_rooms::RoomError;
-use wardroom_store::ReadError;
+use wardroom_store::{CommitError, ReadError};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -29,4 +29,7 @@ pub enum SyncError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] ReadError),
+    /// The store could not be written.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ruma::{
-    OwnedRoomId, RoomId,
+    OwnedRoomId, RoomId, UserId,
     api::client::filter::{EventFormat, Filter as EventFilter, FilterDefinition, LazyLoadOptions, RoomEventFilter},
 };
 use serde_json::Value;
@@ -113,6 +113,24 @@ impl Filter {
 
     pub(crate) fn state(&self) -> &RoomEventFilter {
         &self.definition.room.state
+    }
+
+    /// Whether any presence is told.
+    pub(crate) fn wants_presence(&self) -> bool {
+        let EventFilter { types, not_types, .. } = &self.definition.presence;
+        type_passes(types.as_deref(), not_types, "m.presence") && self.presence_limit() > 0
+    }
+
+    /// Whether the presence of this user is told.
+    pub(crate) fn admits_presence(&self, sender: &UserId) -> bool {
+        let EventFilter { senders, not_senders, .. } = &self.definition.presence;
+        senders.as_ref().is_none_or(|senders| senders.iter().any(|allowed| allowed == sender))
+            && !not_senders.iter().any(|refused| refused == sender)
+    }
+
+    /// Presence events of one answer at most.
+    pub(crate) fn presence_limit(&self) -> usize {
+        self.definition.presence.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
     /// Whether the global account data of this type is told. It has no sender.

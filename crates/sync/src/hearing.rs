@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use wardroom_accounts::Session;
+use wardroom_accounts::{IgnoredUsers, Session};
 use wardroom_rooms::{Actor, Membership, MembershipEntry, RoomNid, Root, Slot, Stored, UserNid};
 use wardroom_store::{Position, WatchKey};
 
@@ -16,7 +16,7 @@ use crate::{
 const ROOMS_AT_ONCE: usize = 8;
 
 /// Who listens, and what for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hearing<'a> {
     pub(crate) syncer: &'a Inner,
     pub(crate) session: &'a Session,
@@ -29,6 +29,8 @@ pub(crate) struct Hearing<'a> {
     pub(crate) state_after: bool,
     /// The time of day, for the age of events.
     pub(crate) now_ms: u64,
+    /// Whom the user wants to hear nothing of.
+    pub(crate) ignored: IgnoredUsers,
 }
 
 /// What part of the log is told: behind `since`, up to `now`.
@@ -102,6 +104,7 @@ impl Hearing<'_> {
             }
             tokio::task::consume_budget().await;
         }
+        body.loud_presence = self.has_loud_presence(span, &known).await?;
         Ok(Look { now, known, body, to_device })
     }
 
@@ -137,6 +140,7 @@ impl Hearing<'_> {
             };
             keys.extend(admitted.then(|| entry.room.watch()));
         }
+        self.presence_watched(known, &mut keys);
         Ok(keys)
     }
 

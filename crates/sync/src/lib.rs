@@ -13,7 +13,7 @@
 //!   with a token that says it has them.
 //! - Everything kept in memory has a bound, and losing any of it costs time only.
 //!
-//! Deliberately absent: HTTP, and for now presence and ignored users.
+//! Deliberately absent: HTTP.
 
 mod account_data;
 mod audience;
@@ -25,6 +25,8 @@ mod filter;
 mod hearing;
 mod lazy_members;
 mod memberships;
+mod peeking;
+mod presence;
 mod response;
 mod rooms;
 mod to_device;
@@ -44,6 +46,8 @@ pub use self::{
     device_lists::DeviceLists,
     error::SyncError,
     filter::FilterChoice,
+    peeking::Peeked,
+    presence::LOUD_ROOM_MEMBERS_MAX,
     response::SyncResponse,
     token::{BadToken, SyncToken},
     waiting::SyncRequest,

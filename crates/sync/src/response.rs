@@ -112,6 +112,9 @@ pub(crate) struct RoomSections {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) account_data: Events,
+    pub(crate) presence: Events,
+    /// There is presence that must not wait for other news.
+    pub(crate) loud_presence: bool,
     pub(crate) rooms: RoomSections,
     pub(crate) to_device: Events,
     pub(crate) device_lists: DeviceLists,
@@ -127,6 +130,7 @@ impl Body {
             && self.to_device.is_empty()
             && self.device_lists.is_empty()
             && !self.key_counts_changed
+            && !self.loud_presence
             && [join, invite, knock, leave].into_iter().all(Object::is_empty)
     }
 
@@ -140,6 +144,7 @@ impl Body {
         let mut answer = Object::default();
         answer.value("next_batch", &next_batch.to_string());
         answer.events("account_data", self.account_data);
+        answer.events("presence", self.presence);
         answer.object("rooms", rooms);
         answer.events("to_device", self.to_device);
         if !self.device_lists.is_empty() {

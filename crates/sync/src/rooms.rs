@@ -53,8 +53,8 @@ impl Hearing<'_> {
         }
         let told = match entry.membership {
             Membership::Join => self.joined(&view, entry, span, news).await?.map(Told::Join),
-            Membership::Invite => Some(Told::Invite(self.stripped(entry, "invite_state").await?)),
-            Membership::Knock => Some(Told::Knock(self.stripped(entry, "knock_state").await?)),
+            Membership::Invite => self.invited(entry).await?.map(Told::Invite),
+            Membership::Knock => Some(Told::Knock(self.knocked(entry).await?)),
             Membership::Leave | Membership::Ban => self.left(&view, entry, span, news).await?.map(Told::Leave),
         };
         Ok(told.map(|told| (view.id.clone(), told)))

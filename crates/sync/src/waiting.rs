@@ -7,8 +7,10 @@ use wardroom_accounts::Session;
 use wardroom_rooms::UserNid;
 
 use crate::{
-    FilterChoice, SyncError, SyncResponse, SyncToken, Syncer, filter::Filter, hearing::Hearing, memberships::Known,
-    response::Body,
+    FilterChoice, SyncError, SyncResponse, SyncToken, Syncer,
+    filter::Filter,
+    hearing::{Hearing, Look, Span},
+    memberships::Known,
 };
 
 /// How long a request may wait.
@@ -50,6 +52,7 @@ impl Syncer {
             full_state: request.full_state,
             state_after: request.state_after,
             now_ms: syncer.clock.now_ms(),
+            ignored: syncer.accounts.ignored_users(session.nid).await?,
         };
         let since = request.since;
         if let Some(since) = since {
@@ -59,21 +62,26 @@ impl Syncer {
         // Who starts anew gets an answer at once, if it is that there is nothing.
         let waits = since.is_some() && !request.full_state && !request.timeout.is_zero();
         if !waits || !look.body.is_empty() {
-            return hearing.answer(look.token(), look.body).await;
+            return hearing.answer(look, since).await;
         }
         let heard = look.token();
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         tokio::select! {
             biased;
-            told = hearing.wait(heard, look.known, deadline) => told,
-            () = stopping => hearing.answer(heard, Body::default()).await,
+            told = hearing.clone().wait(since, heard, Arc::clone(&look.known), deadline) => told,
+            () = stopping => hearing.answer(look, since).await,
         }
     }
 }
 
 impl Hearing<'_> {
-    /// The answer, with what each one has to say.
-    async fn answer(&self, next_batch: SyncToken, body: Body) -> Result<SyncResponse, SyncError> {
+    /// The answer: what a look found, the presence that goes with whatever else is told, and what each answer says of
+    /// the device's keys.
+    async fn answer(&self, look: Look, since: Option<SyncToken>) -> Result<SyncResponse, SyncError> {
+        let next_batch = look.token();
+        let Look { now, known, mut body, .. } = look;
+        let span = Span { since: since.map(|since| since.position().min(now)), now };
+        body.presence = self.presence_news(span, &known).await?;
         Ok(body.end(next_batch, &self.key_counts().await?))
     }
 
@@ -82,6 +90,7 @@ impl Hearing<'_> {
     /// What was looked at and is not told (because the filter does not want it, say) is not looked at again.
     async fn wait(
         mut self,
+        since: Option<SyncToken>,
         mut heard: SyncToken,
         mut known: Arc<Known>,
         deadline: Instant,
@@ -91,10 +100,11 @@ impl Hearing<'_> {
             let mut waiter = self.syncer.store.watches().waiter(self.watched(&known).await?);
             loop {
                 self.now_ms = self.syncer.clock.now_ms();
+                self.ignored = self.syncer.accounts.ignored_users(self.session.nid).await?;
                 let look = self.look(Some(heard)).await?;
                 heard = look.token();
                 if !look.body.is_empty() {
-                    return self.answer(heard, look.body).await;
+                    return self.answer(look, since).await;
                 }
                 if !Arc::ptr_eq(&known, &look.known) && known.entries != look.known.entries {
                     // The rooms to listen to may be others.
@@ -102,7 +112,7 @@ impl Hearing<'_> {
                     break;
                 }
                 if timeout_at(deadline, waiter.changed()).await.is_err() {
-                    return self.answer(heard, Body::default()).await;
+                    return self.answer(look, since).await;
                 }
             }
         }

@@ -3,6 +3,8 @@
 //! Unknown keys are errors that name the key. `config/wardroom.toml` shows every option with its default; a test
 //! keeps it equal to what stands here.
 
+mod calls;
+mod delayed_events;
 mod durability;
 mod environment;
 pub(crate) mod federation;
@@ -12,10 +14,12 @@ pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
 mod password;
+mod presence;
 pub(crate) mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod server_notices;
 mod support;
 mod user_directory;
 
@@ -59,6 +63,15 @@ pub(crate) struct Config {
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
     pub(crate) user_directory: user_directory::UserDirectory,
+    pub(crate) presence: presence::Presence,
+    #[serde(default)]
+    pub(crate) turn: calls::Turn,
+    #[serde(default)]
+    pub(crate) rtc: calls::Rtc,
+    #[serde(default)]
+    pub(crate) delayed_events: delayed_events::DelayedEvents,
+    #[serde(default)]
+    pub(crate) server_notices: server_notices::ServerNotices,
     #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
@@ -96,6 +109,11 @@ impl Config {
             password: password::Password::default(),
             rooms: rooms::Rooms::default(),
             user_directory: user_directory::UserDirectory::default(),
+            presence: presence::Presence::default(),
+            turn: calls::Turn::default(),
+            rtc: calls::Rtc::default(),
+            delayed_events: delayed_events::DelayedEvents::default(),
+            server_notices: server_notices::ServerNotices::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -147,6 +165,10 @@ impl Config {
         problems.extend(self.federation.problems());
         problems.extend(self.password.problems());
         problems.extend(self.rooms.problems());
+        problems.extend(self.turn.problems());
+        problems.extend(self.rtc.problems());
+        problems.extend(self.delayed_events.problems());
+        problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.media.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());

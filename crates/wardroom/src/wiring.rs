@@ -7,8 +7,10 @@ use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
-use wardroom_admin_api::AdminState;
-use wardroom_client_api::{ClientSettings, ClientState, MediaState, Support};
+use wardroom_admin_api::{AdminState, Notices};
+use wardroom_client_api::{
+    ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
+};
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
@@ -104,6 +106,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
             guests: config.registration.guests,
         },
         tokens: TokenLifetimes::default(),
+        presence: config.presence.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
@@ -166,6 +169,31 @@ fn previewer(config: &Config) -> Result<Outbound, StartError> {
     Ok(Outbound::new(settings)?)
 }
 
+/// The client-server API as the configuration wants it.
+fn client_settings(config: &Config) -> ClientSettings {
+    let turn = &config.turn;
+    let credentials = if turn.shared_secret.is_empty() {
+        TurnCredentials::Static { username: turn.username.clone(), password: turn.password.clone() }
+    } else {
+        TurnCredentials::SharedSecret(turn.shared_secret.clone())
+    };
+    let turn = TurnServers { uris: turn.uris.clone(), credentials, lifetime_seconds: turn.lifetime_seconds };
+    ClientSettings {
+        turn: Some(turn).filter(|turn| !turn.uris.is_empty()),
+        livekit_service_urls: config.rtc.transport.iter().map(|to| to.livekit_service_url.clone()).collect(),
+        delayed_events: DelayedEventLimits {
+            max_delay: Duration::from_secs(config.delayed_events.max_delay_seconds),
+            max_per_user: config.delayed_events.max_per_user,
+        },
+        support: Support {
+            page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
+            contacts: config.support.contacts(),
+        },
+        search_all_users: config.user_directory.search_all_users,
+        ..ClientSettings::new(config.server_name.clone(), config.public_url())
+    }
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -203,26 +231,20 @@ impl App {
             allow_unauthenticated: config.media.allow_unauthenticated,
             stopping: stopping.clone(),
         };
-        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
+        let notices = config.server_notices.settings();
+        let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
+        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits), notices };
         let client = ClientState {
             accounts,
             rooms,
             sync,
             push,
             limits,
-            settings: Arc::new(ClientSettings {
-                server_name: config.server_name.clone(),
-                public_url: config.public_url(),
-                support: Support {
-                    page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
-                    contacts: config.support.contacts(),
-                },
-                search_all_users: config.user_directory.search_all_users,
-            }),
+            settings: Arc::new(client_settings(config)),
             clock,
             stopping,
         };
-        background::start(&client.rooms, &client.accounts, &client.push, &media.media, &client.stopping);
+        background::start(&client, &media.media);
         Ok(Self { store, client, media, admin, requests: Arc::default() })
     }
 

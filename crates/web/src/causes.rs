@@ -23,12 +23,16 @@ impl From<AccountError> for ApiError {
             AccountError::UnknownUser | AccountError::UnknownDevice | AccountError::UnknownPushRule => {
                 Self::not_found(sentence)
             }
+            AccountError::Locked => Self::locked(),
             AccountError::Deactivated => forbidden(ErrorKind::UserDeactivated),
             AccountError::WrongPassword
+            | AccountError::UnknownLoginToken
             | AccountError::RegistrationClosed
             | AccountError::AuthenticatedOtherwise(_) => forbidden(ErrorKind::Forbidden),
             AccountError::UnusablePassword(_) => bad(ErrorKind::WeakPassword),
             AccountError::GuestsClosed | AccountError::GuestForbidden => forbidden(ErrorKind::GuestAccessForbidden),
+            AccountError::ProfileTooLarge => bad(ErrorKind::ProfileTooLarge),
+            AccountError::ProfileKeyTooLarge => bad(ErrorKind::KeyTooLarge),
             AccountError::UnknownRefreshToken => Self::unknown_token(false),
             AccountError::ExpiredRefreshToken => Self::unknown_token(true),
             AccountError::Limit { .. } => Self::too_large(sentence),
@@ -60,6 +64,7 @@ impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Unknown => Self::unknown_token(false),
+            TokenError::Locked => Self::locked(),
             TokenError::Expired => Self::unknown_token(true),
             TokenError::Account(error) => error.into(),
         }

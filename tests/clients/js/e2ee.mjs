@@ -20,7 +20,7 @@ import {
 import { SlidingSync, SlidingSyncEvent, SlidingSyncState } from "matrix-js-sdk/lib/sliding-sync.js";
 import { Failure, PASSWORD, Person, expect, run, succeeds, until } from "./support.mjs";
 
-const MEGOLM = "m.megolm.v1.aes-sha2";
+const ENCRYPTION = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
 const SAS = "m.sas.v1";
 
 /** A device that encrypts. Devices of one user share `vault`, where a person keeps the recovery key. */
@@ -149,6 +149,7 @@ class Scenario {
             ["encrypted messages both ways", this.messageBothWays],
             ...(this.nio ? withNio : []),
             ["an encrypted thread", this.thread],
+            ["share the history with who is invited", this.shareHistory],
             ["verify each other by emoji", this.verifyEachOther],
             ["keys reach the backup", this.backUp],
             ["a new device signs itself with secret storage", this.newDevice],
@@ -208,8 +209,9 @@ class Scenario {
 
     async createARoom() {
         const { alice, bob } = this;
-        const encryption = { type: "m.room.encryption", state_key: "", content: { algorithm: MEGOLM } };
-        const options = { name: "Ward 7", preset: "private_chat", invite: [bob.userId], initial_state: [encryption] };
+        // Who joins later is not given the keys of what was said before.
+        const visibility = { type: "m.room.history_visibility", state_key: "", content: { history_visibility: "joined" } };
+        const options = { name: "Ward 7", preset: "private_chat", invite: [bob.userId], initial_state: [ENCRYPTION, visibility] };
         this.roomId = (await succeeds("POST /createRoom", alice.client.createRoom(options))).room_id;
         await bob.until("the invite", () => bob.room(this.roomId)?.getMyMembership() === KnownMembership.Invite);
         await succeeds("POST /join", bob.client.joinRoom(this.roomId));
@@ -276,6 +278,20 @@ class Scenario {
         const summary = raw.unsigned?.["m.relations"]?.["m.thread"];
         expect(summary?.count === 2, `the summary of the thread is ${JSON.stringify(summary)}`);
         expect(summary.current_user_participated === true, "bob took part in the thread");
+    }
+
+    async shareHistory() {
+        const { alice, bob } = this;
+        const options = { name: "Ward 8", preset: "private_chat", initial_state: [ENCRYPTION] };
+        const room = (await succeeds("POST /createRoom", alice.client.createRoom(options))).room_id;
+        await alice.until("encryption", () => alice.crypto.isEncryptionEnabledInRoom(room));
+        await alice.say(room, "before the invite");
+        // The keys of what was said go to the invited devices, in a file.
+        await succeeds("POST /invite", alice.client.invite(room, bob.userId));
+        await bob.until("the invite", () => bob.room(room)?.getMyMembership() === KnownMembership.Invite);
+        await succeeds("POST /join", bob.client.joinRoom(room, { acceptSharedHistory: true }));
+        await bob.until("his own join", () => bob.room(room)?.getMyMembership() === KnownMembership.Join);
+        await bob.hears(room, "before the invite");
     }
 
     async verifyEachOther() {

@@ -9,10 +9,11 @@ from nio import (
     LoginResponse,
     MegolmEvent,
     RegisterResponse,
-    SqliteMemoryStore,
     ToDeviceResponse,
 )
-from support import PASSWORD, Person, expect_answer
+from nio.store import SqliteMemoryStore
+
+from support import PASSWORD, Person, expect, expect_answer
 
 
 class EncryptedPerson(Person):
@@ -64,6 +65,13 @@ class EncryptedPerson(Person):
         failed = lambda: [event.session_id for room, event in self.undecrypted if room == room_id]
         await self.until(f"{body!r} (undecrypted sessions: {failed()})", lambda: found())
         return found()[0]
+
+    async def get(self, path):
+        """What the server answers, without nio's decryption."""
+        headers = {"Authorization": f"Bearer {self.client.access_token}"}
+        answer = await self.client.send("GET", f"/_matrix/client/v3{path}", headers=headers)
+        expect(answer.status == 200, f"GET {path}: HTTP {answer.status} {await answer.text()}")
+        return await answer.json()
 
     def device(self, other):
         """Another client's device, as this one knows it; none before it does."""

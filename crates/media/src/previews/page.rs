@@ -1,15 +1,21 @@
 //! What a page says of itself: Open Graph properties, those of Twitter's cards in their place, and what HTML has.
+//!
+//! A page is read tag by tag, without a tree: that costs time of the order of its length, whatever is nested in what.
 
 use std::{
+    cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
     time::{Duration, Instant},
 };
 
 use html5ever::{
-    driver::{self, ParseOpts},
-    tendril::{StrTendril, TendrilSink as _},
+    tendril::StrTendril,
+    tokenizer::{
+        BufferQueue, CharacterTokens, EndTag, StartTag, Tag, TagToken, Token, TokenSink, TokenSinkResult, Tokenizer,
+        TokenizerOpts,
+        states::RawKind::{Rawtext, Rcdata, ScriptData},
+    },
 };
-use scraper::{ElementRef, Html, HtmlTreeSink, Selector};
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -19,15 +25,12 @@ const PROPERTIES_MAX: usize = 40;
 const VALUE_CHARS_MAX: usize = 1_000;
 /// Longest name of a property, in bytes.
 const NAME_BYTES_MAX: usize = 100;
-
-/// Elements looked at, of each kind.
-const FOUND_MAX: usize = 500;
-/// Text that the parser gets at a time, in bytes.
+/// Text of an element that is collected, in bytes.
+const TEXT_BYTES_MAX: usize = 8 * VALUE_CHARS_MAX;
+/// Text that the tokenizer gets at a time, in bytes.
 const PIECE_BYTES: usize = 2_048;
-/// Tags that are parsed. What describes a page comes before; nested tags cost the parser the square of their number.
-const TAGS_MAX: usize = 10_000;
-/// Time for parsing: whoever finds another way to make it slow gets no further.
-const PARSING_MAX: Duration = Duration::from_secs(1);
+/// Time for reading a page. Only a tag with ten thousands of attributes takes longer.
+const READING_MAX: Duration = Duration::from_secs(1);
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -38,76 +41,175 @@ pub(crate) struct Page {
     pub(crate) image: Option<Url>,
 }
 
-/// As [`read`]; a panic of the parser is a page that says nothing.
+/// As [`read`]; a panic of the tokenizer is a page that says nothing.
 pub(crate) fn guarded(text: &str, url: &Url) -> Page {
     catch_unwind(AssertUnwindSafe(|| read(text, url))).unwrap_or_default()
 }
 
 /// Reads a page that lies at `url`.
 fn read(text: &str, url: &Url) -> Page {
-    let html = parse(text);
-    let mut page = Page::default();
-    let mut image: Option<String> = None;
-    let mut fallbacks: Vec<(&str, String)> = Vec::new();
-    for meta in select(&html, "meta") {
-        let element = meta.value();
-        let name = element.attr("property").or_else(|| element.attr("name")).unwrap_or_default();
+    let started = Instant::now();
+    let tokenizer = Tokenizer::new(Finder::default(), TokenizerOpts::default());
+    let (input, mut rest) = (BufferQueue::default(), text);
+    while !rest.is_empty() && started.elapsed() < READING_MAX {
+        let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+        input.push_back(StrTendril::from(piece));
+        // It stops where the sink asks it to, and this one never does.
+        let _ = tokenizer.feed(&input);
+        rest = behind;
+    }
+    tokenizer.end();
+    tokenizer.sink.0.into_inner().into_page(url)
+}
+
+/// Reads tag by tag.
+#[derive(Debug, Default)]
+struct Finder(RefCell<Found>);
+
+/// What a page says, in the order in which it is believed.
+#[derive(Debug, Default)]
+struct Found {
+    page: Page,
+    image: Option<String>,
+    /// Names of properties with what stands in for them, best first.
+    cards: Vec<(&'static str, String)>,
+    card_image: Option<String>,
+    linked_image: Option<String>,
+    base: Option<String>,
+    title: Option<String>,
+    heading: Option<String>,
+    paragraph: Option<String>,
+    /// The element whose text is being collected.
+    collecting: Option<(Element, String)>,
+}
+
+/// Elements whose text may stand in for a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Element {
+    Title,
+    Heading,
+    Paragraph,
+}
+
+impl TokenSink for Finder {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+        let mut found = self.0.borrow_mut();
+        match token {
+            TagToken(tag) if tag.kind == StartTag => {
+                found.start(&tag);
+                // What follows is text, whatever it looks like (HTML standard, section "Tree construction").
+                match &*tag.name {
+                    "title" | "textarea" => TokenSinkResult::RawData(Rcdata),
+                    "style" | "xmp" | "iframe" | "noembed" | "noframes" => TokenSinkResult::RawData(Rawtext),
+                    "script" => TokenSinkResult::RawData(ScriptData),
+                    "plaintext" => TokenSinkResult::Plaintext,
+                    _ => TokenSinkResult::Continue,
+                }
+            }
+            TagToken(tag) if tag.kind == EndTag => {
+                found.end(&tag.name);
+                TokenSinkResult::Continue
+            }
+            CharacterTokens(text) => {
+                found.text(&text);
+                TokenSinkResult::Continue
+            }
+            _ => TokenSinkResult::Continue,
+        }
+    }
+}
+
+/// An attribute of a tag.
+fn attribute<'a>(tag: &'a Tag, name: &str) -> Option<&'a str> {
+    tag.attrs.iter().find(|attribute| &*attribute.name.local == name).map(|attribute| &*attribute.value)
+}
+
+impl Found {
+    fn start(&mut self, tag: &Tag) {
+        let element = match &*tag.name {
+            "meta" => return self.meta(tag),
+            "base" => {
+                self.base = self.base.take().or_else(|| attribute(tag, "href").map(str::to_owned));
+                return;
+            }
+            "link" if attribute(tag, "rel").is_some_and(|rel| rel.eq_ignore_ascii_case("image_src")) => {
+                self.linked_image = self.linked_image.take().or_else(|| attribute(tag, "href").map(str::to_owned));
+                return;
+            }
+            "title" => Element::Title,
+            "h1" => Element::Heading,
+            "p" => Element::Paragraph,
+            // Their text is nobody's; other elements are parts of the one around them.
+            "script" | "style" | "textarea" | "xmp" | "iframe" | "noembed" | "noframes" => return self.collected(),
+            _ => return,
+        };
+        self.collected();
+        self.collecting = Some((element, String::new()));
+    }
+
+    fn end(&mut self, name: &str) {
+        if matches!(name, "title" | "h1" | "p" | "div" | "section" | "article" | "main" | "body") {
+            self.collected();
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        if let Some((_, collected)) = &mut self.collecting {
+            let room = TEXT_BYTES_MAX.saturating_sub(collected.len());
+            collected.push_str(&text[..text.floor_char_boundary(room)]);
+        }
+    }
+
+    /// The element has ended: the first of its kind that says something counts.
+    fn collected(&mut self) {
+        let Some((element, text)) = self.collecting.take() else { return };
+        let place = match element {
+            Element::Title => &mut self.title,
+            Element::Heading => &mut self.heading,
+            Element::Paragraph => &mut self.paragraph,
+        };
+        if place.is_none() {
+            *place = Some(tidy(&text)).filter(|text| !text.is_empty());
+        }
+    }
+
+    fn meta(&mut self, tag: &Tag) {
+        let name = attribute(tag, "property").or_else(|| attribute(tag, "name")).unwrap_or_default();
         let name = name.trim().to_ascii_lowercase();
-        let Some(value) = element.attr("content").map(tidy).filter(|value| !value.is_empty()) else { continue };
+        let Some(value) = attribute(tag, "content").map(tidy).filter(|value| !value.is_empty()) else { return };
         match name.as_str() {
-            "og:image" | "og:image:url" | "og:image:secure_url" => image = image.or(Some(value)),
-            "twitter:image" | "twitter:image:src" => fallbacks.push(("image", value)),
-            "twitter:title" => fallbacks.push(("og:title", value)),
-            "twitter:description" | "description" => fallbacks.push(("og:description", value)),
+            "og:image" | "og:image:url" | "og:image:secure_url" => self.image = self.image.take().or(Some(value)),
+            "twitter:image" | "twitter:image:src" => self.card_image = self.card_image.take().or(Some(value)),
+            "twitter:title" => self.card("og:title", value),
+            "twitter:description" | "description" => self.card("og:description", value),
             // They describe an image that is replaced by ours, or none.
             _ if name.starts_with("og:image") => {}
-            _ if name.starts_with("og:") && name.len() <= NAME_BYTES_MAX => page.put(&name, value),
+            _ if name.starts_with("og:") && name.len() <= NAME_BYTES_MAX => self.page.put(&name, value),
             _ => {}
         }
     }
-    for (name, value) in fallbacks {
-        match name {
-            "image" => image = image.or(Some(value)),
-            name => page.put(name, value),
+
+    fn card(&mut self, name: &'static str, value: String) {
+        if !self.cards.iter().any(|(known, _)| *known == name) {
+            self.cards.push((name, value));
         }
     }
-    let text_of = |selector: &'static str| {
-        let texts = select(&html, selector).map(|element| tidy(&element.text().collect::<String>()));
-        texts.take(10).find(|text| !text.is_empty())
-    };
-    for (name, selectors) in [("og:title", ["title", "h1"]), ("og:description", ["main p", "p"])] {
-        if !page.properties.contains_key(name)
-            && let Some(text) = selectors.into_iter().find_map(text_of)
-        {
-            page.put(name, text);
+
+    fn into_page(mut self, url: &Url) -> Page {
+        self.collected();
+        let mut page = self.page;
+        let texts = [("og:title", self.title.or(self.heading)), ("og:description", self.paragraph)];
+        let texts = texts.into_iter().filter_map(|(name, text)| Some((name, text?)));
+        for (name, value) in self.cards.into_iter().chain(texts) {
+            page.put(name, value);
         }
+        let base = self.base.and_then(|base| url.join(&base).ok());
+        let image = self.image.or(self.card_image).or(self.linked_image);
+        page.image = image.and_then(|image| base.as_ref().unwrap_or(url).join(image.trim()).ok());
+        page
     }
-    let linked = || select(&html, "link[rel=image_src]").find_map(|link| link.value().attr("href").map(str::to_owned));
-    let base = select(&html, "base[href]").find_map(|base| url.join(base.value().attr("href")?).ok());
-    page.image = image.or_else(linked).and_then(|image| base.as_ref().unwrap_or(url).join(image.trim()).ok());
-    page
-}
-
-/// Parses the page, or as much of its beginning as may be.
-fn parse(text: &str) -> Html {
-    let started = Instant::now();
-    let mut parser = driver::parse_document(HtmlTreeSink::new(Html::new_document()), ParseOpts::default());
-    let (mut rest, mut tags) = (text, 0);
-    while !rest.is_empty() && tags < TAGS_MAX && started.elapsed() < PARSING_MAX {
-        let (piece, behind) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
-        tags += piece.bytes().filter(|byte| *byte == b'<').count();
-        parser.process(StrTendril::from(piece));
-        rest = behind;
-    }
-    parser.finish()
-}
-
-fn select<'a>(html: &'a Html, selector: &'static str) -> impl Iterator<Item = ElementRef<'a>> {
-    // What does not parse would find nothing; the tests find everything.
-    let selector = Selector::parse(selector).ok();
-    let found: Vec<ElementRef<'a>> =
-        selector.iter().flat_map(|selector| html.select(selector).take(FOUND_MAX)).collect();
-    found.into_iter()
 }
 
 impl Page {

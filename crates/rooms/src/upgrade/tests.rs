@@ -20,11 +20,11 @@ fn map(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
-fn levels(old: Option<Value>, old_version: RoomVersion, new_version: RoomVersion, power: UserPower) -> Levels {
+fn levels(old: Option<&Value>, old_version: RoomVersion, new_version: RoomVersion, power: UserPower) -> Levels {
     let sender = owned_user_id!("@alice:a.example");
     let privileged = old_version.rules().authorization.explicitly_privilege_room_creators;
     Levels {
-        old: old.as_ref().map(map),
+        old: old.map(map),
         old_version,
         old_creators: if privileged { vec![sender.clone()] } else { Vec::new() },
         new_version,
@@ -40,7 +40,7 @@ fn levels_are_carried_as_the_new_version_wants_them() {
     use RoomVersion as V;
     let old = json!({ "users": { "@alice:a.example": "100", "@bob:a.example": 50 }, "ban": "60", "invite": [],
         "events": { "m.room.tombstone": 100, "x": "junk" }, "x.custom": "kept" });
-    let carry = |old: &Value, from, to, power| levels(Some(old.clone()), from, to, power).carried();
+    let carry = |old: &Value, from, to, power| levels(Some(old), from, to, power).carried();
     let (same, last) = carry(&old, V::V9, V::V9, UserPower::Int(100));
     assert_eq!((Value::from(same), last), (old.clone(), None));
     let (integers, _) = carry(&old, V::V9, V::V11, UserPower::Int(100));
@@ -65,7 +65,7 @@ fn levels_are_carried_as_the_new_version_wants_them() {
 fn who_has_too_little_power_gets_it_for_the_time_of_the_upgrade() {
     let old = json!({ "users": { "@alice:a.example": 50, "@bob:a.example": 100 },
         "events": { "m.room.power_levels": 100, "m.room.tombstone": 50 } });
-    let (first, last) = levels(Some(old.clone()), RoomVersion::V10, RoomVersion::V10, UserPower::Int(50)).carried();
+    let (first, last) = levels(Some(&old), RoomVersion::V10, RoomVersion::V10, UserPower::Int(50)).carried();
     assert_eq!(first["users"]["@alice:a.example"], 100);
     assert_eq!(last.map(Value::from), Some(old));
 }

@@ -59,7 +59,8 @@ impl Hearing<'_> {
     }
 
     fn tell_typing(&self, events: &mut Events, room: &Room<'_>, span: Span) {
-        let (changed, user_ids) = self.syncer.rooms.typing(room.view.nid);
+        let (changed, mut user_ids) = self.syncer.rooms.typing(room.view.nid);
+        user_ids.retain(|user| !self.ignored.contains(user));
         let news = match span.since {
             None => !user_ids.is_empty(),
             Some(since) => changed > since && changed <= span.now,
@@ -76,6 +77,9 @@ impl Hearing<'_> {
         for receipt in receipts {
             // Nobody else may know of private receipts (specification, "Private read receipts").
             if receipt.kind == ReceiptType::ReadPrivate && receipt.user != self.user {
+                continue;
+            }
+            if self.ignored.contains(&receipt.user_id) {
                 continue;
             }
             let (event, kind) = (&receipt.event_id, receipt.kind.as_str());

@@ -74,7 +74,10 @@ impl Hearing<'_> {
 
     /// Leaves out what the filter or the history visibility withholds.
     async fn visible(&self, room: &Room<'_>, mut items: Vec<TimelineItem>) -> Result<Vec<TimelineItem>, SyncError> {
-        items.retain(|item| passes(self.filter.timeline(), &item.event.pdu));
+        items.retain(|item| {
+            let pdu = &item.event.pdu;
+            passes(self.filter.timeline(), pdu) && !self.ignored.hides(pdu.sender(), pdu.is_state())
+        });
         let Some(reader) = &room.reader else { return Ok(Vec::new()) };
         // Members see whatever came since they joined (specification, "Room history visibility", rule 2).
         let joined = room.entry.membership == Membership::Join;

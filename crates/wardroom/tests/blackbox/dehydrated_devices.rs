@@ -157,7 +157,8 @@ fn messages_are_told_in_pages_and_stay() {
         assert_eq!(pages(&get, &|answer| answer["next_batch"].is_string()), (sent.clone(), 3));
         assert_eq!(pages(&post, &|answer| !events(&answer["events"]).is_empty()), (sent.clone(), 4));
     }
-    let first = &events(&get(None)["events"])[0];
+    let page = get(None);
+    let first = &events(&page["events"])[0];
     assert_eq!(*first, json!({ "type": "m.example", "sender": bob.id, "content": { "number": "0" } }));
     for junk in ["", "s1", "d", "d-1", "x"] {
         alice.get(events_of("DRY").query("from", junk)).refused(400, "M_INVALID_PARAM");

@@ -3,17 +3,27 @@
 
 mod accounts;
 mod bad_input;
+mod calls;
 mod cli;
 mod dehydrated_devices;
+mod delayed_events;
 mod durability;
 mod encryption;
 mod full_disk;
+mod ignoring;
 mod key_backup;
 mod listeners;
 mod media;
+mod moderation;
+mod notices;
+mod peeking;
 mod plaintext;
+mod presence;
+mod profiles;
 mod push;
+mod relations;
 mod rooms;
+mod search;
 mod spaces;
 mod sync;
 mod unserved;

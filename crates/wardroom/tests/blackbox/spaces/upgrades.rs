@@ -274,6 +274,15 @@ fn an_upgrade_that_is_not_allowed_changes_nothing() {
 }
 
 #[test]
+fn a_room_does_not_replace_itself() {
+    let alice = ward().user("alice");
+    let room = alice.create_room(json!({}));
+    let content = json!({ "body": "Round and round", "replacement_room": room });
+    alice.try_set_state(&room, "m.room.tombstone", "", content.clone()).refused(400, "M_BAD_JSON");
+    alice.try_send(&room, "m.room.tombstone", &unique("txn"), content).refused(400, "M_BAD_JSON");
+}
+
+#[test]
 fn an_upgrade_and_messages_at_the_same_time_leave_both_rooms_whole() {
     let alice = ward().user("alice");
     let room = alice.create_room(json!({ "room_version": "10" }));
