@@ -1,6 +1,5 @@
 //! Delivers the queues: one turn is one request to a gateway.
 
-use ruma::UserId;
 use wardroom_accounts::Pusher;
 use wardroom_rooms::{Actor, Membership, Place, RoomError, RoomNid, RoomView, TimelineItem, UserNid};
 use wardroom_store::{Batch, Packed};
@@ -13,6 +12,7 @@ use crate::{
     queue::{BACKLOG_KEPT, BACKLOG_MAX, Queue, Queued},
     service::Inner,
     tables::{PusherNid, STATES, StateRow, Told},
+    unread::hides,
 };
 
 /// The pause after the first failure; each further one doubles it.
@@ -179,7 +179,7 @@ impl Inner {
             return Ok(None);
         }
         let Some(item) = self.unread.item(room, queued.place).await? else { return Ok(None) };
-        if item.event.redacted_because.is_some() || self.ignores(whose, item.event.pdu.sender()).await? {
+        if item.event.redacted_because.is_some() || hides(&self.unread.ignored_by(whose).await?, &item.event.pdu) {
             return Ok(None);
         }
         let room = self.rooms.view_of(room).await?;
@@ -200,10 +200,6 @@ impl Inner {
         }
         let seen = self.rooms.visible(&reader, &room, vec![item]).await?.pop();
         Ok(seen.map(|item| Due { room, item }))
-    }
-
-    async fn ignores(&self, whose: Whose<'_>, sender: &UserId) -> Result<bool, PushError> {
-        Ok(self.unread.ignored_by(whose).await?.contains(sender))
     }
 }
 
