@@ -23,6 +23,8 @@ const PAUSE_MAX_MS: u64 = 2 * 60 * 60 * 1_000;
 const NOTIFICATION_AGE_MAX_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
 /// A pusher that failed for 30 days without one success is removed.
 const FAILING_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How long it is tried to read an event that is to be told, 10 minutes.
+const UNREADABLE_MAX_MS: u64 = 10 * 60 * 1_000;
 /// The pause after a failure of our own.
 const OWN_FAILURE_PAUSE_MS: u64 = 5_000;
 
@@ -70,7 +72,7 @@ impl Inner {
             let notification = match &queued.row.what {
                 Told::Badge if unread == state.badge => None,
                 Told::Badge => Some(message::badge(&device, unread)),
-                Told::Event { room, tweaks, .. } => match self.due(whose, *room, queued).await? {
+                Told::Event { room, tweaks, .. } => match self.due_or_lost(whose, *room, queued).await? {
                     Some(due) if device.event_id_only() || !self.settings.include_content => {
                         Some(message::event_id_only(&device, &due.item, &due.room, tweaks, unread))
                     }
@@ -169,6 +171,19 @@ impl Inner {
             self.store.commit(batch).await?;
         }
         Ok(outcome)
+    }
+
+    /// As [`Inner::due`]; what could not be read for some time is lost, so that it does not hold up what waits behind it.
+    async fn due_or_lost(&self, whose: Whose<'_>, room: RoomNid, queued: &Queued) -> Result<Option<Due>, PushError> {
+        match (self.due(whose, room, queued).await, &queued.row.what) {
+            (Err(error), Told::Event { queued_ms, .. })
+                if self.clock.now_ms().saturating_sub(*queued_ms) > UNREADABLE_MAX_MS =>
+            {
+                tracing::error!(%error, "an event cannot be read and is not told");
+                Ok(None)
+            }
+            (due, _) => due,
+        }
     }
 
     /// The event in a queue, if it is still to be told: the user is there and sees it, has not read it, and it is
