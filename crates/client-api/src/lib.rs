@@ -17,6 +17,7 @@ mod presence;
 mod push;
 mod room;
 mod room_keys;
+mod sliding_sync;
 mod state;
 mod sync;
 mod user_directory;
@@ -46,6 +47,7 @@ pub fn routes() -> Routes<ClientState> {
         .merge(account::routes())
         .merge(room::routes())
         .merge(sync::routes())
+        .merge(sliding_sync::routes())
         .merge(push::routes())
         .merge(user_directory::routes())
         .merge(encryption::routes())

@@ -179,8 +179,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// Accepts pagination tokens, and sync tokens (`s<position>`, with or without `_<position>` for messages to devices) as
-/// the boundary after what that sync has told.
+/// Accepts pagination tokens, and sync tokens as the boundary after what that sync has told: `s<position>`, with or
+/// without `_<position>` for messages to devices, and `c<position>_...` of sliding sync.
 impl FromStr for Place {
     type Err = BadToken;
 
@@ -188,6 +188,9 @@ impl FromStr for Place {
         if let Some(numbers) = token.strip_prefix('s') {
             let (position, to_device) = numbers.split_once('_').unwrap_or((numbers, "0"));
             number::<u64>(to_device)?;
+            return Ok(Self::after(Position::new(number(position)?)));
+        }
+        if let Some((position, _)) = token.strip_prefix('c').and_then(|rest| rest.split_once('_')) {
             return Ok(Self::after(Position::new(number(position)?)));
         }
         let (position, index) = token.strip_prefix('t').and_then(|rest| rest.split_once('_')).ok_or(BadToken)?;
@@ -230,6 +233,7 @@ mod tests {
         assert_eq!(place.to_string().parse(), Ok(place));
         assert_eq!("s77".parse(), Ok(Place::after(Position::new(77))));
         assert_eq!("s77_5".parse(), Ok(Place::after(Position::new(77))));
+        assert_eq!("c77_1_2".parse(), Ok(Place::after(Position::new(77))));
         let junk = [
             "",
             "s",
@@ -242,6 +246,8 @@ mod tests {
             "t1",
             "t+1_1",
             "t1_+1",
+            "c77",
+            "c-1_2_3",
             "t1_70000",
             "x1_1",
             "t1_1_1",

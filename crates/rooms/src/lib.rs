@@ -18,6 +18,7 @@ mod events;
 mod filter;
 mod fsck;
 mod gate;
+mod glance;
 mod hierarchy;
 mod history;
 mod ids;
@@ -63,6 +64,7 @@ pub use self::{
     filter::passes,
     fsck::{FsckReport, fsck},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
+    glance::Glance,
     hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
@@ -144,6 +146,7 @@ pub(crate) struct Engine {
     last_creation_ms: AtomicU64,
     /// History visibility by state.
     sights: Cache<Root, Visibility>,
+    glances: glance::GlanceCache,
     summaries: summary::SummaryCache,
     space_children: hierarchy::ChildrenCache,
     /// Held while aliases are moved from room to room or taken away: no two changes of an alias overlap.
@@ -169,6 +172,7 @@ impl Rooms {
                 summaries_of_children: relations::SummaryCache::default(),
                 last_creation_ms: AtomicU64::new(0),
                 sights: Cache::new(timeline::SIGHTS_MAX),
+                glances: glance::glance_cache(),
                 summaries: summary::summary_cache(),
                 space_children: hierarchy::children_cache(),
                 alias_changes: tokio::sync::Mutex::default(),
@@ -186,6 +190,11 @@ impl Rooms {
     /// The room with this number as it is now.
     pub async fn view_of(&self, room: RoomNid) -> Result<Arc<RoomView>, RoomError> {
         Ok(self.engine.room(room).await?.view())
+    }
+
+    /// The number of the room with this id, if it has one. A number alone does not say that the room is there.
+    pub async fn room_nid(&self, room: &RoomId) -> Result<Option<RoomNid>, RoomError> {
+        self.engine.room_nid(room).await
     }
 
     /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.

@@ -47,6 +47,9 @@ pub(crate) const RECEIPTS: Table<(RoomNid, UserNid, u8, u64), Packed<Place>> =
 pub(crate) const RECEIPT_CHANGES: Table<(RoomNid, Position, UserNid, u8, u64), Packed<ReceiptRecord>> =
     Table::new(0x0211, "receipt_changes", Profile::Churn, Seal::System);
 
+/// Key of a receipt by its last change.
+type ChangeKey = (RoomNid, Position, UserNid, u8, u64);
+
 /// A receipt at rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReceiptRecord {
@@ -126,6 +129,19 @@ impl Rooms {
     /// Holds private receipts of everybody: see [`Receipt::kind`].
     pub async fn receipts(&self, room: RoomNid) -> Result<Vec<Receipt>, RoomError> {
         self.engine.read_receipts(Scan::prefix(&room)).await
+    }
+
+    /// All receipts of one user in a room, by kind and thread. Private ones are among them.
+    pub async fn own_receipts(&self, user: UserNid, room: RoomNid) -> Result<Vec<Receipt>, RoomError> {
+        let store = self.engine.store.latest();
+        let scan = Scan::prefix(&(room, user)).limit(RECEIPTS_READ_MAX);
+        let moved = store.scan_versioned(&RECEIPTS, scan).await?;
+        let keys: Vec<_> =
+            moved.into_iter().map(|((_, _, kind, thread), _, at)| (room, at, user, kind, thread)).collect();
+        let records = store.multi_get(&RECEIPT_CHANGES, &keys).await?;
+        // One that moves between the two reads is news to whoever asks what changed.
+        let rows = keys.into_iter().zip(records).filter_map(|(key, record)| Some((key, record?)));
+        self.engine.name_receipts(rows.collect()).await
     }
 
     /// The place of the newest event up to which a user has read a room, by public or private receipt, whether it
@@ -256,6 +272,11 @@ impl Engine {
         let scan = scan.reverse().limit(RECEIPTS_READ_MAX);
         let mut rows = self.store.latest().scan(&RECEIPT_CHANGES, scan).await?;
         rows.reverse();
+        self.name_receipts(rows).await
+    }
+
+    /// Receipts of rows, with the names of users and events.
+    async fn name_receipts(&self, rows: Vec<(ChangeKey, Packed<ReceiptRecord>)>) -> Result<Vec<Receipt>, RoomError> {
         let is_root = |thread: &u64| !matches!(*thread, UNTHREADED | MAIN);
         let users: Vec<u64> = rows.iter().map(|((_, _, user, ..), _)| user.get()).collect();
         let mut events: Vec<u64> = rows.iter().map(|(_, record)| record.0.event.get()).collect();

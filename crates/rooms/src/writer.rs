@@ -21,6 +21,7 @@ use crate::{
     Engine,
     error::RoomError,
     events::Stored,
+    glance::Glance,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
     join_rules::JoinRules,
     log::{LOG, LogRecord},
@@ -238,8 +239,10 @@ impl Writer {
     }
 
     /// Names the create event of a new room.
-    pub(crate) fn created_by(&mut self, create: EventNid) {
-        Arc::make_mut(&mut self.base).create = create;
+    pub(crate) fn created_by(&mut self, create: EventNid, room_type: Option<Arc<str>>) {
+        let base = Arc::make_mut(&mut self.base);
+        base.create = create;
+        base.room_type = room_type;
     }
 
     pub(crate) fn nid(&self) -> RoomNid {
@@ -455,6 +458,7 @@ impl Writer {
         self.head.extremities.push(nid);
         self.head.depth = self.head.depth.saturating_add(1);
         self.head.events += 1;
+        self.head.note(&pdu);
         let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
         self.fresh.insert(nid, Arc::clone(&stored));
         self.fresh_indexes.insert(nid, index);
@@ -522,10 +526,13 @@ impl Writer {
             for (nid, stored) in fresh {
                 engine.event_cache.insert((room.nid, nid), stored);
             }
+            let head = Arc::new(view.head.as_ref().clone().settled(position));
+            let view = RoomView { end: Place::after(position), head, ..view };
+            engine.glances.insert(view.nid, Arc::new(Glance::of(&view)));
             for (parent, summary) in summaries {
                 engine.summaries_of_children.set(room.nid, parent, summary);
             }
-            room.publish(RoomView { end: Place::after(position), ..view });
+            room.publish(view);
             if new_room {
                 engine.registry.enter(room);
             }

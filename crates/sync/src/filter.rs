@@ -87,6 +87,12 @@ impl Filter {
         }
     }
 
+    /// One that lets everything pass, for timelines of so many events.
+    pub(crate) fn of_timelines(limit: u64) -> Self {
+        let timeline_limit = usize::try_from(limit.min(TIMELINE_EVENTS_MAX)).unwrap_or(usize::MAX);
+        Self { timeline_limit, ..Self::new(Arc::default()) }
+    }
+
     /// Whether there is anything to tell of a room.
     pub(crate) fn admits_room(&self, room: &RoomId) -> bool {
         in_lists(self.definition.room.rooms.as_deref(), &self.definition.room.not_rooms, room)

@@ -1,4 +1,4 @@
-//! What a client has to hear: `GET /_matrix/client/v3/sync`.
+//! What a client has to hear: `GET /_matrix/client/v3/sync`, and simplified sliding sync (`sliding`).
 //!
 //! A sync token is one position of the store's log. One sync takes the newest position, reads what came behind the
 //! token up to there, and answers with that position as the next token. Invariants:
@@ -10,7 +10,8 @@
 //!   before the last look.
 //! - What is the same for several receivers is worked out once: events as text, what push rules ask of an event.
 //! - No answer is kept: the same token asked twice is answered twice. Messages to a device are kept until it comes back
-//!   with a token that says it has them.
+//!   with a token that says it has them. Sliding sync alone keeps what it has told of
+//!   which room, and a client that it has forgotten starts anew.
 //! - Everything kept in memory has a bound, and losing any of it costs time only.
 //!
 //! Deliberately absent: HTTP.
@@ -29,6 +30,7 @@ mod peeking;
 mod presence;
 mod response;
 mod rooms;
+mod sliding;
 mod to_device;
 mod token;
 mod unread;
@@ -49,6 +51,7 @@ pub use self::{
     peeking::Peeked,
     presence::LOUD_ROOM_MEMBERS_MAX,
     response::SyncResponse,
+    sliding::{BadRequest, SlidingRequest},
     token::{BadToken, SyncToken},
     waiting::SyncRequest,
 };
@@ -66,6 +69,7 @@ struct Inner {
     memberships: memberships::MembershipCache,
     formatted: event_format::FormattedEvents,
     told_members: lazy_members::ToldMembers,
+    sliding: sliding::Shared,
     unread: Unread,
 }
 
@@ -83,6 +87,7 @@ impl Syncer {
             memberships: memberships::MembershipCache::default(),
             formatted: event_format::FormattedEvents::default(),
             told_members: lazy_members::ToldMembers::default(),
+            sliding: sliding::Shared::default(),
             unread,
         }))
     }

@@ -89,6 +89,15 @@ impl Events {
         &mut self.0
     }
 
+    /// The JSON text of the one event that was added, if any was.
+    pub(crate) fn only(mut self) -> Option<Vec<u8>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.remove(0);
+        Some(self.0)
+    }
+
     /// The JSON text.
     pub(crate) fn end(mut self) -> Vec<u8> {
         if self.0.is_empty() {
@@ -176,6 +185,10 @@ mod tests {
     fn objects_and_lists_are_json() {
         assert_eq!(Object::default().end(), b"{}");
         assert_eq!(Events::default().end(), b"[]");
+        assert_eq!(Events::default().only(), None);
+        let mut one = Events::default();
+        one.next().extend_from_slice(b"{}");
+        assert_eq!(one.only().as_deref(), Some(&b"{}"[..]));
         let mut events = Events::default();
         events.next().extend_from_slice(b"1");
         events.next().extend_from_slice(b"2");

@@ -8,6 +8,8 @@ mod stripped;
 mod summary;
 mod timeline;
 
+pub(crate) use self::timeline::Timeline;
+
 use ruma::OwnedRoomId;
 use wardroom_rooms::{Membership, MembershipEntry, Place, Reader, RoomError, RoomView, Root};
 
@@ -61,7 +63,7 @@ impl Hearing<'_> {
     }
 
     /// Puts reading the room to the gate.
-    async fn reader(&self, view: &RoomView) -> Result<Option<Reader>, SyncError> {
+    pub(crate) async fn reader(&self, view: &RoomView) -> Result<Option<Reader>, SyncError> {
         match self.syncer.rooms.reader(self.actor(), view).await {
             Ok(reader) => Ok(Some(reader)),
             Err(RoomError::Forbidden(_)) => Ok(None),
@@ -86,7 +88,7 @@ impl Hearing<'_> {
     }
 
     /// The room's state at the end of what is told.
-    async fn state_at_end(&self, room: &Room<'_>) -> Result<Root, SyncError> {
+    pub(crate) async fn state_at_end(&self, room: &Room<'_>) -> Result<Root, SyncError> {
         if room.view.end <= room.end {
             return Ok(room.view.state);
         }

@@ -58,7 +58,8 @@ impl Hearing<'_> {
         Ok(told)
     }
 
-    fn tell_typing(&self, events: &mut Events, room: &Room<'_>, span: Span) {
+    /// Tells who types, where that is news.
+    pub(crate) fn tell_typing(&self, events: &mut Events, room: &Room<'_>, span: Span) {
         let (changed, mut user_ids) = self.syncer.rooms.typing(room.view.nid);
         user_ids.retain(|user| !self.ignored.contains(user));
         let news = match span.since {
@@ -72,7 +73,7 @@ impl Hearing<'_> {
     }
 
     /// One event, or more where a user has read one event in several threads: its content holds one of them.
-    fn tell_receipts(&self, events: &mut Events, receipts: &[Receipt]) {
+    pub(crate) fn tell_receipts(&self, events: &mut Events, receipts: &[Receipt]) {
         let mut contents: Vec<Receipts<'_>> = Vec::new();
         for receipt in receipts {
             // Nobody else may know of private receipts (specification, "Private read receipts").

@@ -7,6 +7,7 @@ mod ephemeral;
 mod filters;
 mod lazy_members;
 mod memberships;
+mod sliding;
 mod timelines;
 mod unread;
 mod waiting;

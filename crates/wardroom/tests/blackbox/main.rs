@@ -24,6 +24,7 @@ mod push;
 mod relations;
 mod rooms;
 mod search;
+mod sliding_sync;
 mod spaces;
 mod sync;
 mod unserved;
