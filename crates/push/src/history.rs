@@ -5,17 +5,18 @@
 //! somebody asks for it.
 
 use std::{
-    collections::{BTreeSet, BinaryHeap, VecDeque},
+    collections::{BinaryHeap, VecDeque},
     sync::Arc,
 };
 
-use ruma::{OwnedRoomId, OwnedUserId, push::Action};
+use ruma::{OwnedRoomId, push::Action};
 use serde_json::value::RawValue;
+use wardroom_accounts::IgnoredUsers;
 use wardroom_rooms::{
     Actor, Membership, MembershipEntry, Place, Reader, RoomError, RoomView, TimelineItem, TimelineRange,
 };
 
-use crate::{Push, PushError, Whose, service::Inner, tally::Reads};
+use crate::{Push, PushError, Whose, service::Inner, tally::Reads, unread::hides};
 
 /// Notifications that one page holds.
 pub const NOTIFICATIONS_PAGE_MAX: usize = 500;
@@ -176,11 +177,11 @@ impl Inner {
         actor: Actor<'_>,
         room: &Room,
         item: TimelineItem,
-        ignored: &BTreeSet<OwnedUserId>,
+        ignored: &IgnoredUsers,
         only: Only,
     ) -> Result<Option<Notification>, PushError> {
         let pdu = Arc::clone(&item.event.pdu);
-        if item.event.redacted_because.is_some() || pdu.sender() == actor.user || ignored.contains(pdu.sender()) {
+        if item.event.redacted_because.is_some() || pdu.sender() == actor.user || hides(ignored, &pdu) {
             return Ok(None);
         }
         let whose = Whose { user: actor.user, nid: actor.nid };

@@ -14,7 +14,7 @@ use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NewRoom, Preset, Rooms, StandardGate, UserNid};
 use wardroom_store::{Catalogue, Store};
 
-use crate::{Push, Settings, TABLES, Unread};
+use crate::{Push, Settings, TABLES, Unread, Whose, kept::EFFORT_KEPT, tables::TALLIES};
 
 /// Members of the large room.
 const MEMBERS: usize = 10_000;
@@ -22,6 +22,7 @@ const MEMBERS: usize = 10_000;
 const AT_ONCE: usize = 500;
 
 struct World {
+    store: Store,
     accounts: Accounts,
     rooms: Rooms,
     push: Push,
@@ -47,8 +48,8 @@ impl World {
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
         let unread = Unread::new(store.clone(), rooms.clone(), accounts.clone());
-        let push = Push::new(store, unread, clock, Settings::default()).unwrap();
-        Self { accounts, rooms, push }
+        let push = Push::new(store.clone(), unread, clock, Settings::default()).unwrap();
+        Self { store, accounts, rooms, push }
     }
 
     async fn user(&self, name: String) -> UserNid {
@@ -138,5 +139,38 @@ fn ten_thousand_members_are_answered_by_a_few_evaluations() {
         world.accounts.set_push_rule(&names[1], NewPushRule::Content(loud), None, None).await.unwrap();
         let cake = world.say(alice, &room, json!({ "msgtype": "m.text", "body": "cake" })).await;
         assert_eq!(world.told(&cake, &users).await, (MEMBERS - 1, 3), "once for each kind of rules");
+    });
+}
+
+#[test]
+fn a_count_that_took_effort_outlives_memory() {
+    run(async {
+        let world = World::new().await;
+        let (alice, bob) = (world.user("alice".to_owned()).await, world.user("bob".to_owned()).await);
+        let ids = world.rooms.user_ids(&[alice, bob]).await.unwrap();
+        let room = world.rooms.create(actor(&ids[0], alice), new_room()).await.unwrap();
+        world.rooms.join(actor(&ids[1], bob), &room, MemberProfile::default(), None).await.unwrap();
+        for _ in 0..EFFORT_KEPT {
+            world.say(alice, &room, json!({ "msgtype": "m.text", "body": "x" })).await;
+        }
+        let nid = world.rooms.view(&room).await.unwrap().unwrap().nid;
+        let joined = world.rooms.membership(bob, nid).await.unwrap().unwrap().place;
+        let whose = Whose { user: &ids[1], nid: bob };
+        let count = async |unread: &Unread| {
+            let view = world.rooms.view(&room).await.unwrap().unwrap();
+            unread.tally(whose, &view, joined, view.end).await.unwrap().total().notification_count
+        };
+        let first = world.push.0.unread.clone();
+        assert_eq!(count(&first).await, EFFORT_KEPT as u64);
+        while world.store.latest().get(&TALLIES, &(bob, nid)).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        world.say(alice, &room, json!({ "msgtype": "m.text", "body": "one more" })).await;
+        let again = || Unread::new(world.store.clone(), world.rooms.clone(), world.accounts.clone());
+        let second = again();
+        assert_eq!((count(&second).await, second.evaluations()), (EFFORT_KEPT as u64 + 1, 1), "only what came since");
+        let silent = NewPatternedPushRule::new("x".to_owned(), "x".to_owned(), vec![]);
+        world.accounts.set_push_rule(&ids[1], NewPushRule::Content(silent), None, None).await.unwrap();
+        assert_eq!(count(&again()).await, 1, "by other rules it is counted anew");
     });
 }

@@ -4,22 +4,19 @@
 //! counted before somebody asks. What was found is kept for each user and room, and goes on from there: reading takes
 //! notices away, new events add some, and only a change of the rules starts anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use ruma::{
-    OwnedEventId, OwnedUserId, UserId,
+    OwnedEventId, UserId,
     events::{StateEventType, TimelineEventType},
     push::{Action as PushAction, Ruleset},
 };
-use serde::{Deserialize, de::IgnoredAny};
-use wardroom_accounts::{Accounts, DataScope};
-use wardroom_event::{Action, PowerLevels};
+use serde::Deserialize;
+use wardroom_accounts::{Accounts, IgnoredUsers};
+use wardroom_event::{Action, Pdu, PowerLevels};
 use wardroom_rooms::{Place, RoomNid, RoomView, Rooms, Slot, TimelineItem, TimelineRange, UserNid};
 use wardroom_store::Store;
 
@@ -146,15 +143,8 @@ impl Unread {
     }
 
     /// Users of whom a user wants to hear nothing (specification, "Ignoring Users").
-    pub(crate) async fn ignored_by(&self, whose: Whose<'_>) -> Result<BTreeSet<OwnedUserId>, PushError> {
-        #[derive(Deserialize)]
-        struct Content {
-            ignored_users: BTreeMap<OwnedUserId, IgnoredAny>,
-        }
-        let list = self.0.accounts.account_data(whose.account(), DataScope::Global, "m.ignored_user_list").await?;
-        // What a client wrote there may be anything; what is no list ignores nobody.
-        let list = list.and_then(|list| serde_json::from_str::<Content>(list.get()).ok());
-        Ok(list.map(|list| list.ignored_users.into_keys().collect()).unwrap_or_default())
+    pub(crate) async fn ignored_by(&self, whose: Whose<'_>) -> Result<IgnoredUsers, PushError> {
+        Ok(self.0.accounts.ignored_users(whose.account()).await?)
     }
 
     /// Up to where a user has read a room.
@@ -178,8 +168,8 @@ impl Unread {
     ) -> Result<(), PushError> {
         let range = TimelineRange { from: tally.up_to, to: end, backwards: true, limit: UNREAD_SCAN_EVENTS_MAX };
         let items = self.0.rooms.timeline(room.nid, range).await?;
-        let ignored = if items.is_empty() { BTreeSet::new() } else { self.ignored_by(whose).await? };
-        for item in items.iter().rev().filter(|item| !ignored.contains(item.event.pdu.sender())) {
+        let ignored = self.ignored_by(whose).await?;
+        for item in items.iter().rev().filter(|item| !hides(&ignored, &item.event.pdu)) {
             self.judge(tally, whose, room, item, reads).await?;
             tokio::task::consume_budget().await;
         }
@@ -272,6 +262,11 @@ impl Unread {
         let levels = PowerLevels::new(levels.as_ref().map(|levels| &*levels.pdu), &create.pdu);
         Ok(levels.of(item.event.pdu.sender()).reaches(levels.required(Action::NotifyRoom)))
     }
+}
+
+/// Whether an event notifies nobody who ignores its sender. Invitations are state events, and not told either.
+pub(crate) fn hides(ignored: &IgnoredUsers, pdu: &Pdu) -> bool {
+    ignored.hides(pdu.sender(), pdu.is_state() && *pdu.kind() != TimelineEventType::RoomMember)
 }
 
 /// What an event redacts.
