@@ -208,7 +208,7 @@ fn a_guest_becomes_an_ordinary_user_of_the_same_name() {
         |name: &str, token: &str| json!({ "username": name, "password": "correct horse", "guest_access_token": token });
     nobody.try_register(body(&alice.localpart, &other.token)).refused(403, "M_FORBIDDEN");
     nobody.try_register(body(&unique("x"), &alice.token)).refused(403, "M_FORBIDDEN");
-    nobody.try_register(body(&alice.localpart, "nonsense")).refused(401, "M_UNKNOWN_TOKEN");
+    nobody.post(v3(&["register"]), body(&alice.localpart, "nonsense")).refused(401, "M_UNKNOWN_TOKEN");
     let answer = nobody.try_register(body(&alice.localpart, &alice.token)).ok();
     assert_eq!(answer["user_id"], alice.id.as_str());
     User::from_answer(server.http(), &answer, "correct horse").create_room(json!({}));
