@@ -12,7 +12,7 @@ use ruma::api::{client::sync::sync_events::v5::Request, error::ErrorKind};
 use wardroom_sync::{BadRequest, SlidingRequest, SyncError};
 use wardroom_web::{ApiError, Routes, Ruma};
 
-use crate::{ClientState, presence::availability};
+use crate::{ClientState, error::of_sync, presence::availability};
 
 pub(crate) fn routes() -> Routes<ClientState> {
     // What a connection remembers changes when the answer is ready, at once: a client that hangs up changes nothing.
@@ -35,7 +35,7 @@ async fn sliding_sync(State(state): State<ClientState>, request: Ruma<Request>) 
     let answer =
         state.sync.sliding_sync(&session, &asked, state.stopping.cancelled()).await.map_err(|error| match error {
             SyncError::UnknownPos => unknown_pos(error.to_string()),
-            failure => ApiError::internal(&failure),
+            failure => of_sync(failure),
         })?;
     let mut response = answer.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

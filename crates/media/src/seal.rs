@@ -118,7 +118,7 @@ mod tests {
         #[test]
         fn any_change_is_noticed(length in 0_usize..4 * CHUNK_BYTES, seed: u8, at: prop::sample::Index, other in 0_usize..4) {
             let cipher = Cipher::new(&new_key());
-            let content: Vec<u8> = (0..length).map(|n| seed.wrapping_add((n % 251) as u8)).collect();
+            let content: Vec<u8> = (0..length).map(|n| seed.wrapping_add(u8::try_from(n % 251).unwrap())).collect();
             let chunks = sealed(&cipher, &content);
             prop_assert_eq!(chunks.iter().map(Vec::len).sum::<usize>() as u64, sealed_length(length as u64));
             prop_assert_eq!(opened(&cipher, &chunks), Ok(content));

@@ -158,8 +158,8 @@ impl Asked<'_> {
 
     /// What is shared with `/sync`, for this request.
     fn hearing<'a>(&'a self, filter: &'a Filter) -> Hearing<'a> {
-        let Self { syncer, session, user, now_ms, ref ignored, .. } = *self;
-        let ignored = ignored.clone();
+        let Self { syncer, session, user, now_ms, .. } = *self;
+        let ignored = self.ignored.clone();
         Hearing { syncer, session, user, filter, full_state: false, state_after: false, now_ms, ignored }
     }
 

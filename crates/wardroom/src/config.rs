@@ -63,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
     pub(crate) user_directory: user_directory::UserDirectory,
+    #[serde(default)]
     pub(crate) presence: presence::Presence,
     #[serde(default)]
     pub(crate) turn: calls::Turn,
@@ -78,6 +79,7 @@ pub(crate) struct Config {
     pub(crate) media: media::Media,
     #[serde(default)]
     pub(crate) push: push::Push,
+    #[serde(default)]
     pub(crate) url_previews: media::UrlPreviews,
     #[serde(default)]
     pub(crate) durability: durability::Durability,

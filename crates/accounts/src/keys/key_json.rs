@@ -90,7 +90,7 @@ mod tests {
     use super::{Object, is_public_key, is_signed, set_signatures, signatures_of, signed_part};
 
     fn object(value: Value) -> Object {
-        value.as_object().cloned().unwrap()
+        serde_json::from_value(value).unwrap()
     }
 
     #[test]

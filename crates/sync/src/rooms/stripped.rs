@@ -15,12 +15,23 @@ impl Hearing<'_> {
     /// What an invited user may know of the room; nothing of invitations that the user does not want to hear of: those
     /// by ignored users, and all while the user lets nobody invite them.
     pub(super) async fn invited(&self, entry: &MembershipEntry) -> Result<Option<Vec<u8>>, SyncError> {
-        let state = self.syncer.rooms.stripped_state(self.user, entry.room).await?;
-        let ignored = !self.ignored.is_empty() && inviter(&state).is_some_and(|user| self.ignored.contains(&user));
-        if ignored || self.syncer.accounts.blocks_invites(self.session.nid).await? {
+        if self.hides_invite(entry).await? {
             return Ok(None);
         }
+        let state = self.syncer.rooms.stripped_state(self.user, entry.room).await?;
         Ok(Some(told(&state, "invite_state")))
+    }
+
+    /// Whether the user does not want to hear of an invitation.
+    pub(crate) async fn hides_invite(&self, entry: &MembershipEntry) -> Result<bool, SyncError> {
+        if self.syncer.accounts.blocks_invites(self.session.nid).await? {
+            return Ok(true);
+        }
+        if self.ignored.is_empty() {
+            return Ok(false);
+        }
+        let state = self.syncer.rooms.stripped_state(self.user, entry.room).await?;
+        Ok(inviter(&state).is_some_and(|user| self.ignored.contains(&user)))
     }
 
     /// What a user who has knocked may know of the room.

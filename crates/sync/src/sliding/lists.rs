@@ -16,7 +16,7 @@ use super::{
     personal::Personal,
     request::{Filters, List},
 };
-use crate::{Inner, SyncError, memberships::Known};
+use crate::{Inner, SyncError, filter::Filter, memberships::Known};
 
 /// Rooms of a list, the most recent, to which windows reach.
 const WINDOW_ROOMS_MAX: usize = 10_000;
@@ -103,7 +103,9 @@ impl Asked<'_> {
         let mut scope: HashMap<RoomNid, InScope<'a>> = HashMap::new();
         let mut counts = Vec::new();
         if !self.request.body.lists.is_empty() {
-            let entries = known.entries.iter().filter(|entry| self.lists_room(entry)).collect();
+            let mut entries: Vec<_> = known.entries.iter().filter(|entry| self.lists_room(entry)).collect();
+            let hidden = self.hidden_invites(&entries).await?;
+            entries.retain(|entry| !hidden.contains(&entry.room));
             let mut candidates = self.candidates(entries).await?;
             candidates.sort_unstable_by_key(|room| (Reverse(room.recency), room.entry.room));
             for (number, list) in self.request.body.lists.values().enumerate() {
@@ -120,7 +122,7 @@ impl Asked<'_> {
             // The memberships are in the order of the rooms' numbers.
             let Ok(index) = known.entries.binary_search_by_key(&nid, |entry| entry.room) else { continue };
             let entry = &known.entries[index];
-            if !self.may_subscribe(entry) {
+            if !self.may_subscribe(entry) || !self.hidden_invites(&[entry]).await?.is_empty() {
                 continue;
             }
             if let Some(candidate) = self.candidates(vec![entry]).await?.first() {
@@ -130,6 +132,19 @@ impl Asked<'_> {
         let mut rooms: Vec<_> = scope.into_values().collect();
         rooms.sort_unstable_by_key(|room| (Reverse(room.recency), room.entry.room));
         Ok(Scope { rooms, counts })
+    }
+
+    /// Invitations that the user does not want to hear of.
+    async fn hidden_invites(&self, entries: &[&MembershipEntry]) -> Result<HashSet<RoomNid>, SyncError> {
+        let filter = Filter::of_timelines(0);
+        let hearing = self.hearing(&filter);
+        let mut hidden = HashSet::new();
+        for entry in entries.iter().filter(|entry| entry.membership == Membership::Invite) {
+            if hearing.hides_invite(entry).await? {
+                hidden.insert(entry.room);
+            }
+        }
+        Ok(hidden)
     }
 
     async fn candidates<'a>(&self, entries: Vec<&'a MembershipEntry>) -> Result<Vec<Candidate<'a>>, SyncError> {

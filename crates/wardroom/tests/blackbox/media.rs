@@ -39,7 +39,8 @@ fn download(user: &User, uri: &str) -> Reply {
 }
 
 fn png(width: u32, height: u32) -> Vec<u8> {
-    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(x % 256) as u8, (y % 256) as u8, 99]));
+    let shade = |at: u32| u8::try_from(at % 256).unwrap();
+    let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([shade(x), shade(y), 99]));
     let mut bytes = Vec::new();
     image.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
     bytes

@@ -94,7 +94,7 @@ fn what_is_no_key_is_refused_and_changes_nothing() {
     upload(&alice, body).refused(413, "M_TOO_LARGE");
     let body = json!({ "device_keys": keys, "one_time_keys": { "other:A": "x".repeat(10_000) } });
     upload(&alice, body).refused(413, "M_TOO_LARGE");
-    let mut large = keys.clone();
+    let mut large = keys;
     large["extra"] = json!("x".repeat(40_000));
     upload(&alice, json!({ "device_keys": large })).refused(413, "M_TOO_LARGE");
     assert_eq!(query(&alice, &alice)["device_keys"][&alice.id], json!({}), "nothing was kept");

@@ -9,7 +9,9 @@ use crate::{SOON, server_with, ward};
 const KIND: &str = "m.x.test";
 
 fn send(user: &User, messages: Value) -> Reply {
-    user.put(v3(&["sendToDevice", KIND, &unique("txn")]), json!({ "messages": messages }))
+    let mut body = json!({});
+    body["messages"] = messages;
+    user.put(v3(&["sendToDevice", KIND, &unique("txn")]), body)
 }
 
 /// Sends a numbered message to a device.

@@ -35,7 +35,7 @@ fn a_large_file_goes_through_little_memory() {
     // Once small, so that what is needed once is there.
     let warm = super::upload(&alice, &vec![1; MIB], "video/mp4", None);
     assert_eq!(download(&alice, &warm).bytes.len(), MIB);
-    let content: Vec<u8> = (0..100 * MIB).map(|n| ((n / 7) % 253) as u8).collect();
+    let content: Vec<u8> = (0..100 * MIB).map(|n| u8::try_from((n / 7) % 253).unwrap()).collect();
     reset_peak(&server);
     let before = peak_kib(&server);
     let answer = alice.request("POST", &raw("/_matrix/media/v3/upload"), Body::Raw(content.clone(), "video/mp4"));
@@ -66,7 +66,7 @@ fn a_kill_loses_nothing_that_was_acknowledged_and_leaves_nothing_else() {
                 let (acknowledged, http) = (&acknowledged, &http);
                 scope.spawn(move || {
                     for size in (0..).map(|step: usize| 1 + (step * 77_773 + n * 31) % 600_000) {
-                        let content = vec![round ^ (size % 256) as u8; size];
+                        let content = vec![round ^ u8::try_from(size % 256).unwrap(); size];
                         let body = Body::Raw(content.clone(), "text/plain");
                         let target = raw("/_matrix/media/v3/upload");
                         let Ok(answer) = http.try_request(&"POST".parse().unwrap(), &target, user.token(), body) else {

@@ -15,7 +15,7 @@ const UPLOAD: &str = "/_matrix/media/v3/upload";
 #[test]
 fn what_is_uploaded_is_downloaded_by_every_user() {
     let (alice, bob) = (ward().user("alice"), ward().user("bob"));
-    let content: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
+    let content: Vec<u8> = (0..200_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
     let uri = upload(&alice, &content, "image/png", Some("x-ray.png"));
     assert!(uri.starts_with(&format!("mxc://{}/", ward().name())), "{uri}");
     let id = uri.rsplit('/').next().unwrap();

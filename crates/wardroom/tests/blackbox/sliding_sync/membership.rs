@@ -1,6 +1,6 @@
 //! Rooms by the user's membership, and what must not be seen.
 
-use wardroom_testkit::{User, bodies, events, find_event, json};
+use wardroom_testkit::{Actor, User, bodies, events, find_event, json, v3};
 
 use super::{Connection, all, members, room, sorted, told};
 use crate::ward;
@@ -159,4 +159,23 @@ fn history_that_is_not_visible_is_not_told() {
     assert!(!answer.to_string().contains("hidden"));
     connection.ask_for(json!({ "lists": { "a": all(9, 100) } }));
     assert!(!connection.next().to_string().contains("hidden"));
+}
+
+#[test]
+fn ignored_users_are_not_heard() {
+    let (alice, bob, carol) = (ward().user("alice"), ward().user("bob"), ward().user("carol"));
+    let (id, private) = (alice.create_public_room(&[&bob, &carol]), bob.create_room(json!({})));
+    let ignored = json!({ "ignored_users": { &bob.id: {} } });
+    alice.put(v3(&["user", &alice.id, "account_data", "m.ignored_user_list"]), ignored).ok();
+    let mut connection = Connection::of_all(&alice);
+    connection.next();
+    bob.invite(&private, &alice);
+    bob.say(&id, "ignored");
+    carol.say(&id, "heard");
+    let answer = connection.next();
+    assert_eq!((told(&answer), &answer["lists"]["all"]["count"]), (sorted(&[&id]), &json!(1)), "{answer}");
+    assert_eq!(bodies(events(&room(&answer, &id)["timeline"])), ["heard"]);
+    let wanted = json!({ "timeline_limit": 1 });
+    connection.ask_for(json!({ "room_subscriptions": { &private: wanted } }));
+    assert_eq!(told(&connection.next()), [] as [String; 0]);
 }
