@@ -26,7 +26,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("GET", "/_matrix/client/v3/thirdparty/user/irc"),
     ("GET", "/_matrix/client/v3/thirdparty/location"),
     ("GET", "/_matrix/client/v3/thirdparty/user"),
-    ("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"),
     ("GET", "/_matrix/client/unstable/org.matrix.msc2965/auth_issuer"),
     ("POST", "/_matrix/client/unstable/org.matrix.msc4108/rendezvous"),
     ("GET", "/_matrix/federation/v1/version"),
