@@ -8,7 +8,7 @@ const INVENTORY: &str = include_str!("endpoints.csv");
 
 /// Rows that are not served, by prefix of their path, each with the reason.
 const NOT_SERVED: &[(&str, &str, &str)] = &[
-    ("*", "/_matrix/client/v3/account/3pid", "addresses of people come with an identity service or a directory"),
+    ("POST", "/_matrix/client/v3/account/3pid", "addresses of people come with an identity service or a directory"),
     ("POST", "/_matrix/client/v3/account/password/email/requestToken", "the server sends no e-mail"),
     ("POST", "/_matrix/client/v3/account/password/msisdn/requestToken", "the server sends no text messages"),
     ("POST", "/_matrix/client/v3/register/email/requestToken", "the server sends no e-mail"),

@@ -159,7 +159,7 @@ mod tests {
         ] {
             match closed.check(url).await {
                 Err(PushError::Invalid { field: "data.url", problem }) => {
-                    assert!(problem.contains(word), "{url}: {problem}")
+                    assert!(problem.contains(word), "{url}: {problem}");
                 }
                 other => panic!("{url}: {other:?}"),
             }

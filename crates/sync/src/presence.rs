@@ -87,7 +87,7 @@ impl Inner {
         if self.store.watches().last(user.watch()) <= view.rooms_at {
             return Ok(Arc::clone(&view.rooms));
         }
-        Ok(joined(&*self.memberships(user).await?.1).into())
+        Ok(joined(&self.memberships(user).await?.1).into())
     }
 
     /// Publishes the changes of these users in one commit.

@@ -24,7 +24,6 @@ pub(crate) struct ToDeviceNews {
 impl Hearing<'_> {
     /// The messages that came for the device behind `told`, up to `now`, the oldest `limit` of them. Without `told`,
     /// all that were not delivered.
-    #[expect(clippy::wrong_self_convention, reason = "to the device go messages: nothing is converted")]
     pub(crate) async fn to_device_news(
         &self,
         told: Option<Position>,

@@ -36,7 +36,7 @@ async fn may_leave(state: &ClientState, session: &Session, room: &RoomId) -> Res
     let Some(notices) = state.accounts.notice_room(session.nid).await?.map(RoomNid::new) else { return Ok(()) };
     let user = UserNid::new(session.nid.get());
     let entry = state.rooms.membership(user, notices).await.map_err(error::of_room)?;
-    if !entry.is_some_and(|entry| entry.membership == Membership::Invite) {
+    if entry.is_none_or(|entry| entry.membership != Membership::Invite) {
         return Ok(());
     }
     if state.rooms.view_of(notices).await.map_err(error::of_room)?.id == room {
