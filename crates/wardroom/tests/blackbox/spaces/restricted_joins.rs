@@ -1,6 +1,6 @@
 //! Join rules `restricted` and `knock_restricted`.
 
-use wardroom_testkit::{Actor, User, Value, json};
+use wardroom_testkit::{User, Value, json};
 
 use super::restricted;
 use crate::ward;
