@@ -59,4 +59,10 @@ if [ -z "${WITHOUT_STORE:-}" ] && [ -z "${1:-}" ] && [ -e "$here/../crates/store
     (cd "$here/.." && cargo build --release --quiet --workspace --example group_commit)
     "$(target_dir)/release/examples/group_commit" 5 sync "$TMPDIR"
 fi
+if [ -z "${1:-}" ] && [ -e "$here/../crates/push/examples/push_cost.rs" ]; then
+    echo
+    echo "Push rules of 10,000 members (target: milliseconds for each message)"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example push_cost)
+    "$(target_dir)/release/examples/push_cost"
+fi
 exit "$status"

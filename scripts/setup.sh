@@ -19,6 +19,8 @@ has_libclang || packages+=(libclang-dev)
 if [ "${1:-}" = test ]; then
     # The real clients: matrix-nio lives in a virtual environment.
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    # A TURN server, which checks the passwords that the server gives out.
+    command -v turnserver >/dev/null && command -v turnutils_uclient >/dev/null || packages+=(coturn)
     # Certificates of the registries that the clients are installed from.
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || packages+=(ca-certificates)
 fi
@@ -43,6 +45,10 @@ if [ ${#packages[@]} -gt 0 ]; then
     [ "$(id -u)" -eq 0 ] || as_root=(sudo)
     "${as_root[@]}" apt-get update -qq
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}"
+    # Wanted for its programs: a TURN server that runs all the time is nobody's wish.
+    case " ${packages[*]} " in
+    *" coturn "*) [ ! -d /run/systemd/system ] || "${as_root[@]}" systemctl disable --quiet --now coturn || true ;;
+    esac
 fi
 
 if ! command -v cargo >/dev/null; then

@@ -48,7 +48,7 @@ def read_results(tap, log):
             if " # skip" in name:
                 name, state = name.split(" # skip")[0], "skipped"
             # A directive of TAP follows some names.
-        name = re.sub(r" # [A-Z]{4} .*$", "", name)
+            name = re.sub(r" # [A-Z]{4} .*$", "", name)
             name = re.sub(r" \(\d+ subtests\)$", "", name)
             yield files.get(int(match[2]), "?"), name, state
 

@@ -16,8 +16,17 @@ impl Accounts {
     /// Whose token it is. Ending a token (logout, deletion, deactivation) takes effect at once.
     ///
     /// # Errors
-    /// [`TokenError::Unknown`], [`TokenError::Expired`], or the store's.
+    /// [`TokenError::Unknown`], [`TokenError::Expired`], [`TokenError::Locked`], or the store's.
     pub async fn authenticate(&self, token: &str) -> Result<Session, TokenError> {
+        let session = self.authenticate_even_locked(token).await?;
+        if session.moderation.locked { Err(TokenError::Locked) } else { Ok(session) }
+    }
+
+    /// As [`Accounts::authenticate`], for what users of locked accounts may do too: log out.
+    ///
+    /// # Errors
+    /// [`TokenError::Unknown`], [`TokenError::Expired`], or the store's.
+    pub async fn authenticate_even_locked(&self, token: &str) -> Result<Session, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Unknown);
         }
@@ -52,6 +61,7 @@ impl Accounts {
             device_nid: device.nid,
             admin: user.admin,
             guest: user.guest,
+            moderation: self.moderation_of(nid).await?.0,
             device_key,
             expires_ms: token.expires_ms,
             noted_seen_ms: AtomicU64::new(0),

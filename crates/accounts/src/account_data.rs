@@ -158,6 +158,7 @@ impl Accounts {
             if event_type == "m.push_rules" {
                 self.0.rulesets.forget_on_commit(&mut batch, user);
             }
+            self.0.contact_rules.forget_on_commit(&mut batch, user, event_type);
             if let Some(position) = settled(self.0.store.commit(batch).await)? {
                 return Ok(position);
             }

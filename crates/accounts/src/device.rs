@@ -4,7 +4,8 @@ use ruma::{DeviceId, OwnedDeviceId};
 use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
-    AccountError, Accounts, Session, UserNid,
+    AccountError, Accounts, DeviceRef, Session, UserNid,
+    dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{DEVICES, DEVICES_SEEN, DeviceKey, DeviceRow, SeenRow, domain},
 };
@@ -110,6 +111,7 @@ impl Accounts {
             check_display_name(name)?;
         }
         let key = self.device_key(user, device);
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let found = self.0.store.latest().get_versioned(&DEVICES, &key).await?;
             let (Packed(mut row), version) = found.ok_or(AccountError::UnknownDevice)?;
@@ -117,6 +119,8 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&DEVICES, &key, Some(version));
             batch.put(&DEVICES, &key, &Packed(row));
+            // The name stands beside the device's keys.
+            self.announce_devices(&mut batch, user).await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -132,15 +136,17 @@ impl Accounts {
         let mut keys: Vec<DeviceKey> = devices.iter().map(|device| self.device_key(user, device)).collect();
         keys.sort_unstable();
         keys.dedup();
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             for key in &keys {
                 if let Some((Packed(row), version)) = self.0.store.latest().get_versioned(&DEVICES, key).await? {
-                    self.end_device(&mut batch, key, &row, version);
+                    self.end_device(&mut batch, key, &row, version).await?;
                 }
             }
             if !batch.is_empty() {
                 self.end_pushers(&mut batch, user, |device| keys.iter().any(|(_, key)| key == device)).await?;
+                self.announce_devices(&mut batch, user).await?;
             }
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
@@ -162,6 +168,7 @@ impl Accounts {
     /// # Errors
     /// When the store fails.
     pub async fn logout_all(&self, user: UserNid) -> Result<(), AccountError> {
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             self.end_devices(&mut batch, user, None, None).await?;
@@ -186,14 +193,15 @@ impl Accounts {
         let mut ended = Vec::new();
         for (key, Packed(row), version) in self.0.store.latest().scan_versioned(&DEVICES, scan).await? {
             if Some(key) != kept && before.is_none_or(|before| version < before) {
-                self.end_device(batch, &key, &row, version);
+                self.end_device(batch, &key, &row, version).await?;
                 ended.push(key.1);
             }
         }
-        if !ended.is_empty() {
-            self.end_pushers(batch, user, |device| ended.contains(device)).await?;
+        if ended.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.end_pushers(batch, user, |device| ended.contains(device)).await?;
+        self.announce_devices(batch, user).await
     }
 
     /// Logs out what was signed in before `position`, except `kept`.
@@ -203,6 +211,7 @@ impl Accounts {
         kept: Option<&DeviceId>,
         position: Position,
     ) -> Result<(), AccountError> {
+        let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             self.end_devices(&mut batch, user, kept, Some(position)).await?;
@@ -215,12 +224,21 @@ impl Accounts {
 
     /// Adds the end of one device to the batch. The batch expects the row as it was read: a refresh at the same moment
     /// would leave a token behind.
-    fn end_device(&self, batch: &mut Batch, key: &DeviceKey, row: &DeviceRow, version: Position) {
+    pub(crate) async fn end_device(
+        &self,
+        batch: &mut Batch,
+        key: &DeviceKey,
+        row: &DeviceRow,
+        version: Position,
+    ) -> Result<(), AccountError> {
         batch.expect_version(&DEVICES, key, Some(version));
         batch.delete(&DEVICES, key);
         batch.delete(&DEVICES_SEEN, key);
         for pair in row.pairs() {
             self.end_pair(batch, pair);
         }
+        batch.delete(&DEHYDRATED, &(key.0, row.nid));
+        self.end_inbox(batch, row.nid);
+        self.end_keys(batch, DeviceRef { user: UserNid::new(key.0), nid: row.nid }).await
     }
 }

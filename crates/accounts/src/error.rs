@@ -17,6 +17,9 @@ pub enum AccountError {
     /// The account was closed for good.
     #[error("This account has been deactivated.")]
     Deactivated,
+    /// An administrator has locked the account.
+    #[error("This account has been locked.")]
+    Locked,
     /// Name and password do not belong together. Says deliberately not which of them is wrong.
     #[error("Wrong user name or password.")]
     WrongPassword,
@@ -41,6 +44,9 @@ pub enum AccountError {
     /// The refresh token is too old; the device still exists.
     #[error("The refresh token has expired.")]
     ExpiredRefreshToken,
+    /// The login token was never given out, was used, or is too old.
+    #[error("The login token is not known.")]
+    UnknownLoginToken,
     /// The user has no such device.
     #[error("You have no such device.")]
     UnknownDevice,
@@ -60,6 +66,35 @@ pub enum AccountError {
         /// What is wrong with it, without repeating the value.
         problem: &'static str,
     },
+    /// A value does not have the shape that the specification gives it.
+    #[error("{field}: {problem}")]
+    Malformed {
+        /// Name of the field in the specification.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A one-time key with this id is there, and is another one. Clients know the sentence by its beginning.
+    #[error("One time key {id} already exists, with another content.")]
+    OneTimeKeyExists {
+        /// The key's id.
+        id: String,
+    },
+    /// A key is not signed by the one that has to sign it.
+    #[error("{0}: has no valid signature by the master key")]
+    InvalidSignature(&'static str),
+    /// A key came that a master key has to sign, and there is none.
+    #[error("master_key: is missing, and no master key was uploaded before")]
+    NoMasterKey,
+    /// A cross-signing key would have the name of a device, or a device that of a cross-signing key.
+    #[error("The id is in use by another key of yours.")]
+    KeyIdInUse,
+    /// The profile would be larger than [`PROFILE_BYTES_MAX`](crate::PROFILE_BYTES_MAX).
+    #[error("The profile would be larger than 64 KiB.")]
+    ProfileTooLarge,
+    /// The key is longer than [`PROFILE_KEY_BYTES_MAX`](crate::PROFILE_KEY_BYTES_MAX).
+    #[error("keyName: is longer than 255 bytes.")]
+    ProfileKeyTooLarge,
     /// Account data which only the server writes.
     #[error("This type of account data is controlled by the server.")]
     ReservedAccountData,
@@ -110,6 +145,9 @@ pub enum TokenError {
     /// Too old, but the session still exists: refresh, or log in with the same device id ("soft logout").
     #[error("The access token has expired.")]
     Expired,
+    /// An administrator has locked the account; the session still exists.
+    #[error("This account has been locked.")]
+    Locked,
     /// The answer is not known because the store failed.
     #[error(transparent)]
     Account(#[from] AccountError),

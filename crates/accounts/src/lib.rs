@@ -1,5 +1,5 @@
-//! Users, their devices and tokens, user-interactive authentication, profiles, account data, push rules and filters,
-//! over `wardroom-store`. Knows nothing of HTTP, and of rooms only their numbers.
+//! Users, their devices and tokens, encryption keys and messages of devices, user-interactive authentication, profiles,
+//! account data, push rules and filters, over `wardroom-store`. Knows nothing of HTTP, and of rooms only their numbers.
 //!
 //! Invariants:
 //! - A user's row is never deleted, so that a name is never given out twice.
@@ -7,18 +7,28 @@
 //! - A session is in the cache only while its token is good: whatever ends a token removes it from the cache before
 //!   the commit is published ([`session`](Session)).
 //! - `account_data_changes` holds exactly one row per row of `account_data`, under the position of its newest write.
-//! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch.
+//! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch, or the device's.
+//! - With a device go its keys, its one-time keys and what waited for it, in the same batch.
 
 mod access_token;
 mod account_data;
+mod backup;
+mod contact_rules;
+mod dehydrated;
 mod device;
+mod device_lists;
 mod error;
 mod filter;
 mod fresh_cache;
+mod keys;
 mod last_seen;
 mod login;
+mod moderation;
+mod notice_room;
 mod password;
+mod presence;
 mod profile;
+mod profile_fields;
 mod push_rules;
 mod pushers;
 mod refresh;
@@ -28,14 +38,19 @@ mod secret;
 mod session;
 mod settings;
 mod shared_secret;
+mod short_lived;
 mod tables;
 mod tag;
+mod to_device;
 mod uia;
 mod user;
 mod user_directory;
 mod user_name;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock, atomic::AtomicU64},
+};
 
 use wardroom_clock::SharedClock;
 use wardroom_store::Store;
@@ -44,12 +59,35 @@ pub use self::{
     account_data::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
     },
+    backup::{
+        BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX,
+        BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
+        BackupKey, BackupKeyData, BackupPage, BackupState, KeyChoice,
+    },
+    contact_rules::IgnoredUsers,
+    dehydrated::{
+        BadDehydratedToken, DEHYDRATED_DATA_BYTES_MAX, DEHYDRATED_EVENTS_MAX, Dehydrated, DehydratedEvents,
+        DehydratedToken, NewDehydrated,
+    },
     device::{DEVICE_DISPLAY_NAME_CHARS_MAX, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, Device},
+    device_lists::Audience,
     error::{AccountError, TokenError},
     filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
+    keys::{
+        CROSS_SIGNING_KEY_BYTES_MAX, ClaimedKey, CrossSigningKeys, CrossSigningOutcome, CrossSigningUpload,
+        DEVICE_KEYS_BYTES_MAX, DeviceRef, FALLBACK_KEYS_PER_DEVICE_MAX, KEY_ID_BYTES_MAX, KeyCounts, KeyUpload,
+        ONE_TIME_KEY_BYTES_MAX, ONE_TIME_KEYS_PER_DEVICE_MAX, QueriedDevice, SIGNATURES_PER_REQUEST_MAX,
+        SignatureFailure, WATCH_DEVICE,
+    },
     login::{Login, LoginRequest},
+    moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
+    presence::{
+        Availability, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence,
+        PresenceChange, PresenceView, STATUS_MSG_BYTES_MAX, SyncMark, presence_watch_of_room, presence_watch_of_user,
+    },
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
+    profile_fields::{PROFILE_BYTES_MAX, PROFILE_KEY_BYTES_MAX, ProfileFields},
     push_rules::OWN_USER_ID,
     pushers::{
         APP_ID_CHARS_MAX, NewPusher, PUSHER_DATA_BYTES_MAX, PUSHER_TEXT_CHARS_MAX, PUSHERS_PER_USER_MAX,
@@ -60,8 +98,13 @@ pub use self::{
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
-    tables::{NS_USER, TABLES, WATCH_USER},
+    short_lived::{LOGIN_TOKEN_LIFETIME, OPENID_TOKEN_LIFETIME},
+    tables::{NS_USER, TABLES, WATCH_PRESENCE, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
+    to_device::{
+        INBOX_BYTES_MAX, INBOX_MESSAGES_MAX, TO_DEVICE_CONTENT_BYTES_MAX, TO_DEVICE_REQUEST_BYTES_MAX,
+        TO_DEVICE_TYPE_BYTES_MAX, ToDeviceEvent, ToDeviceMessages, ToDeviceTarget,
+    },
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
     user_directory::FoundUsers,
@@ -84,6 +127,16 @@ struct Inner {
     pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
     directory: user_directory::UserDirectory,
+    backups: backup::BackupWriters,
+    key_locks: keys::KeyLocks,
+    inboxes: to_device::InboxSizes,
+    audience: OnceLock<Box<dyn Audience>>,
+    /// Position of the newest change of somebody's devices, zero if there was none since the start.
+    newest_device_change: Arc<AtomicU64>,
+    contact_rules: contact_rules::ContactRulesCache,
+    presence: Presence,
+    openid_tokens: short_lived::ShortLived,
+    login_tokens: short_lived::ShortLived,
 }
 
 impl Accounts {
@@ -94,6 +147,7 @@ impl Accounts {
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
         let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
+        let presence = Presence::load(&store, Arc::clone(&clock), settings.presence).await?;
         Ok(Self(Arc::new(Inner {
             store,
             clock,
@@ -107,6 +161,15 @@ impl Accounts {
             pushers,
             filters: filter::FilterCache::default(),
             directory: user_directory::UserDirectory::default(),
+            backups: backup::BackupWriters::default(),
+            key_locks: keys::KeyLocks::default(),
+            inboxes: to_device::InboxSizes::default(),
+            audience: OnceLock::new(),
+            newest_device_change: Arc::default(),
+            contact_rules: contact_rules::ContactRulesCache::default(),
+            presence,
+            openid_tokens: short_lived::ShortLived::openid(),
+            login_tokens: short_lived::ShortLived::login(),
         })))
     }
 

@@ -133,6 +133,8 @@ impl Accounts {
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let (nid, row, version) = self.active_row(user).await?;
             check(&row)?;
+            let _lock = self.0.key_locks.lock(nid).await;
+            self.check_unlocked(nid).await?;
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             let login = self.sign_in(&mut batch, nid, user.to_owned(), request, true).await?;
@@ -166,12 +168,20 @@ impl Accounts {
         let minted = self.mint(request.refresh);
         let row = match existing {
             Some((Packed(row), _)) => {
+                if self.is_dehydrated(nid, row.nid).await? {
+                    return Err(AccountError::KeyIdInUse);
+                }
                 for pair in row.pairs() {
                     self.end_pair(batch, pair);
                 }
                 DeviceRow { current: minted.pair, previous: None, ..row }
             }
             None => {
+                if self.is_cross_signing_key(nid, &device).await? {
+                    return Err(AccountError::KeyIdInUse);
+                }
+                // Nobody is woken: a device without keys is nobody's business yet.
+                self.note_devices(batch, nid).await?;
                 let scan = Scan::prefix(&nid.get()).limit(DEVICES_PER_USER_MAX);
                 if known && view.scan_keys(&DEVICES, scan).await?.len() >= DEVICES_PER_USER_MAX {
                     let what = "The number of devices you are signed in on";

@@ -2,6 +2,7 @@
 //! rules from the first moment.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Weak},
 };
@@ -15,6 +16,7 @@ use ruma::{
     },
 };
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use wardroom_store::Batch;
 
@@ -29,6 +31,8 @@ const PUSH_RULES_TYPE: &str = "m.push_rules";
 
 /// Stands for the user's own id in rules from [`Accounts::shared_push_rules`]. No user id begins so.
 pub const OWN_USER_ID: &str = "\u{0}own user id";
+/// The server's own rules in which the user's id stands, each once: invitations and mentions.
+const OWN_RULES_WITH_OWNER: usize = 2;
 /// Users whose rules, as they are shared, are kept in memory: about 50 bytes for each who has the rules of others.
 const SHARED_RULES_USERS_MAX: usize = 50_000;
 /// Bytes of different rules, as JSON, that these users may have; about ten times that in memory.
@@ -82,15 +86,22 @@ impl RulesetCache {
         });
     }
 
-    /// The one copy of rules that read like these.
-    fn share(&self, rules: Ruleset) -> Result<Arc<Ruleset>, AccountError> {
-        let json = serde_json::to_vec(&rules).map_err(|_| AccountError::Damaged("push rules"))?;
-        let hash: [u8; 32] = Sha256::digest(&json).into();
-        let mut different = self.different.lock();
-        if let Some(known) = different.rulesets.get(&hash).and_then(|(known, _)| known.upgrade()) {
+    /// The one copy of rules that stand in the store with these words, made by `make` if nobody has it yet.
+    fn share(
+        &self,
+        words: &str,
+        make: impl FnOnce() -> Result<Ruleset, AccountError>,
+    ) -> Result<Arc<Ruleset>, AccountError> {
+        let hash: [u8; 32] = Sha256::digest(words).into();
+        if let Some(known) = self.different.lock().known(&hash) {
             return Ok(known);
         }
-        if different.bytes.saturating_add(json.len()) > SHARED_RULES_BYTES_MAX {
+        let made = Arc::new(make()?);
+        let mut different = self.different.lock();
+        if let Some(known) = different.known(&hash) {
+            return Ok(known);
+        }
+        if different.bytes.saturating_add(words.len()) > SHARED_RULES_BYTES_MAX {
             // Most users have rules of their own: those that nobody uses go, and if that is not enough, all do.
             different.rulesets.retain(|_, (known, _)| known.strong_count() > 0);
             different.bytes = different.rulesets.values().map(|(_, bytes)| bytes).sum();
@@ -99,10 +110,15 @@ impl RulesetCache {
                 *different = Different::default();
             }
         }
-        let rules = Arc::new(rules);
-        different.bytes += json.len();
-        different.rulesets.insert(hash, (Arc::downgrade(&rules), json.len()));
-        Ok(rules)
+        different.bytes += words.len();
+        different.rulesets.insert(hash, (Arc::downgrade(&made), words.len()));
+        Ok(made)
+    }
+}
+
+impl Different {
+    fn known(&self, hash: &[u8; 32]) -> Option<Arc<Ruleset>> {
+        self.rulesets.get(hash).and_then(|(known, _)| known.upgrade())
     }
 }
 
@@ -138,7 +154,9 @@ impl Accounts {
             return Ok(rules);
         }
         let before = cache.before_read();
-        let rules = Arc::new(self.read_push_rules(user).await?.0);
+        let owner = self.user_id(user).await?;
+        let content = self.account_data(user, DataScope::Global, PUSH_RULES_TYPE).await?;
+        let rules = Arc::new(with_defaults(content.as_deref(), &owner)?);
         cache.insert(&user, Arc::clone(&rules), before);
         Ok(rules)
     }
@@ -154,27 +172,13 @@ impl Accounts {
             return Ok(rules);
         }
         let before = cache.before_read();
-        let (rules, owner) = self.read_push_rules(user).await?;
-        let rules = self.0.rulesets.share(without_owner(rules, &owner))?;
-        cache.insert(&user, Arc::clone(&rules), before);
-        Ok(rules)
-    }
-
-    /// The rules of a user and the user's id. Rules that the server did not have when the user last changed theirs are
-    /// among them.
-    async fn read_push_rules(&self, user: UserNid) -> Result<(Ruleset, ruma::OwnedUserId), AccountError> {
         let owner = self.user_id(user).await?;
         let content = self.account_data(user, DataScope::Global, PUSH_RULES_TYPE).await?;
-        let default = Ruleset::server_default(&owner);
-        let rules = match content {
-            Some(content) => {
-                let mut rules = parse(content.get())?;
-                rules.update_with_server_default(default);
-                rules
-            }
-            None => default,
-        };
-        Ok((rules, owner))
+        let words = shared_words(content.as_ref().map(|content| content.get()).unwrap_or_default(), &owner);
+        let make = || Ok(without_owner(with_defaults(content.as_deref(), &owner)?, &owner));
+        let rules = self.0.rulesets.share(&words, make)?;
+        cache.insert(&user, Arc::clone(&rules), before);
+        Ok(rules)
     }
 
     /// One rule.
@@ -284,6 +288,26 @@ impl Accounts {
         let content = PushRulesContent { global: Ruleset::server_default(&user.id) }.into_json()?;
         self.put_account_data(batch, key, PUSH_RULES_TYPE, content)
     }
+}
+
+/// The words of stored rules without their owner's id, where it stands in the server's own rules only; those who have
+/// the same words have the same rules. Rules that name their owner elsewhere are shared with nobody.
+fn shared_words<'a>(content: &'a str, owner: &UserId) -> Cow<'a, str> {
+    let quoted = format!("\"{owner}\"");
+    if content.matches(&quoted).count() == OWN_RULES_WITH_OWNER {
+        Cow::Owned(content.replace(&quoted, "\"\""))
+    } else {
+        Cow::Borrowed(content)
+    }
+}
+
+/// A user's rules. Those that the server did not have when the user last changed theirs are among them.
+fn with_defaults(content: Option<&RawValue>, owner: &UserId) -> Result<Ruleset, AccountError> {
+    let default = Ruleset::server_default(owner);
+    let Some(content) = content else { return Ok(default) };
+    let mut rules = parse(content.get())?;
+    rules.update_with_server_default(default);
+    Ok(rules)
 }
 
 fn parse(content: &str) -> Result<Ruleset, AccountError> {

@@ -121,9 +121,11 @@ impl PusherIndex {
     fn enter(&self, user: u64, nid: u64, key: Hash16) {
         let mut by_user = self.by_user.write();
         let pushers = by_user.entry(user).or_default();
-        pushers.retain(|(other, _)| *other != nid);
-        pushers.push((nid, key));
-        self.generation.fetch_add(1, Ordering::Release);
+        // Applications set their pusher again at each start: that changes nothing here.
+        if !pushers.contains(&(nid, key)) {
+            pushers.push((nid, key));
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     fn leave(&self, user: u64, nid: u64) {

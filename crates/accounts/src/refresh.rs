@@ -6,7 +6,7 @@ use std::fmt;
 use wardroom_store::{Batch, Packed};
 
 use crate::{
-    AccountError, Accounts,
+    AccountError, Accounts, UserNid,
     error::{CONFLICT_ROUNDS_MAX, settled},
     login::Minted,
     secret::TOKEN_BYTES_MAX,
@@ -51,6 +51,7 @@ impl Accounts {
             if user.is_none_or(|Packed(user)| user.deactivated) {
                 return Err(AccountError::UnknownRefreshToken);
             }
+            self.check_unlocked(UserNid::new(token.user)).await?;
             let key = (token.user, token.device);
             let found = view.get_versioned(&DEVICES, &key).await?;
             let (Packed(device), version) = found.ok_or(AccountError::UnknownRefreshToken)?;

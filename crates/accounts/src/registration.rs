@@ -1,7 +1,7 @@
 //! Registration: section "Account registration and management".
 
 use ruma::{
-    DeviceId,
+    DeviceId, UserId,
     api::client::uiaa::{AuthFlow, AuthType},
 };
 use subtle::ConstantTimeEq as _;
@@ -115,6 +115,41 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
+    /// Makes a guest an ordinary user of the same name, with a password, and signs them in when `login` is given
+    /// (section "Guest Access"). The guest's sessions stay.
+    ///
+    /// # Errors
+    /// [`AccountError::UserInUse`] when the user is no guest, [`AccountError::Deactivated`],
+    /// [`AccountError::UnusablePassword`], [`AccountError::Limit`], [`AccountError::Busy`], or the store's.
+    pub async fn upgrade_guest(
+        &self,
+        guest: &UserId,
+        password: &str,
+        login: Option<&LoginRequest<'_>>,
+    ) -> Result<Registered, AccountError> {
+        let hash = self.0.passwords.hash(password).await?;
+        for _ in 0..CONFLICT_ROUNDS_MAX {
+            let (nid, mut row, version) = self.active_row(guest).await?;
+            if !row.guest {
+                return Err(AccountError::UserInUse);
+            }
+            (row.guest, row.password) = (false, Some(hash.clone()));
+            let user = User::from_row(guest.to_owned(), nid, &row);
+            let mut batch = Batch::default();
+            batch.expect_version(&USERS, &nid.get(), Some(version));
+            batch.put(&USERS, &nid.get(), &Packed(row));
+            self.forget_sessions_of(&mut batch, nid);
+            let login = match login {
+                Some(request) => Some(self.sign_in(&mut batch, nid, guest.to_owned(), request, true).await?),
+                None => None,
+            };
+            if settled(self.0.store.commit(batch).await)?.is_some() {
+                return Ok(Registered { user, login });
+            }
+        }
+        Err(AccountError::Contended)
+    }
+
     /// [`Accounts::register`] of a user who signs in for certain.
     pub(crate) async fn register_signed_in(
         &self,
@@ -129,7 +164,7 @@ impl Accounts {
 
     async fn new_user_batch(
         &self,
-        id: &ruma::UserId,
+        id: &UserId,
         new: &NewUser<'_>,
         password: Option<String>,
         login: Option<&LoginRequest<'_>>,

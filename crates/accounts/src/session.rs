@@ -9,7 +9,7 @@ use std::{
 use ruma::{OwnedDeviceId, OwnedUserId};
 use wardroom_store::{Batch, Hash16};
 
-use crate::{Accounts, UserNid, fresh_cache::FreshCache, tables::DeviceKey};
+use crate::{Accounts, Moderation, UserNid, fresh_cache::FreshCache, tables::DeviceKey};
 
 /// Sessions kept in memory, about 400 bytes each.
 pub const SESSIONS_CACHED_MAX: usize = 16_384;
@@ -32,6 +32,8 @@ pub struct SessionData {
     pub admin: bool,
     /// Guest account.
     pub guest: bool,
+    /// What an administrator has taken from the account.
+    pub moderation: Moderation,
     pub(crate) device_key: DeviceKey,
     pub(crate) expires_ms: Option<u64>,
     /// When this session was last noted as seen, in milliseconds since the epoch.

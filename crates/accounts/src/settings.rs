@@ -18,6 +18,8 @@ pub struct Settings {
     pub registration: Registration,
     /// How long tokens live.
     pub tokens: TokenLifetimes,
+    /// Users see who is there.
+    pub presence: bool,
 }
 
 impl Settings {
@@ -28,6 +30,7 @@ impl Settings {
             password: PasswordCost::default(),
             registration: Registration::default(),
             tokens: TokenLifetimes::default(),
+            presence: true,
         }
     }
 }

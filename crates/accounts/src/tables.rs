@@ -6,10 +6,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use wardroom_store::{Hash16, Json, Packed, Position, Profile, Seal, Table, TableSpec};
 
+use crate::keys::tables as key_tables;
+
 /// Namespace of user ids in the store's interner; the full id is the name.
 pub const NS_USER: u8 = 1;
 /// Kind of the watch keys that say "something for this one user changed"; the id is the user's number.
 pub const WATCH_USER: u8 = 2;
+/// Kind of the watch keys that say "presence changed in this room"; the id is the room's number.
+pub const WATCH_PRESENCE: u8 = 4;
 
 /// Domains of keyed hashes, so that equal texts of different meaning have different hashes.
 pub(crate) mod domain {
@@ -19,6 +23,11 @@ pub(crate) mod domain {
     pub(crate) const ACCOUNT_DATA_TYPE: u8 = 0x13;
     pub(crate) const FILTER: u8 = 0x14;
     pub(crate) const PUSHER: u8 = 0x16;
+    pub(crate) const KEY_ID: u8 = 0x20;
+    pub(crate) const KEY_ALGORITHM: u8 = 0x21;
+    pub(crate) const KEY_CONTENT: u8 = 0x22;
+    pub(crate) const TO_DEVICE_TRANSACTION: u8 = 0x23;
+    pub(crate) const SHORT_LIVED: u8 = 0x50;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -67,6 +76,17 @@ pub(crate) const PUSHERS_BY_KEY: Table<(Hash16, UserKey), ()> =
 /// user: its version is when the user last set a pusher, so that none is set while its device ends.
 pub(crate) const PUSHERS_CHANGED: Table<UserKey, ()> =
     Table::new(0x0162, "pushers_changed", Profile::Point, Seal::System);
+/// user -> [`Moderation`](crate::Moderation), of users from whom something was taken.
+pub(crate) const MODERATION: Table<UserKey, Packed<crate::Moderation>> =
+    Table::new(0x0152, "moderation", Profile::Point, Seal::System);
+/// user -> number of the room in which the server speaks to them.
+pub(crate) const NOTICE_ROOMS: Table<UserKey, u64> = Table::new(0x0153, "notice_rooms", Profile::Point, Seal::System);
+/// user -> fields of the profile beyond name and picture.
+pub(crate) const PROFILE_FIELDS: Table<UserKey, Json<crate::ProfileFields>> =
+    Table::new(0x0151, "profile_fields", Profile::Point, Seal::System).compressed();
+/// user -> [`PresenceRow`](crate::presence::PresenceRow), of users who are not offline or have a status message.
+pub(crate) const PRESENCE: Table<UserKey, Packed<crate::presence::PresenceRow>> =
+    Table::new(0x0150, "presence", Profile::Churn, Seal::System);
 
 /// All tables of this crate, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
@@ -82,6 +102,27 @@ pub const TABLES: &[TableSpec] = &[
     *PUSHERS.spec(),
     *PUSHERS_BY_KEY.spec(),
     *PUSHERS_CHANGED.spec(),
+    *crate::backup::BACKUPS.spec(),
+    *crate::backup::BACKUP_VERSIONS.spec(),
+    *crate::backup::BACKUP_KEYS.spec(),
+    *crate::dehydrated::DEHYDRATED.spec(),
+    *key_tables::DEVICE_KEYS.spec(),
+    *key_tables::ONE_TIME_KEYS.spec(),
+    *key_tables::WAITING_KEYS.spec(),
+    *key_tables::GIVEN_KEYS.spec(),
+    *key_tables::FALLBACK_KEYS.spec(),
+    *key_tables::KEY_STATE.spec(),
+    *key_tables::CROSS_SIGNING_KEYS.spec(),
+    *key_tables::MASTER_SIGNATURES.spec(),
+    *key_tables::DEVICE_LIST_CHANGES.spec(),
+    *key_tables::DEVICE_LIST_LAST.spec(),
+    *key_tables::SIGNED_USERS.spec(),
+    *key_tables::INBOXES.spec(),
+    *key_tables::TO_DEVICE_TRANSACTIONS.spec(),
+    *MODERATION.spec(),
+    *NOTICE_ROOMS.spec(),
+    *PROFILE_FIELDS.spec(),
+    *PRESENCE.spec(),
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

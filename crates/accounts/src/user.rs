@@ -5,10 +5,11 @@ use wardroom_store::{Batch, Packed, Position, Scan, WatchKey};
 
 use crate::{
     AccountError, Accounts,
+    dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{
-        ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, DEVICES, DEVICES_SEEN, FILTERS, NS_USER, PROFILES,
-        REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
+        ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, DEVICES, DEVICES_SEEN, FILTERS, MODERATION, NOTICE_ROOMS,
+        NS_USER, PROFILE_FIELDS, PROFILES, REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
     },
     user_name::new_user_id,
 };
@@ -132,8 +133,8 @@ impl Accounts {
         Err(AccountError::Contended)
     }
 
-    /// Closes an account for good: no token, no device, no password, no profile, no account data is left; only the name
-    /// stays taken.
+    /// Closes an account for good: no token, no device, no password, no profile, no account data, no key backup is left; only
+    /// the name stays taken.
     ///
     /// # Errors
     /// [`AccountError::UnknownUser`], [`AccountError::Deactivated`] when it already is, or the store's.
@@ -149,6 +150,7 @@ impl Accounts {
             batch.expect_version(&USERS, &key, Some(version));
             batch.put(&USERS, &key, &Packed(row));
             for (_, Packed(device)) in self.0.store.latest().scan(&DEVICES, Scan::prefix(&key)).await? {
+                self.end_inbox(&mut batch, device.nid);
                 for pair in device.pairs() {
                     batch.delete(&ACCESS_TOKENS, &pair.access);
                     if let Some(refresh) = &pair.refresh {
@@ -162,11 +164,20 @@ impl Accounts {
             batch.delete_prefix(&ACCOUNT_DATA, &key);
             batch.delete_prefix(&ACCOUNT_DATA_CHANGES, &key);
             batch.delete_prefix(&FILTERS, &key);
+            Self::end_backups(&mut batch, nid);
+            batch.delete_prefix(&DEHYDRATED, &key);
             batch.delete(&PROFILES, &key);
+            self.end_all_keys(&mut batch, nid).await?;
+            self.announce_devices(&mut batch, nid).await?;
+            batch.delete(&PROFILE_FIELDS, &key);
+            batch.delete(&MODERATION, &key);
+            batch.delete(&NOTICE_ROOMS, &key);
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);
             self.0.directory.remove_on_commit(&mut batch, nid);
+            self.0.contact_rules.forget_all_on_commit(&mut batch, nid);
+            self.0.presence.forget_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -192,6 +203,7 @@ impl Accounts {
                 return Err(AccountError::GuestForbidden);
             }
             row.password = Some(hash.clone());
+            let lock = self.0.key_locks.lock(nid).await;
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
@@ -201,6 +213,7 @@ impl Accounts {
             if let Some(position) = settled(self.0.store.commit(batch).await)? {
                 // A login with the old password may have been committed between the look at the devices and this commit.
                 // None can be after it: a login expects the version of the user's row that it verified.
+                drop(lock);
                 if let LogoutDevices::AllBut(kept) = logout {
                     self.log_out_older(nid, kept, position).await?;
                 }

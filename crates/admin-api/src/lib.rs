@@ -1,14 +1,19 @@
 //! The admin API: what operators and their scripts do with the server over HTTP.
 //!
-//! So far only the registration with a shared secret, at the path and in the shape that existing scripts know.
+//! So far the registration with a shared secret and server notices, at the paths and in the shapes that existing scripts
+//! know.
 
+mod notices;
 mod register;
+mod send_server_notice;
 
 use std::sync::Arc;
 
 use axum::Router;
 use wardroom_accounts::Accounts;
 use wardroom_web::{ApiState, RateLimits, Routes};
+
+pub use self::notices::{Notice, NoticeError, NoticeSettings, Notices};
 
 /// The services, as every handler receives them. Clones are cheap: everything inside is shared.
 #[derive(Clone, Debug)]
@@ -17,6 +22,8 @@ pub struct AdminState {
     pub accounts: Accounts,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
+    /// Notices to users, where the operator wants any.
+    pub notices: Option<Notices>,
 }
 
 impl ApiState for AdminState {
@@ -36,5 +43,5 @@ pub fn router(state: AdminState) -> Router {
 
 /// Every endpoint of the admin API.
 pub fn routes() -> Routes<AdminState> {
-    register::routes()
+    register::routes().merge(send_server_notice::routes())
 }

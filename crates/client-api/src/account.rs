@@ -8,19 +8,23 @@ mod change_password;
 mod deactivate;
 mod devices;
 mod filter;
+mod get_login_token;
 mod interactive_auth;
 mod login;
 mod logout;
+mod openid;
 mod profile;
 mod pushrules;
 mod refresh_token;
 mod register;
 mod tags;
+mod third_parties;
 mod username_availability;
 mod whoami;
 
 use wardroom_web::{ApiError, Routes};
 
+pub(crate) use self::interactive_auth::require_password;
 use crate::{
     ClientState,
     caller::{actor, owner},
@@ -44,6 +48,9 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(filter::routes())
         .merge(pushrules::routes())
         .merge(capabilities::routes())
+        .merge(openid::routes())
+        .merge(third_parties::routes())
+        .merge(get_login_token::routes())
 }
 
 /// The number of a room that this server knows, for what an account keeps per room.

@@ -25,6 +25,15 @@ pub(crate) fn registered(session: &Session) -> Result<Actor<'_>, ApiError> {
     Ok(actor(session))
 }
 
+/// Refuses what suspended users may not do (client-server API, section "Account suspension").
+pub(crate) fn unsuspended(session: &Session) -> Result<(), ApiError> {
+    if session.moderation.suspended {
+        let sentence = "You cannot perform this action while suspended.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::UserSuspended, sentence));
+    }
+    Ok(())
+}
+
 /// Refuses callers who name somebody else in the path.
 pub(crate) fn owner(session: &Session, user: &UserId) -> Result<(), ApiError> {
     if session.user == user { Ok(()) } else { Err(ApiError::forbidden("This belongs to another user.")) }

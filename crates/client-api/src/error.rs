@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
 use wardroom_rooms::RoomError;
+use wardroom_sync::SyncError;
 use wardroom_web::ApiError;
 
 /// How long a client waits before it tries again to write to a room for which too many writes are waiting.
@@ -28,11 +29,29 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::TooLarge { .. } => ApiError::too_large(sentence),
         RoomError::UnsupportedVersion(_) => bad_request(ErrorKind::UnsupportedRoomVersion, sentence),
         RoomError::InvalidRoomState(_) => bad_request(ErrorKind::InvalidRoomState, sentence),
+        RoomError::DuplicateAnnotation => bad_request(ErrorKind::DuplicateAnnotation, sentence),
+        // The specification has no code of its own for this.
+        RoomError::NotAThreadRoot => bad_request(ErrorKind::Unknown, sentence),
+        RoomError::NotInThread => bad_request(ErrorKind::NotInThread, sentence),
+        RoomError::UnsubscribedSince => {
+            ApiError::new(StatusCode::CONFLICT, ErrorKind::ConflictingUnsubscription, sentence)
+        }
         RoomError::BadAlias(_) => bad_request(ErrorKind::BadAlias, sentence),
         RoomError::AliasInUse => bad_request(ErrorKind::RoomInUse, sentence),
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
         RoomError::DiskFull => ApiError::disk_full(),
         RoomError::Storage(_) => ApiError::internal(&error),
+    }
+}
+
+/// What a client is told of a failure in telling what is news.
+pub(crate) fn of_sync(error: SyncError) -> ApiError {
+    match error {
+        SyncError::UnknownFilter | SyncError::BadFilter(_) => ApiError::invalid_param(error.to_string()),
+        SyncError::Accounts(error) => error.into(),
+        SyncError::Rooms(error) => of_room(error),
+        SyncError::Commit(error) => error.into(),
+        failure => ApiError::internal(&failure),
     }
 }
 
@@ -66,6 +85,10 @@ mod tests {
             (RoomError::InvalidRoomState(String::new()), 400, "M_INVALID_ROOM_STATE"),
             (RoomError::BadAlias(String::new()), 400, "M_BAD_ALIAS"),
             (RoomError::AliasInUse, 400, "M_ROOM_IN_USE"),
+            (RoomError::DuplicateAnnotation, 400, "M_DUPLICATE_ANNOTATION"),
+            (RoomError::NotAThreadRoot, 400, "M_UNKNOWN"),
+            (RoomError::NotInThread, 400, "IO.ELEMENT.MSC4306.M_NOT_IN_THREAD"),
+            (RoomError::UnsubscribedSince, 409, "IO.ELEMENT.MSC4306.M_CONFLICTING_UNSUBSCRIPTION"),
             (RoomError::Busy, 429, "M_LIMIT_EXCEEDED"),
             (RoomError::DiskFull, 500, "M_UNKNOWN"),
         ];

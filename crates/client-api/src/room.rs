@@ -16,26 +16,34 @@ mod get_mutual_rooms;
 mod get_room_event;
 mod get_state_events;
 mod get_summary;
+mod ignores;
 mod initial_state;
 mod invite_user;
 mod join_room;
 mod kick_and_ban;
 mod members;
+mod peeking;
 mod receipt;
 mod redact_event;
+mod relations;
 mod report;
+mod search;
 mod send_message_event;
 mod send_state_event;
+mod thread_subscriptions;
+mod threads;
 mod upgrade_room;
 
-use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId};
-use wardroom_accounts::{Profile, Session};
-use wardroom_rooms::{MemberProfile, Place};
+use http::StatusCode;
+use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId, api::error::ErrorKind};
+use wardroom_accounts::{IgnoredUsers, Profile, Session};
+use wardroom_rooms::{MemberProfile, Place, Stored};
 use wardroom_web::{ApiError, Routes};
 
+use self::ignores::Ignores;
 use crate::{
     ClientState,
-    caller::{actor, registered},
+    caller::{actor, registered, unsuspended},
     error,
 };
 
@@ -63,6 +71,11 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(get_summary::routes())
         .merge(report::routes())
         .merge(upgrade_room::routes())
+        .merge(relations::routes())
+        .merge(search::routes())
+        .merge(threads::routes())
+        .merge(thread_subscriptions::routes())
+        .merge(peeking::routes())
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {
@@ -78,12 +91,27 @@ async fn own_profile(state: &ClientState, session: &Session) -> Result<MemberPro
 ///
 /// An invitation to a name that nobody has would wait for whoever gets that name one day, so it is refused.
 async fn invitee_profile(state: &ClientState, field: &str, user: &UserId) -> Result<MemberProfile, ApiError> {
+    may_be_invited(state, field, user).await?;
     match state.accounts.profile(user).await? {
         Some(profile) => Ok(member_profile(profile)),
         None if state.accounts.is_local(user) => {
             Err(ApiError::not_found(format!("{field}: there is no such user on this server.")))
         }
         None => Ok(MemberProfile::default()),
+    }
+}
+
+/// Refuses invitations to users of this server who let nobody invite them (specification, "Invite permission").
+async fn may_be_invited(state: &ClientState, field: &str, user: &UserId) -> Result<(), ApiError> {
+    if !state.accounts.is_local(user) {
+        return Ok(());
+    }
+    match state.accounts.user_nid(user).await? {
+        Some(nid) if state.accounts.blocks_invites(nid).await? => {
+            let sentence = format!("{field}: this user does not want to be invited.");
+            Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::InviteBlocked, sentence))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -102,6 +130,11 @@ async fn room_of(state: &ClientState, room: &RoomOrAliasId) -> Result<OwnedRoomI
 fn place(field: &str, token: Option<&str>) -> Result<Option<Place>, ApiError> {
     let parsed = token.map(str::parse).transpose();
     parsed.map_err(|_| ApiError::invalid_param(format!("{field}: this is not a token that this server gave.")))
+}
+
+/// Whether a reader who ignores these users hears nothing of an event.
+fn hides(ignored: &IgnoredUsers, event: &Stored) -> bool {
+    ignored.hides(event.pdu.sender(), event.pdu.is_state())
 }
 
 /// How many items a client wants, and gets at most.

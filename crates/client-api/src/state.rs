@@ -1,6 +1,6 @@
 //! What the handlers of the client-server API work with.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,8 @@ use wardroom_push::Push;
 use wardroom_rooms::Rooms;
 use wardroom_sync::Syncer;
 use wardroom_web::{ApiState, RateLimits};
+
+use crate::TurnServers;
 
 /// The services, as every handler receives them. Clones are cheap: everything inside is shared.
 #[derive(Clone, Debug)]
@@ -43,6 +45,12 @@ pub struct ClientSettings {
     pub support: Support,
     /// Whether the user directory finds every user of this server, not only those whom the searching user could meet.
     pub search_all_users: bool,
+    /// TURN servers, if there are any.
+    pub turn: Option<TurnServers>,
+    /// Authorization services of LiveKit, where group calls meet: the preferred one first.
+    pub livekit_service_urls: Vec<String>,
+    /// What may be sent later.
+    pub delayed_events: DelayedEventLimits,
 }
 
 /// Whom people turn to for help.
@@ -52,6 +60,36 @@ pub struct Support {
     pub page: Option<String>,
     /// Whom to write to.
     pub contacts: Vec<Contact>,
+}
+
+/// Limits of delayed events.
+#[derive(Clone, Copy, Debug)]
+pub struct DelayedEventLimits {
+    /// The longest delay.
+    pub max_delay: Duration,
+    /// Events of one user that may wait at once; zero where there are none.
+    pub max_per_user: usize,
+}
+
+impl Default for DelayedEventLimits {
+    fn default() -> Self {
+        Self { max_delay: Duration::from_hours(24), max_per_user: 100 }
+    }
+}
+
+impl ClientSettings {
+    /// Settings of a server without TURN servers and group calls.
+    pub fn new(server_name: OwnedServerName, public_url: String) -> Self {
+        Self {
+            server_name,
+            public_url,
+            support: Support::default(),
+            search_all_users: false,
+            turn: None,
+            livekit_service_urls: Vec::new(),
+            delayed_events: DelayedEventLimits::default(),
+        }
+    }
 }
 
 impl ApiState for ClientState {

@@ -7,25 +7,19 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderValue, header::CONTENT_TYPE};
-use ruma::{
-    api::client::sync::sync_events::v3::{Filter, Request},
-    presence::PresenceState,
-};
-use wardroom_sync::{BadToken, FilterChoice, SyncError, SyncRequest, SyncToken};
+use ruma::api::client::sync::sync_events::v3::{Filter, Request};
+use wardroom_sync::{BadToken, FilterChoice, SyncRequest, SyncToken};
 use wardroom_web::{ApiError, Routes, Ruma};
 
-use crate::ClientState;
+use crate::{ClientState, error, presence::availability};
 
 pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(sync)
 }
 
-/// Presence (`set_presence`) does nothing yet.
 async fn sync(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Response, ApiError> {
     let Ruma { body, session, .. } = request;
-    if !matches!(body.set_presence, PresenceState::Online | PresenceState::Offline | PresenceState::Unavailable) {
-        return Err(ApiError::invalid_param("set_presence: must be online, offline or unavailable."));
-    }
+    let availability = availability("set_presence", &body.set_presence)?;
     let since = body.since.map(|since| since.parse::<SyncToken>()).transpose();
     let since = since.map_err(|error: BadToken| ApiError::invalid_param(error.to_string()))?;
     let filter = match body.filter {
@@ -35,15 +29,9 @@ async fn sync(State(state): State<ClientState>, request: Ruma<Request>) -> Resul
     };
     let timeout = body.timeout.unwrap_or_default();
     let asked = SyncRequest { since, filter, full_state: body.full_state, state_after: body.use_state_after, timeout };
-    let answer = state.sync.sync(&session, asked, state.stopping.cancelled()).await.map_err(refusal)?;
+    let _present = state.accounts.presence().begin_sync(&session, availability);
+    let answer = state.sync.sync(&session, asked, state.stopping.cancelled()).await.map_err(error::of_sync)?;
     let mut response = answer.body.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
-}
-
-fn refusal(error: SyncError) -> ApiError {
-    match error {
-        SyncError::UnknownFilter | SyncError::BadFilter(_) => ApiError::invalid_param(error.to_string()),
-        failure => ApiError::internal(&failure),
-    }
 }

@@ -26,6 +26,8 @@ pub use self::ranges::Ranges;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to resolve a name that is only checked.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection nobody uses is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections kept for one host.
@@ -99,11 +101,11 @@ impl Outbound {
     }
 
     /// As [`Outbound::check`], and resolves a name: one that leads into refused ranges alone is refused. A name that
-    /// does not resolve now, or not within the time of a connection, is none that is known to lead there.
+    /// does not resolve now, or not soon, is none that is known to lead there.
     pub async fn admits(&self, url: &Url) -> Result<(), OutboundError> {
         self.check(url)?;
         let host = url.host_str().ok_or(OutboundError::NotWeb)?.trim_matches(['[', ']']);
-        let Ok(Ok(found)) = tokio::time::timeout(CONNECT_TIMEOUT, tokio::net::lookup_host((host, 0))).await else {
+        let Ok(Ok(found)) = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, 0))).await else {
             return Ok(());
         };
         let mut found = found.peekable();
@@ -205,7 +207,6 @@ impl Resolve for Resolver {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
 

@@ -6,7 +6,7 @@ use quick_cache::{Weighter, sync::Cache};
 use wardroom_rooms::{Membership, MembershipEntry, Place, RoomNid, Rooms, UserNid};
 use wardroom_store::{Position, Store};
 
-use crate::{BadgeCounts, PushError, Unread, Whose};
+use crate::{BadgeCounts, PushError, Unread, Whose, unread::hides};
 
 /// Rooms of users with pushers of which counts are kept in memory, about 32 bytes each.
 const ROOMS_KEPT_MAX: u64 = 1_000_000;
@@ -78,10 +78,15 @@ impl Badges {
 
     async fn count_all(&self, whose: Whose<'_>, at: Position) -> Result<Known, PushError> {
         let (mut rooms, mut invites) = (Vec::new(), 0);
-        for MembershipEntry { room, membership, place, .. } in self.rooms.memberships(whose.nid).await? {
+        let ignored = self.unread.ignored_by(whose).await?;
+        for MembershipEntry { room, membership, place, event, .. } in self.rooms.memberships(whose.nid).await? {
             match membership {
                 Membership::Join => rooms.push((room, place, self.unread_in(whose, room, place).await?)),
-                Membership::Invite => invites += 1,
+                Membership::Invite if ignored.is_empty() => invites += 1,
+                Membership::Invite => {
+                    let invitation = self.rooms.events(room, &[event]).await?.pop();
+                    invites += u64::from(invitation.is_some_and(|event| !hides(&ignored, &event.pdu)));
+                }
                 _ => {}
             }
             tokio::task::consume_budget().await;

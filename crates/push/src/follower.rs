@@ -30,6 +30,8 @@ const UNSAVED_MAX: Duration = Duration::from_secs(1);
 const ROWS_PER_COMMIT_MAX: usize = 5_000;
 /// How long to wait after a failure of the store.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// Attempts at an entry of the log.
+const ATTEMPTS_MAX: u32 = 5;
 /// How often what all followers have read is dropped, in saved cursors.
 const SAVES_PER_TRIM: u32 = 50;
 /// Members of a room whose number of unread messages is looked at again after a redaction.
@@ -76,6 +78,8 @@ pub(crate) struct Tail {
     saves: u32,
     batch: Batch,
     rows: usize,
+    /// The entry that failed last, and how often.
+    stuck: (Place, u32),
     /// Lanes to wake when the batch is committed.
     woken: BTreeSet<(PusherNid, UserNid)>,
 }
@@ -85,7 +89,7 @@ impl Tail {
         let cursor = inner.rooms.follow(Follower::Push).await?;
         let audience = Audience::new(inner.rooms.clone(), inner.accounts.clone());
         let (batch, woken) = (Batch::default(), BTreeSet::new());
-        Ok(Self { inner, audience, cursor, unsaved: 0, saves: 0, batch, rows: 0, woken })
+        Ok(Self { inner, audience, cursor, unsaved: 0, saves: 0, batch, rows: 0, stuck: (Place::FIRST, 0), woken })
     }
 
     /// Follows for as long as it is polled.
@@ -132,7 +136,9 @@ impl Tail {
             // A page of which not all could be done is read again from its beginning.
             let mut readers = BTreeSet::new();
             for entry in &page {
-                self.entry(entry, &mut readers).await?;
+                if let Err(error) = self.entry(entry, &mut readers).await {
+                    self.pass_over(entry.place, error)?;
+                }
                 tokio::task::consume_budget().await;
             }
             if let Some(last) = page.last() {
@@ -152,6 +158,18 @@ impl Tail {
         }
     }
 
+    /// Lets an entry go that cannot be read, whatever is tried: it must not hold up what comes behind it for ever.
+    fn pass_over(&mut self, place: Place, error: PushError) -> Result<(), PushError> {
+        let (before, attempts) = self.stuck;
+        let attempts = if before == place { attempts + 1 } else { 1 };
+        self.stuck = (place, attempts);
+        if attempts < ATTEMPTS_MAX {
+            return Err(error);
+        }
+        tracing::error!(%error, "an entry in the log of rooms cannot be read and notifies nobody");
+        Ok(())
+    }
+
     /// Commits what was queued with the cursor.
     async fn save(&mut self) -> Result<(), PushError> {
         let cursor = self.cursor;
@@ -169,7 +187,6 @@ impl Tail {
     }
 
     /// Commits what was queued. Nothing of it is, where this fails.
-
     async fn commit(&mut self) -> Result<(), PushError> {
         self.inner.store.commit(std::mem::take(&mut self.batch)).await?;
         self.rows = 0;

@@ -5,17 +5,18 @@
 //! somebody asks for it.
 
 use std::{
-    collections::{BTreeSet, BinaryHeap, VecDeque},
+    collections::{BinaryHeap, VecDeque},
     sync::Arc,
 };
 
-use ruma::{OwnedRoomId, OwnedUserId, push::Action};
+use ruma::{OwnedRoomId, push::Action};
 use serde_json::value::RawValue;
+use wardroom_accounts::IgnoredUsers;
 use wardroom_rooms::{
     Actor, Membership, MembershipEntry, Place, Reader, RoomError, RoomView, TimelineItem, TimelineRange,
 };
 
-use crate::{Push, PushError, Whose, service::Inner, tally::Reads};
+use crate::{Push, PushError, Whose, service::Inner, tally::Reads, unread::hides};
 
 /// Notifications that one page holds.
 pub const NOTIFICATIONS_PAGE_MAX: usize = 500;
@@ -63,7 +64,8 @@ pub struct Notifications {
 /// A room whose timeline is read backwards.
 struct Room {
     view: Arc<RoomView>,
-    reader: Reader,
+    /// None for an invitation, which the invited sees whatever else of the room they may not.
+    reader: Option<Reader>,
     reads: Reads,
     /// Boundaries of what is not read yet.
     from: Place,
@@ -150,10 +152,15 @@ impl Inner {
         entry: &MembershipEntry,
         before: Place,
     ) -> Result<Option<Room>, PushError> {
-        if entry.membership != Membership::Join {
-            return Ok(None);
-        }
         let view = self.rooms.view_of(entry.room).await?;
+        match entry.membership {
+            Membership::Join => {}
+            Membership::Invite if entry.place < before => {
+                let (from, to) = (entry.place, entry.place.next());
+                return Ok(Some(Room { view, reader: None, reads: Reads::default(), from, to, read: VecDeque::new() }));
+            }
+            _ => return Ok(None),
+        }
         let reader = match self.rooms.reader(actor, &view).await {
             Err(RoomError::Forbidden(_)) => return Ok(None),
             reader => reader?,
@@ -161,7 +168,7 @@ impl Inner {
         let reads = self.unread.reads(Whose { user: actor.user, nid: actor.nid }, view.nid).await?;
         // Nothing notifies of what came before one was in the room.
         let (from, to) = (entry.place.next(), view.end.min(before));
-        Ok((from < to).then_some(Room { view, reader, reads, from, to, read: VecDeque::new() }))
+        Ok((from < to).then_some(Room { view, reader: Some(reader), reads, from, to, read: VecDeque::new() }))
     }
 
     /// The notification of an event, if it has one.
@@ -170,11 +177,11 @@ impl Inner {
         actor: Actor<'_>,
         room: &Room,
         item: TimelineItem,
-        ignored: &BTreeSet<OwnedUserId>,
+        ignored: &IgnoredUsers,
         only: Only,
     ) -> Result<Option<Notification>, PushError> {
         let pdu = Arc::clone(&item.event.pdu);
-        if item.event.redacted_because.is_some() || pdu.sender() == actor.user || ignored.contains(pdu.sender()) {
+        if item.event.redacted_because.is_some() || pdu.sender() == actor.user || hides(ignored, &pdu) {
             return Ok(None);
         }
         let whose = Whose { user: actor.user, nid: actor.nid };
@@ -186,9 +193,11 @@ impl Inner {
         });
         let Some(actions) = actions else { return Ok(None) };
         let read = room.reads.cover(facts.thread.as_deref(), item.place);
-        let Some(item) = self.rooms.visible(&room.reader, &room.view, vec![item]).await?.pop() else {
-            return Ok(None);
+        let item = match &room.reader {
+            Some(reader) => self.rooms.visible(reader, &room.view, vec![item]).await?.pop(),
+            None => Some(item),
         };
+        let Some(item) = item else { return Ok(None) };
         let event = self.rooms.client_event(actor, &item.event, false).await?;
         let (actions, room) = (actions.to_vec(), room.view.id.clone());
         Ok(Some(Notification { actions, event, read, room, ts_ms: pdu.origin_server_ts() }))

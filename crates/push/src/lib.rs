@@ -20,6 +20,7 @@ mod facts;
 mod follower;
 mod gateway;
 mod history;
+mod kept;
 mod lanes;
 mod message;
 mod names;
@@ -30,6 +31,8 @@ mod service;
 mod settings;
 mod tables;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod unread;
 mod worker;
 

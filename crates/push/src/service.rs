@@ -10,11 +10,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use ruma::push::HttpPusherData;
+use ruma::{EventId, push::HttpPusherData};
 use tokio::task::JoinSet;
 use wardroom_accounts::{Accounts, NewPusher, Session};
 use wardroom_clock::SharedClock;
-use wardroom_rooms::Rooms;
+use wardroom_rooms::{Rooms, UserNid};
 use wardroom_store::Store;
 
 use crate::{
@@ -165,6 +165,20 @@ impl Push {
         Ok(self.0.accounts.set_pusher(session, pusher, append).await?)
     }
 
+    /// Whom of some users an event notifies, if it still is there: what is worked out of every event for the members
+    /// who have pushers. For measurements.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn notified(&self, event: &EventId, users: &[UserNid]) -> Result<Vec<UserNid>, PushError> {
+        let inner = &self.0;
+        let Some((room, place)) = inner.rooms.place_of(event).await? else { return Ok(Vec::new()) };
+        let Some(item) = inner.unread.item(room, place).await? else { return Ok(Vec::new()) };
+        let room = inner.rooms.view_of(room).await?;
+        let told = inner.told(&room, &item, users.iter().copied()).await?;
+        Ok(told.into_iter().map(|(user, _)| user).collect())
+    }
+
     /// What was counted since the start.
     pub fn stats(&self) -> PushStats {
         let counters = &self.0.counters;
@@ -189,6 +203,13 @@ impl Inner {
         self.seen.lock().pushers = self.queue.with_state().await?.into_iter().collect();
         for (pusher, user) in self.queue.with_something().await? {
             self.lanes.wake(pusher, user);
+        }
+        for (user, pushers) in self.accounts.users_with_pushers() {
+            for pusher in pushers {
+                if self.queue.state(pusher).await?.failures > 0 {
+                    self.lanes.wake(pusher, UserNid::new(user.get()));
+                }
+            }
         }
         self.clean_up().await
     }

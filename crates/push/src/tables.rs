@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use wardroom_rooms::{EventNid, Place, RoomNid, UserNid};
 use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec};
 
+use crate::kept::TallyRow;
+
 /// Number of a pusher.
 pub(crate) type PusherNid = u64;
 
@@ -14,8 +16,12 @@ pub(crate) const QUEUE: Table<(PusherNid, Position, u16), Packed<QueueRow>> =
 pub(crate) const STATES: Table<PusherNid, Packed<StateRow>> =
     Table::new(0x0401, "push_states", Profile::Point, Seal::System);
 
+/// (user, room) -> what the user has not read there, where counting it took some effort.
+pub(crate) const TALLIES: Table<(UserNid, RoomNid), Packed<TallyRow>> =
+    Table::new(0x0402, "unread_tallies", Profile::Point, Seal::System).compressed();
+
 /// All tables of this crate, for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*QUEUE.spec(), *STATES.spec()];
+pub const TABLES: &[TableSpec] = &[*QUEUE.spec(), *STATES.spec(), *TALLIES.spec()];
 
 /// Something to tell a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use serde::Serialize;
 use wardroom_rooms::{Place, RoomNid, UserNid};
 
 /// Notices of one tally; the oldest are dropped beyond that.
-const NOTICES_MAX: usize = 1_000;
+const NOTICES_MAX: usize = 2_000;
 /// Notices kept in memory over all users and rooms, about 50 bytes each; a tally without any counts as some.
 const WEIGHT_MAX: u64 = 150_000;
 /// What a tally costs besides its notices, in notices.
@@ -52,6 +52,8 @@ pub struct Tally {
     pub(crate) up_to: Place,
     /// Oldest first.
     pub(crate) notices: Vec<Notice>,
+    /// Events looked at since it was kept in the store.
+    pub(crate) effort: usize,
 }
 
 impl Tally {
@@ -76,7 +78,7 @@ impl Tally {
 
     /// Nothing, for a user joined since `joined`, before the events behind `up_to` are looked at.
     pub(crate) fn new(rules: Arc<Ruleset>, joined: Place, up_to: Place) -> Self {
-        Self { rules, joined, up_to, notices: Vec::new() }
+        Self { rules, joined, up_to, notices: Vec::new(), effort: 0 }
     }
 
     /// Whether it was made by these rules, for a user joined since this place.

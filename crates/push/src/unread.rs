@@ -4,33 +4,33 @@
 //! counted before somebody asks. What was found is kept for each user and room, and goes on from there: reading takes
 //! notices away, new events add some, and only a change of the rules starts anew.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use ruma::{
-    OwnedEventId, OwnedUserId, UserId,
+    OwnedEventId, UserId,
     events::{StateEventType, TimelineEventType},
     push::{Action as PushAction, Ruleset},
 };
-use serde::{Deserialize, de::IgnoredAny};
-use wardroom_accounts::{Accounts, DataScope};
-use wardroom_event::{Action, PowerLevels};
+use serde::Deserialize;
+use wardroom_accounts::{Accounts, IgnoredUsers};
+use wardroom_event::{Action, Pdu, PowerLevels};
 use wardroom_rooms::{Place, RoomNid, RoomView, Rooms, Slot, TimelineItem, TimelineRange, UserNid};
+use wardroom_store::Store;
 
 use crate::{
     PushError,
     facts::{Facts, FactsCache},
+    kept,
     rules::{Lacks, Situation, Verdict, actions},
     tally::{Notice, Reads, Tally, TallyCache},
 };
 
-/// Events of a room, the newest, among which the unread ones are looked for.
-pub const UNREAD_SCAN_EVENTS_MAX: usize = 500;
+/// Events of a room, the newest, among which the unread ones are looked for at once. What was counted before is kept,
+/// so this is the limit of one who did not ask for long.
+pub const UNREAD_SCAN_EVENTS_MAX: usize = 1_000;
 
 /// Whose notifications.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +53,7 @@ pub struct Unread(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    store: Store,
     rooms: Rooms,
     accounts: Accounts,
     facts: FactsCache,
@@ -61,9 +62,10 @@ struct Inner {
 }
 
 impl Unread {
-    /// Counts in these rooms, by the rules of these accounts.
-    pub fn new(rooms: Rooms, accounts: Accounts) -> Self {
+    /// Counts in these rooms, by the rules of these accounts, all kept in `store`.
+    pub fn new(store: Store, rooms: Rooms, accounts: Accounts) -> Self {
         Self(Arc::new(Inner {
+            store,
             rooms,
             accounts,
             facts: FactsCache::default(),
@@ -111,27 +113,38 @@ impl Unread {
             Some(tally) if tally.up_to >= wanted && tally.is_settled(&rules, &reads) => return Ok(tally),
             Some(tally) => Tally { rules, ..(*tally).clone() },
             // Nothing notifies of what came before one was in the room.
-            None => Tally::new(rules, joined, joined.next().max(reads.boundary())),
+            None => {
+                let fresh = Tally::new(rules, joined, joined.next().max(reads.boundary()));
+                kept::read(&inner.store, whose.nid, room.nid, &fresh).await?.unwrap_or(fresh)
+            }
         };
         if tally.up_to < wanted {
             self.count(&mut tally, whose, room, end, &reads).await?;
         }
         tally.prune(&reads);
+        let keep = tally.effort >= kept::EFFORT_KEPT;
+        tally.effort = if keep { 0 } else { tally.effort };
         let tally = Arc::new(tally);
+        if keep {
+            self.keep(whose.nid, room.nid, &tally);
+        }
         inner.tallies.insert(whose.nid, room.nid, Arc::clone(&tally));
         Ok(tally)
     }
 
+    /// Keeps a tally in the store, in the background: whoever asked need not wait.
+    fn keep(&self, user: UserNid, room: RoomNid, tally: &Arc<Tally>) {
+        let (store, tally) = (self.0.store.clone(), Arc::clone(tally));
+        tokio::spawn(async move {
+            if let Err(error) = kept::keep(&store, user, room, &tally).await {
+                tracing::debug!(%error, "a count of unread messages could not be kept");
+            }
+        });
+    }
+
     /// Users of whom a user wants to hear nothing (specification, "Ignoring Users").
-    pub(crate) async fn ignored_by(&self, whose: Whose<'_>) -> Result<BTreeSet<OwnedUserId>, PushError> {
-        #[derive(Deserialize)]
-        struct Content {
-            ignored_users: BTreeMap<OwnedUserId, IgnoredAny>,
-        }
-        let list = self.0.accounts.account_data(whose.account(), DataScope::Global, "m.ignored_user_list").await?;
-        // What a client wrote there may be anything; what is no list ignores nobody.
-        let list = list.and_then(|list| serde_json::from_str::<Content>(list.get()).ok());
-        Ok(list.map(|list| list.ignored_users.into_keys().collect()).unwrap_or_default())
+    pub(crate) async fn ignored_by(&self, whose: Whose<'_>) -> Result<IgnoredUsers, PushError> {
+        Ok(self.0.accounts.ignored_users(whose.account()).await?)
     }
 
     /// Up to where a user has read a room.
@@ -155,12 +168,13 @@ impl Unread {
     ) -> Result<(), PushError> {
         let range = TimelineRange { from: tally.up_to, to: end, backwards: true, limit: UNREAD_SCAN_EVENTS_MAX };
         let items = self.0.rooms.timeline(room.nid, range).await?;
-        let ignored = if items.is_empty() { BTreeSet::new() } else { self.ignored_by(whose).await? };
-        for item in items.iter().rev().filter(|item| !ignored.contains(item.event.pdu.sender())) {
+        let ignored = self.ignored_by(whose).await?;
+        for item in items.iter().rev().filter(|item| !hides(&ignored, &item.event.pdu)) {
             self.judge(tally, whose, room, item, reads).await?;
             tokio::task::consume_budget().await;
         }
         tally.up_to = end;
+        tally.effort += items.len();
         Ok(())
     }
 
@@ -248,6 +262,11 @@ impl Unread {
         let levels = PowerLevels::new(levels.as_ref().map(|levels| &*levels.pdu), &create.pdu);
         Ok(levels.of(item.event.pdu.sender()).reaches(levels.required(Action::NotifyRoom)))
     }
+}
+
+/// Whether an event notifies nobody who ignores its sender. Invitations are state events, and not told either.
+pub(crate) fn hides(ignored: &IgnoredUsers, pdu: &Pdu) -> bool {
+    ignored.hides(pdu.sender(), pdu.is_state() && *pdu.kind() != TimelineEventType::RoomMember)
 }
 
 /// What an event redacts.

@@ -1,7 +1,5 @@
 //! Delivers the queues: one turn is one request to a gateway.
 
-use rand::RngExt as _;
-use ruma::UserId;
 use wardroom_accounts::Pusher;
 use wardroom_rooms::{Actor, Membership, Place, RoomError, RoomNid, RoomView, TimelineItem, UserNid};
 use wardroom_store::{Batch, Packed};
@@ -14,6 +12,7 @@ use crate::{
     queue::{BACKLOG_KEPT, BACKLOG_MAX, Queue, Queued},
     service::Inner,
     tables::{PusherNid, STATES, StateRow, Told},
+    unread::hides,
 };
 
 /// The pause after the first failure; each further one doubles it.
@@ -24,6 +23,8 @@ const PAUSE_MAX_MS: u64 = 2 * 60 * 60 * 1_000;
 const NOTIFICATION_AGE_MAX_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
 /// A pusher that failed for 30 days without one success is removed.
 const FAILING_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+/// How long it is tried to read an event that is to be told, 10 minutes.
+const UNREADABLE_MAX_MS: u64 = 10 * 60 * 1_000;
 /// The pause after a failure of our own.
 const OWN_FAILURE_PAUSE_MS: u64 = 5_000;
 
@@ -71,7 +72,7 @@ impl Inner {
             let notification = match &queued.row.what {
                 Told::Badge if unread == state.badge => None,
                 Told::Badge => Some(message::badge(&device, unread)),
-                Told::Event { room, tweaks, .. } => match self.due(whose, *room, queued).await? {
+                Told::Event { room, tweaks, .. } => match self.due_or_lost(whose, *room, queued).await? {
                     Some(due) if device.event_id_only() || !self.settings.include_content => {
                         Some(message::event_id_only(&device, &due.item, &due.room, tweaks, unread))
                     }
@@ -86,13 +87,31 @@ impl Inner {
                 continue;
             };
             let answer = self.gateways.tell(device.url(), &notification).await;
-            return self.answered((user, &pusher), state, dropped, (queued.place, unread), answer).await;
+            return self.answered((user, &pusher), state, dropped, (Some(queued.place), unread), answer).await;
         }
-        let mut batch = Batch::default();
-        Queue::remove(&mut batch, nid, &dropped);
+        self.last_of(whose, &pusher, state, dropped).await
+    }
+
+    /// Ends a pusher's work when nothing waits for it: with the number of what is unread, where that is another than
+    /// its gateway was told. It may have changed while something was on its way.
+    async fn last_of(
+        &self,
+        whose: Whose<'_>,
+        pusher: &Pusher,
+        state: StateRow,
+        dropped: Vec<Place>,
+    ) -> Result<Outcome, PushError> {
+        let unread = self.badges.count(whose).await?;
+        if unread != state.badge {
+            let device = Device::new(pusher);
+            let answer = self.gateways.tell(device.url(), &message::badge(&device, unread)).await;
+            return self.answered((whose.nid, pusher), state, dropped, (None, unread), answer).await;
+        }
         if dropped.is_empty() {
             return Ok(Outcome::Idle);
         }
+        let mut batch = Batch::default();
+        Queue::remove(&mut batch, pusher.nid, &dropped);
         self.store.commit(batch).await?;
         // There may be more than one look takes in.
         Ok(Outcome::More)
@@ -104,7 +123,7 @@ impl Inner {
         (user, pusher): (UserNid, &Pusher),
         before: StateRow,
         mut done: Vec<Place>,
-        (place, unread): (Place, u64),
+        (place, unread): (Option<Place>, u64),
         answer: Answer,
     ) -> Result<Outcome, PushError> {
         let account = wardroom_accounts::UserNid::new(user.get());
@@ -118,13 +137,15 @@ impl Inner {
             }
             Answer::Taken { .. } => {
                 self.counters.sent();
-                done.push(place);
+                done.extend(place);
                 (StateRow { badge: unread, ..StateRow::default() }, Outcome::More)
             }
             Answer::Refused => {
                 self.counters.failed();
-                done.push(place);
-                (StateRow { badge: before.badge, ..StateRow::default() }, Outcome::More)
+                done.extend(place);
+                // A number that is refused is not told again before it changes.
+                let badge = if place.is_none() { unread } else { before.badge };
+                (StateRow { badge, ..StateRow::default() }, Outcome::More)
             }
             Answer::Failed { retry_after_ms } => {
                 self.counters.failed();
@@ -135,7 +156,7 @@ impl Inner {
                     self.queue.forget(pusher.nid).await?;
                     return Ok(Outcome::Idle);
                 }
-                let retry_at_ms = now_ms.saturating_add(pause_ms(before.failures, retry_after_ms));
+                let retry_at_ms = now_ms.saturating_add(pause_ms(pusher.nid, before.failures, retry_after_ms));
                 let failures = before.failures.saturating_add(1);
                 let state = StateRow { badge: before.badge, failures, failing_since_ms, retry_at_ms };
                 (state, Outcome::RetryAt(retry_at_ms))
@@ -152,6 +173,19 @@ impl Inner {
         Ok(outcome)
     }
 
+    /// As [`Inner::due`]; what could not be read for some time is lost, so that it does not hold up what waits behind it.
+    async fn due_or_lost(&self, whose: Whose<'_>, room: RoomNid, queued: &Queued) -> Result<Option<Due>, PushError> {
+        match (self.due(whose, room, queued).await, &queued.row.what) {
+            (Err(error), Told::Event { queued_ms, .. })
+                if self.clock.now_ms().saturating_sub(*queued_ms) > UNREADABLE_MAX_MS =>
+            {
+                tracing::error!(%error, "an event cannot be read and is not told");
+                Ok(None)
+            }
+            (due, _) => due,
+        }
+    }
+
     /// The event in a queue, if it is still to be told: the user is there and sees it, has not read it, and it is
     /// neither redacted nor old.
     async fn due(&self, whose: Whose<'_>, room: RoomNid, queued: &Queued) -> Result<Option<Due>, PushError> {
@@ -160,7 +194,7 @@ impl Inner {
             return Ok(None);
         }
         let Some(item) = self.unread.item(room, queued.place).await? else { return Ok(None) };
-        if item.event.redacted_because.is_some() || self.ignores(whose, item.event.pdu.sender()).await? {
+        if item.event.redacted_because.is_some() || hides(&self.unread.ignored_by(whose).await?, &item.event.pdu) {
             return Ok(None);
         }
         let room = self.rooms.view_of(room).await?;
@@ -182,18 +216,16 @@ impl Inner {
         let seen = self.rooms.visible(&reader, &room, vec![item]).await?.pop();
         Ok(seen.map(|item| Due { room, item }))
     }
-
-    async fn ignores(&self, whose: Whose<'_>, sender: &UserId) -> Result<bool, PushError> {
-        Ok(self.unread.ignored_by(whose).await?.contains(sender))
-    }
 }
 
-/// How long to wait after a failure, the last of `failures` and one: doubled each time, with a quarter more or less so
-/// that what failed together does not come back together.
-fn pause_ms(failures: u32, asked_ms: Option<u64>) -> u64 {
+/// How long a pusher waits after a failure, the last of `failures` and one: doubled each time, with a quarter more or
+/// less so that pushers that failed together do not come back together. Their numbers are random, and so is what is made
+/// of them.
+fn pause_ms(pusher: PusherNid, failures: u32, asked_ms: Option<u64>) -> u64 {
     let doubled = PAUSE_FIRST_MS.checked_shl(failures.min(32)).unwrap_or(PAUSE_MAX_MS).min(PAUSE_MAX_MS);
     let quarter = doubled / 4;
-    let jittered = doubled - quarter + rand::rng().random_range(0..=2 * quarter);
+    let any = pusher.wrapping_add(u64::from(failures)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let jittered = doubled - quarter + any % (2 * quarter + 1);
     jittered.max(asked_ms.unwrap_or(0).min(PAUSE_MAX_MS))
 }
 
@@ -205,12 +237,13 @@ mod tests {
     fn pauses_grow_and_have_an_end() {
         for (failures, about_ms) in [(0, 1_000), (1, 2_000), (5, 32_000), (40, PAUSE_MAX_MS), (u32::MAX, PAUSE_MAX_MS)]
         {
-            for _ in 0..100 {
-                let pause = pause_ms(failures, None);
+            for pusher in 0..100 {
+                let pause = pause_ms(pusher, failures, None);
                 assert!((about_ms * 3 / 4..=about_ms * 5 / 4).contains(&pause), "{failures}: {pause}");
             }
         }
-        assert_eq!(pause_ms(0, Some(60_000)), 60_000, "as the gateway asks");
-        assert!(pause_ms(0, Some(u64::MAX)) <= PAUSE_MAX_MS);
+        assert_ne!(pause_ms(1, 5, None), pause_ms(2, 5, None), "they do not come back together");
+        assert_eq!(pause_ms(7, 0, Some(60_000)), 60_000, "as the gateway asks");
+        assert!(pause_ms(7, 0, Some(u64::MAX)) <= PAUSE_MAX_MS);
     }
 }

@@ -198,8 +198,9 @@ impl Engine {
         self.permit(actor, &writer.view(), Action::Create).await?;
         writer.go_on_at(first_index);
         let stored = writer.add(create, None).await?;
-        writer.created_by(stored.nid);
-        let record = RoomRecord { version: version.id().clone(), create: stored.nid };
+        let room_type = room_type(&stored.pdu);
+        writer.created_by(stored.nid, room_type.as_deref().map(Arc::from));
+        let record = RoomRecord { version: version.id().clone(), create: stored.nid, room_type };
         // No two create events of this server are alike, see `creation_time`; should one be all the same, the
         // older room wins.
         writer.batch.expect_absent(&ROOMS, &writer.nid());
@@ -210,12 +211,22 @@ impl Engine {
     async fn begin_new_room(self: &Arc<Self>, version: RoomVersion, create: &Pdu) -> Result<Writer, RoomError> {
         let mut batch = Batch::default();
         let nid = RoomNid::new(self.store.interner().intern(&mut batch, NS_ROOM, create.room_id().as_str()).await?);
-        let head = Head { extremities: Vec::new(), depth: 0, state: Root::EMPTY, joined: 0, invited: 0, events: 0 };
+        let head = Head {
+            extremities: Vec::new(),
+            depth: 0,
+            state: Root::EMPTY,
+            joined: 0,
+            invited: 0,
+            events: 0,
+            bump: None,
+            encrypted: false,
+        };
         let view = RoomView {
             nid,
             id: create.room_id().to_owned(),
             version,
             create: EventNid::new(0),
+            room_type: None,
             state: head.state,
             joined: 0,
             invited: 0,
@@ -278,6 +289,15 @@ impl Writer {
     pub(crate) async fn set(&mut self, sender: &UserId, kind: &str, content: &Value) -> Result<(), RoomError> {
         self.append(NewEvent::state(sender.to_owned(), kind, "", raw(content)?)).await.map(drop)
     }
+}
+
+/// `type` of a create event (specification, section "Types").
+fn room_type(create: &Pdu) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Content {
+        r#type: Option<String>,
+    }
+    create.content_as::<Content>().ok().and_then(|content| content.r#type)
 }
 
 pub(crate) fn raw(content: &impl serde::Serialize) -> Result<Box<RawJsonValue>, RoomError> {

@@ -33,6 +33,18 @@ pub enum RoomError {
     /// A value of the right type that cannot be used; the sentence names the field.
     #[error("{0}")]
     InvalidParam(String),
+    /// The user has annotated the event with the same key already.
+    #[error("m.relates_to: you have annotated this event with this key already")]
+    DuplicateAnnotation,
+    /// A thread cannot start off an event that is itself a child of another.
+    #[error("m.relates_to: the event has a relation itself and cannot become the root of a thread")]
+    NotAThreadRoot,
+    /// A thread subscription was to follow from an event that is not in the thread.
+    #[error("automatic: the event is not in this thread")]
+    NotInThread,
+    /// The user has unsubscribed from a thread after the event from which a subscription was to follow.
+    #[error("automatic: you have unsubscribed from this thread since")]
+    UnsubscribedSince,
     /// The event does not fit in a PDU.
     #[error("the event is {bytes} bytes large; at most 65536 are allowed")]
     TooLarge {

@@ -8,6 +8,8 @@ use wardroom_store::{Position, Scan, Store};
 use crate::{
     error::RoomError,
     ids::{EventNid, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
+    relations::RelationsCheck,
+    search::{SEARCH_WORDS, missing_words},
     tables::{
         EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, HEADS, Head, MEMBERS, MEMBERSHIPS, Membership, ROOMS,
         TIMELINE, TimelineEntry,
@@ -68,6 +70,9 @@ struct Walk {
     ids: HashSet<String>,
     previous: Option<(EventNid, Root, u64)>,
     members: HashMap<UserNid, Membership>,
+    relations: RelationsCheck,
+    /// Entries of the search index that the events should have.
+    words: usize,
 }
 
 impl Check<'_> {
@@ -98,7 +103,26 @@ impl Check<'_> {
         }
         self.times(&walk).await?;
         self.head(head, &walk, record.0.create).await?;
+        for problem in walk.relations.compare(self.store, self.room, version).await? {
+            self.problem(problem);
+        }
+        self.words(&walk).await?;
         self.members(head, &walk).await
+    }
+
+    /// The search index must hold nothing but the words of the room's events.
+    async fn words(&mut self, walk: &Walk) -> Result<(), RoomError> {
+        let (mut found, mut scan) = (0, Scan::prefix(&self.room).limit(ROWS_PER_PAGE));
+        loop {
+            let keys = self.store.latest().scan_keys(&SEARCH_WORDS, scan).await?;
+            let Some(last) = keys.last().copied() else { break };
+            found += keys.len();
+            scan = Scan::prefix(&self.room).after(&last).limit(ROWS_PER_PAGE);
+        }
+        if found > walk.words {
+            self.problem(format_args!("has {} words in the search index that no event has", found - walk.words));
+        }
+        Ok(())
     }
 
     async fn event(
@@ -145,6 +169,12 @@ impl Check<'_> {
             self.state_event(walk, nid, &pdu, &meta.0).await?;
         } else if meta.0.state_after != meta.0.state_before {
             self.problem(format_args!("message event {} changes the state", nid.get()));
+        }
+        walk.relations.note(self.store, nid, place, &pdu).await?;
+        let (missing, words) = missing_words(self.store, self.room, place, &pdu).await?;
+        walk.words += words;
+        if missing > 0 {
+            self.problem(format_args!("event {} lacks {missing} words in the search index", nid.get()));
         }
         walk.previous = Some((nid, meta.0.state_after, pdu.depth()));
         Ok(())

@@ -251,7 +251,7 @@ impl Engine {
                 room => room?.view(),
             };
             let Some(read) = self.glimpse(walk.actor, &view).await? else { continue };
-            let children = if read.summary.is_space() { Some(self.children(&view).await?) } else { None };
+            let children = if read.summary.is_space() { Some(self.children_of_space(&view).await?) } else { None };
             let children = children.iter().flat_map(|children| &children.children);
             let children: Vec<&Child> = children.filter(|child| child.suggested || !walk.suggested_only).collect();
             if behind {
@@ -283,7 +283,7 @@ impl Engine {
     }
 
     /// The children of a space, in order.
-    async fn children(&self, space: &RoomView) -> Result<Arc<Children>, RoomError> {
+    async fn children_of_space(&self, space: &RoomView) -> Result<Arc<Children>, RoomError> {
         if let Some(known) = self.space_children.get(&space.nid)
             && known.state == space.state
         {

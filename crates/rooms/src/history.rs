@@ -100,7 +100,7 @@ impl Rooms {
     }
 
     /// The events of a stretch that the reader sees and the filter lets pass, and where to go on.
-    async fn seen(
+    pub(crate) async fn seen(
         &self,
         reader: &Reader,
         view: &RoomView,
@@ -133,7 +133,7 @@ impl Rooms {
     }
 
     /// Memberships of the senders of these events, as they were at the newest of them.
-    async fn senders(&self, view: &RoomView, items: &[TimelineItem]) -> Result<Vec<Arc<Stored>>, RoomError> {
+    pub(crate) async fn senders(&self, view: &RoomView, items: &[TimelineItem]) -> Result<Vec<Arc<Stored>>, RoomError> {
         let Some(newest) = items.iter().max_by_key(|item| item.place) else { return Ok(Vec::new()) };
         let senders: BTreeSet<OwnedUserId> = items.iter().map(|item| item.event.pdu.sender().to_owned()).collect();
         let root = self.state_after(newest).await?;
@@ -157,7 +157,12 @@ impl Rooms {
     }
 
     /// An event that the reader sees.
-    async fn find_seen(&self, reader: &Reader, view: &RoomView, event: &EventId) -> Result<TimelineItem, RoomError> {
+    pub(crate) async fn find_seen(
+        &self,
+        reader: &Reader,
+        view: &RoomView,
+        event: &EventId,
+    ) -> Result<TimelineItem, RoomError> {
         let nid = self.engine.event_nid(event).await?.ok_or(RoomError::NoSuchEvent)?;
         let (meta, place) = self.engine.meta(nid).await?.ok_or(RoomError::NoSuchEvent)?;
         if meta.room != view.nid {

@@ -22,6 +22,8 @@ pub const NS_SLOT: u8 = 4;
 pub const WATCH_ROOM: u8 = 1;
 /// Kind of the [`WatchKey`] of a user: something for this user alone moved. Shared with `accounts`.
 pub const WATCH_USER: u8 = 2;
+/// Kind of the [`WatchKey`] of a room's memberships: somebody joined, left, was invited or banned.
+pub const WATCH_MEMBERS: u8 = 6;
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident) => {
@@ -77,6 +79,11 @@ impl RoomNid {
     /// What waiters of this room watch.
     pub const fn watch(self) -> WatchKey {
         WatchKey { kind: WATCH_ROOM, id: self.0 }
+    }
+
+    /// What says whether memberships of this room changed; whoever watches [`Self::watch`] need not watch it too.
+    pub const fn members_watch(self) -> WatchKey {
+        WatchKey { kind: WATCH_MEMBERS, id: self.0 }
     }
 }
 
@@ -172,31 +179,81 @@ impl fmt::Display for Place {
     }
 }
 
-/// Accepts pagination tokens, and sync tokens (`s<position>`) as the boundary after what that sync has told.
+/// Accepts pagination tokens, and sync tokens as the boundary after what that sync has told: `s<position>`, with or
+/// without `_<position>` for messages to devices, and `c<position>_...` of sliding sync.
 impl FromStr for Place {
     type Err = BadToken;
 
     fn from_str(token: &str) -> Result<Self, BadToken> {
-        if let Some(position) = token.strip_prefix('s') {
-            return position.parse().map(|position| Self::after(Position::new(position))).map_err(|_| BadToken);
+        if let Some(numbers) = token.strip_prefix('s') {
+            let (position, to_device) = numbers.split_once('_').unwrap_or((numbers, "0"));
+            number::<u64>(to_device)?;
+            return Ok(Self::after(Position::new(number(position)?)));
+        }
+        if let Some((position, _)) = token.strip_prefix('c').and_then(|rest| rest.split_once('_')) {
+            return Ok(Self::after(Position::new(number(position)?)));
         }
         let (position, index) = token.strip_prefix('t').and_then(|rest| rest.split_once('_')).ok_or(BadToken)?;
-        Ok(Self { position: position.parse().map_err(|_| BadToken)?, index: index.parse().map_err(|_| BadToken)? })
+        Ok(Self { position: number(position)?, index: number(index)? })
     }
+}
+
+/// A number of a token: digits alone, where `parse` would take a sign as well.
+pub(crate) fn number<N: FromStr>(digits: &str) -> Result<N, BadToken> {
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().map_err(|_| BadToken) } else { Err(BadToken) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{BadToken, Place, Slot, UserNid};
+    use proptest::prelude::*;
     use ruma::events::StateEventType;
     use wardroom_store::Position;
+
+    proptest! {
+        #[test]
+        fn every_place_survives_the_client(position: u64, index: u16) {
+            let place = Place::new(Position::new(position), index);
+            prop_assert_eq!(place.to_string().parse(), Ok(place));
+            prop_assert_eq!(format!("s{position}").parse(), Ok(Place::after(Position::new(position))));
+        }
+
+        #[test]
+        fn what_is_taken_for_a_token_looks_like_one(text in "[st]?[-+ 0-9]{0,22}_?[-+0-9]{0,6}|\\PC{0,12}") {
+            if text.parse::<Place>().is_ok() {
+                let rest = text.trim_start_matches(['s', 't']);
+                prop_assert!(rest.chars().all(|c| c.is_ascii_digit() || c == '_'), "{:?}", text);
+            }
+        }
+    }
 
     #[test]
     fn tokens_survive_the_client() {
         let place = Place::new(Position::new(77), 3);
         assert_eq!(place.to_string().parse(), Ok(place));
         assert_eq!("s77".parse(), Ok(Place::after(Position::new(77))));
-        for junk in ["", "t", "t1", "s", "s-1", "t1_70000", "x1_1", "t1_1_1", "t99999999999999999999_0"] {
+        assert_eq!("s77_5".parse(), Ok(Place::after(Position::new(77))));
+        assert_eq!("c77_1_2".parse(), Ok(Place::after(Position::new(77))));
+        let junk = [
+            "",
+            "s",
+            "s1_",
+            "s1_2_3",
+            "s-1",
+            "s+1",
+            "s1_+2",
+            "t",
+            "t1",
+            "t+1_1",
+            "t1_+1",
+            "c77",
+            "c-1_2_3",
+            "t1_70000",
+            "x1_1",
+            "t1_1_1",
+            "t99999999999999999999_0",
+        ];
+        for junk in junk {
             assert_eq!(junk.parse::<Place>(), Err(BadToken), "{junk}");
         }
     }

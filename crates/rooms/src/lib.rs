@@ -11,12 +11,14 @@
 
 mod acquaintances;
 mod create;
+mod delayed;
 mod directory;
 mod error;
 mod events;
 mod filter;
 mod fsck;
 mod gate;
+mod glance;
 mod hierarchy;
 mod history;
 mod ids;
@@ -25,12 +27,15 @@ mod log;
 mod members;
 mod membership;
 mod receipts;
+mod relations;
 mod reports;
 mod room;
+mod search;
 mod send;
 mod state;
 mod summary;
 mod tables;
+mod thread_subscriptions;
 mod timeline;
 mod timestamps;
 mod trie;
@@ -50,26 +55,37 @@ use wardroom_store::{Batch, Scan, Store};
 pub use self::{
     acquaintances::MutualRooms,
     create::{NewRoom, Preset},
+    delayed::{
+        DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
+    },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
     error::RoomError,
     events::Stored,
     filter::passes,
     fsck::{FsckReport, fsck},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
+    glance::Glance,
     hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
-        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_ROOM, WATCH_USER,
+        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_MEMBERS,
+        WATCH_ROOM, WATCH_USER,
     },
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,
-    membership::MemberProfile,
+    membership::{MemberProfile, ProfileSource},
     receipts::{RECEIPTS_READ_MAX, Receipt},
+    relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
+    search::{
+        SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
+        SearchToken,
+    },
     state::StateAt,
     summary::{ReadSummary, Summary},
     tables::{Membership, TABLES},
+    thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
     trie::{Root, StateChange, StateWhich},
     typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX},
@@ -125,15 +141,18 @@ pub(crate) struct Engine {
     registry: Registry,
     tries: Tries,
     event_cache: EventCache,
+    summaries_of_children: relations::SummaryCache,
     /// Time of the newest create event.
     last_creation_ms: AtomicU64,
     /// History visibility by state.
     sights: Cache<Root, Visibility>,
+    glances: glance::GlanceCache,
     summaries: summary::SummaryCache,
     space_children: hierarchy::ChildrenCache,
     /// Held while aliases are moved from room to room or taken away: no two changes of an alias overlap.
     alias_changes: tokio::sync::Mutex<()>,
     typing: Arc<typing::Typing>,
+    delayed: delayed::Delayed,
 }
 
 impl Rooms {
@@ -150,12 +169,15 @@ impl Rooms {
                 registry: Registry::default(),
                 tries: Tries::new(),
                 event_cache: event_cache(),
+                summaries_of_children: relations::SummaryCache::default(),
                 last_creation_ms: AtomicU64::new(0),
                 sights: Cache::new(timeline::SIGHTS_MAX),
+                glances: glance::glance_cache(),
                 summaries: summary::summary_cache(),
                 space_children: hierarchy::children_cache(),
                 alias_changes: tokio::sync::Mutex::default(),
                 typing: Arc::default(),
+                delayed: delayed::Delayed::default(),
             }),
         }
     }
@@ -168,6 +190,11 @@ impl Rooms {
     /// The room with this number as it is now.
     pub async fn view_of(&self, room: RoomNid) -> Result<Arc<RoomView>, RoomError> {
         Ok(self.engine.room(room).await?.view())
+    }
+
+    /// The number of the room with this id, if it has one. A number alone does not say that the room is there.
+    pub async fn room_nid(&self, room: &RoomId) -> Result<Option<RoomNid>, RoomError> {
+        self.engine.room_nid(room).await
     }
 
     /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.

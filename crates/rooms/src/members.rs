@@ -50,6 +50,8 @@ pub struct MembershipEntry {
     pub was_joined: bool,
     /// Where the user last ceased to be joined.
     pub left: Option<Place>,
+    /// The user brought the membership about, nobody else: tells leaving from being put out.
+    pub by_self: bool,
 }
 
 fn entry(room: RoomNid, record: &MembershipRecord, written: Position) -> MembershipEntry {
@@ -64,6 +66,7 @@ fn entry(room: RoomNid, record: &MembershipRecord, written: Position) -> Members
         forgotten: record.forgotten,
         was_joined: record.was_joined,
         left: record.left,
+        by_self: record.by_self,
     }
 }
 
@@ -203,12 +206,14 @@ impl Writer {
             left_here: !unchanged && before.as_ref().is_some_and(|before| before.membership == Membership::Join),
             was_joined: membership == Membership::Join || before.as_ref().is_some_and(|before| before.was_joined),
             forgotten: false,
+            by_self: pdu.state_key() == Some(pdu.sender().as_str()),
         };
         if !unchanged {
             if let Some(before) = &before {
                 self.batch.delete(&MEMBERS, &(room, before.membership as u8, user));
             }
             self.batch.put(&MEMBERS, &(room, membership as u8, user), &());
+            self.batch.touch(room.members_watch());
             self.count(before.map(|before| before.membership), membership);
             self.tell_user(user, membership, pdu).await?;
         }

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt as _;
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, try_join_all},
+};
 use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId, events::StateEventType};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{
     Map, Value,
     value::{RawValue as RawJsonValue, to_raw_value},
@@ -14,7 +17,7 @@ use wardroom_store::{Batch, Packed};
 use crate::{
     Action, Actor, Engine, Rooms,
     error::RoomError,
-    ids::{NS_USER, UserNid},
+    ids::{NS_USER, RoomNid, UserNid},
     room::{Room, RoomView},
     tables::{MEMBERSHIPS, Membership, MembershipRecord},
     writer::{NewEvent, Writer},
@@ -25,9 +28,14 @@ const FORGET_ATTEMPTS_MAX: u32 = 5;
 
 /// Field of a membership event that names who authorises a join to a restricted room.
 const AUTHORISED_VIA: &str = "join_authorised_via_users_server";
+/// Rooms that are told of a profile at the same time.
+const PROFILE_ROOMS_AT_ONCE: usize = 8;
+
+/// Says what a user's profile is now; none where that cannot be said.
+pub type ProfileSource = Arc<dyn Fn() -> BoxFuture<'static, Option<MemberProfile>> + Send + Sync>;
 
 /// What a membership event tells of its user.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct MemberProfile {
     /// Display name.
     pub displayname: Option<String>,
@@ -348,30 +356,55 @@ impl Rooms {
 
     /// Tells every room that a user is in of a changed profile.
     pub async fn update_profile(&self, actor: Actor<'_>, profile: &MemberProfile) -> Result<(), RoomError> {
-        let joined = self.memberships(actor.nid).await?;
-        for entry in joined.into_iter().filter(|entry| entry.membership == Membership::Join) {
-            let room = self.engine.room(entry.room).await?;
-            let change = MemberChange { profile: profile.clone(), ..MemberChange::new(actor.user, actor.user, "join") };
-            let written = self
-                .engine
-                .write(&room, move |writer| {
-                    async move {
-                        // Left in the meantime: then there is nobody to tell.
-                        let now = writer.membership_of(&change.target).await?;
-                        if now.is_none_or(|record| record.membership != Membership::Join) {
-                            return Ok(());
-                        }
-                        writer.append(change.event()?).await.map(drop)
-                    }
-                    .boxed()
-                })
-                .await;
-            match written {
-                // A room whose rules forbid it keeps the old profile; the others still get the new one.
-                Ok(()) | Err(RoomError::Forbidden(_)) => {}
-                Err(error) => return Err(error),
-            }
+        let joined =
+            self.memberships(actor.nid).await?.into_iter().filter(|entry| entry.membership == Membership::Join);
+        let rooms: Vec<RoomNid> = joined.map(|entry| entry.room).collect();
+        let profile = profile.clone();
+        let current: ProfileSource = Arc::new(move || futures_util::future::ready(Some(profile.clone())).boxed());
+        self.carry_profile(actor.user, &rooms, &current).await
+    }
+
+    /// Tells these rooms, as far as the user is in them, of the user's profile as `current` says it is when their turn
+    /// comes: whatever the order in which several changes get there, the newest stays. Rooms that know it are left alone.
+    pub async fn carry_profile(
+        &self,
+        user: &UserId,
+        rooms: &[RoomNid],
+        current: &ProfileSource,
+    ) -> Result<(), RoomError> {
+        for rooms in rooms.chunks(PROFILE_ROOMS_AT_ONCE) {
+            try_join_all(rooms.iter().map(|room| self.update_profile_in(user, *room, current))).await?;
         }
         Ok(())
+    }
+
+    async fn update_profile_in(&self, user: &UserId, room: RoomNid, current: &ProfileSource) -> Result<(), RoomError> {
+        let room = self.engine.room(room).await?;
+        let (user, current) = (user.to_owned(), Arc::clone(current));
+        let written = self
+            .engine
+            .write(&room, move |writer| {
+                async move {
+                    // Left in the meantime: then there is nobody to tell.
+                    let now = writer.membership_of(&user).await?;
+                    if now.is_none_or(|record| record.membership != Membership::Join) {
+                        return Ok(());
+                    }
+                    let Some(profile) = current().await else { return Ok(()) };
+                    let known = writer.state_event(&StateEventType::RoomMember, user.as_str()).await?;
+                    if known.and_then(|event| event.pdu.content_as::<MemberProfile>().ok()).as_ref() == Some(&profile) {
+                        return Ok(());
+                    }
+                    let change = MemberChange { profile, ..MemberChange::new(&user, &user, "join") };
+                    writer.append(change.event()?).await.map(drop)
+                }
+                .boxed()
+            })
+            .await;
+        match written {
+            // A room whose rules forbid it keeps the old profile; the others still get the new one.
+            Err(RoomError::Forbidden(_)) => Ok(()),
+            written => written,
+        }
     }
 }

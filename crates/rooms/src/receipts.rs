@@ -22,6 +22,7 @@ use crate::{
     events::Stored,
     ids::{EventNid, NS_EVENT, NS_USER, Place, RoomNid, UserNid},
     log::{LOG, LogRecord},
+    relations::{Relation, THREAD, THREAD_HOPS_MAX},
     room::RoomView,
     timeline::TimelineItem,
 };
@@ -30,8 +31,6 @@ use crate::{
 pub const RECEIPTS_READ_MAX: usize = 20_000;
 /// Attempts to move a receipt against other devices of the user that do.
 const MOVE_ATTEMPTS_MAX: u32 = 64;
-/// Relations that lead from an event to its thread (specification, "Threaded read receipts": 3 are recommended).
-const THREAD_HOPS_MAX: u32 = 3;
 
 /// Kinds in keys.
 const PUBLIC: u8 = 1;
@@ -47,6 +46,9 @@ pub(crate) const RECEIPTS: Table<(RoomNid, UserNid, u8, u64), Packed<Place>> =
 /// The same by last change, as (room, position, user, kind, thread).
 pub(crate) const RECEIPT_CHANGES: Table<(RoomNid, Position, UserNid, u8, u64), Packed<ReceiptRecord>> =
     Table::new(0x0211, "receipt_changes", Profile::Churn, Seal::System);
+
+/// Key of a receipt by its last change.
+type ChangeKey = (RoomNid, Position, UserNid, u8, u64);
 
 /// A receipt at rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +98,9 @@ impl Rooms {
         let (event, place) = self.readable_event(actor, &view, event).await?;
         let thread = match thread {
             ReceiptThread::Unthreaded => UNTHREADED,
+            ReceiptThread::Main if is_threaded(&event) => {
+                return Err(invalid("thread_id: the event is in a thread, not in the main timeline."));
+            }
             ReceiptThread::Main => MAIN,
             ReceiptThread::Thread(root) => self.engine.thread_of_receipt(&view, root, &event).await?.get(),
             _ => return Err(invalid("thread_id: must be \"main\" or the id of a thread's root event.")),
@@ -124,6 +129,19 @@ impl Rooms {
     /// Holds private receipts of everybody: see [`Receipt::kind`].
     pub async fn receipts(&self, room: RoomNid) -> Result<Vec<Receipt>, RoomError> {
         self.engine.read_receipts(Scan::prefix(&room)).await
+    }
+
+    /// All receipts of one user in a room, by kind and thread. Private ones are among them.
+    pub async fn own_receipts(&self, user: UserNid, room: RoomNid) -> Result<Vec<Receipt>, RoomError> {
+        let store = self.engine.store.latest();
+        let scan = Scan::prefix(&(room, user)).limit(RECEIPTS_READ_MAX);
+        let moved = store.scan_versioned(&RECEIPTS, scan).await?;
+        let keys: Vec<_> =
+            moved.into_iter().map(|((_, _, kind, thread), _, at)| (room, at, user, kind, thread)).collect();
+        let records = store.multi_get(&RECEIPT_CHANGES, &keys).await?;
+        // One that moves between the two reads is news to whoever asks what changed.
+        let rows = keys.into_iter().zip(records).filter_map(|(key, record)| Some((key, record?)));
+        self.engine.name_receipts(rows.collect()).await
     }
 
     /// The place of the newest event up to which a user has read a room, by public or private receipt, whether it
@@ -178,17 +196,9 @@ fn invalid(sentence: &str) -> RoomError {
     RoomError::InvalidParam(sentence.to_owned())
 }
 
-/// What an event says of the event it belongs to (specification, "Relationship types").
-#[derive(Deserialize)]
-struct Related {
-    #[serde(rename = "m.relates_to")]
-    relation: Relation,
-}
-
-#[derive(Deserialize)]
-struct Relation {
-    rel_type: String,
-    event_id: OwnedEventId,
+/// Whether an event is itself a reply in a thread.
+fn is_threaded(event: &Stored) -> bool {
+    Relation::of(&event.pdu).is_some_and(|relation| relation.class() == THREAD)
 }
 
 impl Engine {
@@ -212,21 +222,17 @@ impl Engine {
         if event.pdu.event_id() == root || event.redacted_because.is_some() {
             return Ok(true);
         }
-        let mut related = event.pdu.content_as::<Related>();
+        let mut relation = Relation::of(&event.pdu);
         for _ in 0..THREAD_HOPS_MAX {
-            let Ok(Related { relation }) = related else { return Ok(false) };
-            if relation.rel_type == "m.thread" {
-                return Ok(relation.event_id == root);
+            let Some(related) = relation else { return Ok(false) };
+            if related.class() == THREAD {
+                return Ok(related.parent == root);
             }
-            let Some(parent) = self.event_nid(&relation.event_id).await? else { return Ok(false) };
-            let here = self.meta(parent).await?.is_some_and(|(meta, _)| meta.room == room.nid);
-            let Some(parent) = (if here { self.event(room.nid, parent).await? } else { None }) else {
-                return Ok(false);
-            };
+            let Some(parent) = self.related(room.nid, &related.parent).await? else { return Ok(false) };
             if parent.redacted_because.is_some() {
                 return Ok(true);
             }
-            related = parent.pdu.content_as();
+            relation = Relation::of(&parent.pdu);
         }
         Ok(false)
     }
@@ -266,6 +272,11 @@ impl Engine {
         let scan = scan.reverse().limit(RECEIPTS_READ_MAX);
         let mut rows = self.store.latest().scan(&RECEIPT_CHANGES, scan).await?;
         rows.reverse();
+        self.name_receipts(rows).await
+    }
+
+    /// Receipts of rows, with the names of users and events.
+    async fn name_receipts(&self, rows: Vec<(ChangeKey, Packed<ReceiptRecord>)>) -> Result<Vec<Receipt>, RoomError> {
         let is_root = |thread: &u64| !matches!(*thread, UNTHREADED | MAIN);
         let users: Vec<u64> = rows.iter().map(|((_, _, user, ..), _)| user.get()).collect();
         let mut events: Vec<u64> = rows.iter().map(|(_, record)| record.0.event.get()).collect();

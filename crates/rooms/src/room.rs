@@ -35,6 +35,8 @@ pub struct RoomView {
     pub version: RoomVersion,
     /// The create event.
     pub create: EventNid,
+    /// The room's type: none of ordinary rooms, `m.space` of spaces.
+    pub room_type: Option<Arc<str>>,
     /// Current state.
     pub state: Root,
     /// Users whose membership is `join`.
@@ -155,7 +157,7 @@ impl Engine {
         let record = store.get(&ROOMS, &nid).await?.ok_or(RoomError::NoSuchRoom)?.0;
         let (head, written): (_, Position) =
             store.get_versioned(&HEADS, &nid).await?.ok_or_else(|| RoomError::inconsistent("room without head"))?;
-        let head = Arc::new(head.0);
+        let head = Arc::new(head.0.settled(written));
         let id = self.store.interner().resolve(NS_ROOM, nid.get()).await?;
         let id = id.and_then(|id| OwnedRoomId::try_from(&*id).ok());
         let id = id.ok_or_else(|| RoomError::inconsistent("room without id"))?;
@@ -175,6 +177,7 @@ impl Engine {
             id,
             version,
             create: record.create,
+            room_type: record.room_type.map(Arc::from),
             state: head.state,
             joined: head.joined,
             invited: head.invited,

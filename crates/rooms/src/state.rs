@@ -174,6 +174,11 @@ impl Rooms {
         self.events_at(room, root, &slots).await
     }
 
+    /// The place of an event type and state key in states; `None` where no room ever had a state event there.
+    pub async fn slot(&self, kind: &StateEventType, state_key: &str) -> Result<Option<Slot>, RoomError> {
+        self.engine.slot(kind, state_key).await
+    }
+
     async fn user_slot(&self, user: &UserId) -> Result<Option<Slot>, RoomError> {
         self.engine.slot(&StateEventType::RoomMember, user.as_str()).await
     }

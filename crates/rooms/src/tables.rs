@@ -16,6 +16,9 @@ use crate::{
 pub(crate) struct RoomRecord {
     pub(crate) version: RoomVersionId,
     pub(crate) create: EventNid,
+    /// `type` of the create event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) room_type: Option<String>,
 }
 
 /// Where a room stands: rewritten with every event.
@@ -33,6 +36,10 @@ pub(crate) struct Head {
     pub(crate) invited: u64,
     /// Events in the timeline, ever.
     pub(crate) events: u64,
+    /// Position of the newest event that lifts the room in lists; `None` for the very position of this record.
+    pub(crate) bump: Option<u64>,
+    /// The state has an `m.room.encryption` event.
+    pub(crate) encrypted: bool,
 }
 
 /// Where an event stands.
@@ -141,6 +148,8 @@ pub(crate) struct MembershipRecord {
     /// Joined now or ever before: such users may read up to where they left.
     pub(crate) was_joined: bool,
     pub(crate) forgotten: bool,
+    /// The user sent the event, nobody else.
+    pub(crate) by_self: bool,
 }
 
 impl MembershipRecord {
@@ -225,6 +234,19 @@ pub const TABLES: &[TableSpec] = &[
     *crate::receipts::RECEIPT_CHANGES.spec(),
     *crate::log::LOG.spec(),
     *crate::log::FOLLOWERS.spec(),
+    *crate::relations::CHILDREN.spec(),
+    *crate::relations::SUMMARIES.spec(),
+    *crate::relations::ANNOTATIONS.spec(),
+    *crate::relations::THREADS.spec(),
+    *crate::relations::THREAD_USERS.spec(),
+    *crate::search::SEARCH_WORDS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTIONS.spec(),
+    *crate::thread_subscriptions::SUBSCRIPTION_CHANGES.spec(),
+    *crate::delayed::DELAYED_EVENTS.spec(),
+    *crate::delayed::DELAYED_DUE.spec(),
+    *crate::delayed::DELAYED_BY_USER.spec(),
+    *crate::delayed::DELAYED_FINAL.spec(),
+    *crate::delayed::DELAYED_TRANSACTIONS.spec(),
 ];
 
 #[cfg(test)]

@@ -119,6 +119,11 @@ impl Engine {
         Ok(visibility)
     }
 
+    /// How far a user may read a room whom the gate has let read it.
+    pub(crate) async fn reader_of(&self, user: UserNid, room: RoomNid) -> Result<Reader, RoomError> {
+        Ok(Reader::new(user, self.membership(user, room).await?))
+    }
+
     async fn membership_at(&self, room: RoomNid, root: Root, user: UserNid) -> Result<Option<Membership>, RoomError> {
         let event = self.event_at(room, root, Slot::member(user)).await?;
         Ok(event.and_then(|event| event.pdu.membership()).as_ref().map(Membership::from))
@@ -198,6 +203,17 @@ impl Rooms {
         stored: &Stored,
         room_id: bool,
     ) -> Result<Box<RawJsonValue>, RoomError> {
+        self.client_event_with(reader, stored, room_id, None).await
+    }
+
+    /// As [`Rooms::client_event`], with bundled aggregations.
+    pub(crate) async fn client_event_with(
+        &self,
+        reader: Actor<'_>,
+        stored: &Stored,
+        room_id: bool,
+        relations: Option<&RawJsonValue>,
+    ) -> Result<Box<RawJsonValue>, RoomError> {
         let pdu = &stored.pdu;
         let redaction = stored
             .redacted_because
@@ -218,6 +234,7 @@ impl Rooms {
             prev_content: replaced.as_ref().map(|replaced| replaced.pdu.content()),
             replaces_state: replaced.as_ref().map(|replaced| replaced.pdu.event_id()),
             transaction_id: transaction.as_deref(),
+            relations,
             ..ClientFormat::default()
         };
         Ok(client_json(pdu, &format))

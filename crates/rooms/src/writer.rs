@@ -21,9 +21,11 @@ use crate::{
     Engine,
     error::RoomError,
     events::Stored,
+    glance::Glance,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
     join_rules::JoinRules,
     log::{LOG, LogRecord},
+    relations::Relating,
     room::{Room, RoomView},
     tables::{
         EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry,
@@ -184,10 +186,14 @@ pub(crate) struct Writer {
     next_index: u16,
     /// Events of this group, which the store does not have yet.
     fresh: HashMap<EventNid, Arc<Stored>>,
+    /// Their indexes within the commit.
+    pub(crate) fresh_indexes: HashMap<EventNid, u16>,
     /// Memberships of this group.
     pub(crate) memberships: HashMap<UserNid, MembershipRecord>,
     /// Transactions of this group.
     pub(crate) transactions: HashMap<[u8; 16], EventNid>,
+    /// Relations of this group.
+    pub(crate) relating: Relating,
     /// First failure after which the batch must not be committed.
     failed: Option<RoomError>,
     pub(crate) now_ms: u64,
@@ -218,8 +224,10 @@ impl Writer {
             store: engine.store.latest(),
             next_index: 0,
             fresh: HashMap::new(),
+            fresh_indexes: HashMap::new(),
             memberships: HashMap::new(),
             transactions: HashMap::new(),
+            relating: Relating::default(),
             failed: None,
             engine,
             room,
@@ -231,8 +239,10 @@ impl Writer {
     }
 
     /// Names the create event of a new room.
-    pub(crate) fn created_by(&mut self, create: EventNid) {
-        Arc::make_mut(&mut self.base).create = create;
+    pub(crate) fn created_by(&mut self, create: EventNid, room_type: Option<Arc<str>>) {
+        let base = Arc::make_mut(&mut self.base);
+        base.create = create;
+        base.room_type = room_type;
     }
 
     pub(crate) fn nid(&self) -> RoomNid {
@@ -311,6 +321,7 @@ impl Writer {
             state.iter().find(|(k, s, _)| k == kind && s == key).map(|(_, _, stored)| Arc::clone(&stored.pdu))
         };
         authorize(&pdu, find).map_err(|rejection| RoomError::Forbidden(rejection.to_string()))?;
+        self.check_relation(&pdu).await?;
         Ok(pdu)
     }
 
@@ -409,6 +420,7 @@ impl Writer {
         transaction: Option<([u8; 16], String)>,
     ) -> Result<Arc<Stored>, RoomError> {
         let names = self.engine.store.interner();
+        let named_before = names.known(NS_EVENT, pdu.event_id().as_str()).await?.is_some();
         let nid = EventNid::new(names.intern(&mut self.batch, NS_EVENT, pdu.event_id().as_str()).await?);
         let room = self.nid();
         let state_before = self.head.state;
@@ -446,8 +458,12 @@ impl Writer {
         self.head.extremities.push(nid);
         self.head.depth = self.head.depth.saturating_add(1);
         self.head.events += 1;
+        self.head.note(&pdu);
         let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
         self.fresh.insert(nid, Arc::clone(&stored));
+        self.fresh_indexes.insert(nid, index);
+        self.index_words(&stored.pdu, index);
+        self.relate(&stored, index, named_before).await?;
         Ok(stored)
     }
 
@@ -468,6 +484,8 @@ impl Writer {
         redacted: Pdu,
         by: EventNid,
     ) -> Result<(), RoomError> {
+        self.unrelate(target).await?;
+        self.forget_words(target).await?;
         // An event of this very group has no record yet and arrived today.
         let day = self.engine.meta(target.nid).await?.map_or_else(|| day_of(self.now_ms), |(meta, _)| meta.day);
         let key = self.engine.day_key(self.nid(), day).await?;
@@ -502,12 +520,19 @@ impl Writer {
         self.batch.touch(self.nid().watch());
         let (engine, room, view) = (Arc::clone(&self.engine), Arc::clone(&self.room), self.view());
         let (fresh, overlay, new_room) = (self.fresh, self.overlay, self.new_room);
+        let summaries = self.relating.into_summaries();
         self.batch.on_commit(move |position| {
             engine.tries.keep(overlay);
             for (nid, stored) in fresh {
                 engine.event_cache.insert((room.nid, nid), stored);
             }
-            room.publish(RoomView { end: Place::after(position), ..view });
+            let head = Arc::new(view.head.as_ref().clone().settled(position));
+            let view = RoomView { end: Place::after(position), head, ..view };
+            engine.glances.insert(view.nid, Arc::new(Glance::of(&view)));
+            for (parent, summary) in summaries {
+                engine.summaries_of_children.set(room.nid, parent, summary);
+            }
+            room.publish(view);
             if new_room {
                 engine.registry.enter(room);
             }

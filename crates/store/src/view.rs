@@ -110,6 +110,19 @@ impl View {
         table: &Table<K, V>,
         keys: &[K],
     ) -> Result<Vec<Option<V>>, ReadError> {
+        let rows = self.multi_get_versioned(table, keys).await?;
+        Ok(rows.into_iter().map(|row| row.map(|(value, _)| value)).collect())
+    }
+
+    /// As [`Self::multi_get`], each value with the commit that wrote it.
+    ///
+    /// # Errors
+    /// When one of the values cannot be read.
+    pub async fn multi_get_versioned<K: Key, V: Value>(
+        &self,
+        table: &Table<K, V>,
+        keys: &[K],
+    ) -> Result<Vec<Option<(V, Position)>>, ReadError> {
         let spec = *table.spec();
         let row_keys: Vec<Vec<u8>> = keys.iter().map(|key| table.row_key(key)).collect();
         let read = move |core: &Core, source: &dyn Read, reach| {
@@ -120,7 +133,8 @@ impl View {
             row_keys.iter().zip(sealed).map(open).collect::<Result<Vec<_>, Unread>>()
         };
         let rows = self.read(spec.name, read).await?;
-        rows.into_iter().map(|row| row.map(|(bytes, _)| decode(&spec, bytes)).transpose()).collect()
+        let decode = |(bytes, version)| decode(&spec, bytes).map(|value| (value, version));
+        rows.into_iter().map(|row| row.map(decode).transpose()).collect()
     }
 
     /// The rows of a part of the table.

@@ -190,7 +190,7 @@ async fn many_wait(world: &Arc<World>, people: &[Session]) -> Result<(), Failure
 async fn main() -> Result<(), Failure> {
     let dir = tempfile::tempdir()?;
     let options = Options { sync: false, ..Options::default() };
-    let tables = [wardroom_rooms::TABLES, wardroom_accounts::TABLES];
+    let tables = [wardroom_rooms::TABLES, wardroom_accounts::TABLES, wardroom_push::TABLES];
     let store = Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&tables)?, options).await?;
     let world = Arc::new(World::new(store).await?);
     let mut people = Vec::new();

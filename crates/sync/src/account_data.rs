@@ -25,6 +25,11 @@ impl AccountDataNews {
         &self.global
     }
 
+    /// The rooms of which some is.
+    pub(crate) fn rooms(&self) -> impl Iterator<Item = RoomNid> {
+        self.rooms.keys().map(|room| RoomNid::new(*room))
+    }
+
     pub(crate) fn has_room(&self, room: RoomNid) -> bool {
         self.rooms.contains_key(&room.get())
     }

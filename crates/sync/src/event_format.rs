@@ -6,10 +6,11 @@
 use std::sync::{Arc, Weak};
 
 use quick_cache::{Weighter, sync::Cache};
-use ruma::events::StateEventType;
+use ruma::{UserId, events::StateEventType};
 use serde::Deserialize;
+use serde_json::value::RawValue as RawJsonValue;
 use wardroom_event::{ClientFormat, Pdu, write_client_json};
-use wardroom_rooms::{EventNid, Membership, Stored, TimelineItem};
+use wardroom_rooms::{EventNid, Membership, Stored, TimelineItem, Viewer};
 
 use crate::{
     SyncError,
@@ -100,6 +101,8 @@ struct Own<'a> {
     membership: Option<&'a str>,
     /// The transaction id that the reader's device gave it.
     transaction_id: Option<String>,
+    /// What of its children is told with it: the reader does not see all of them.
+    relations: Option<Box<RawJsonValue>>,
 }
 
 fn write_event(out: &mut Vec<u8>, formatted: &Formatted, own: &Own<'_>) {
@@ -111,6 +114,10 @@ fn write_event(out: &mut Vec<u8>, formatted: &Formatted, own: &Own<'_>) {
         write_json(out, &membership);
     }
     out.extend_from_slice(&formatted.unsigned);
+    if let Some(relations) = &own.relations {
+        out.extend_from_slice(b",\"m.relations\":");
+        out.extend_from_slice(relations.get().as_bytes());
+    }
     if let Some(transaction_id) = &own.transaction_id {
         out.extend_from_slice(b",\"transaction_id\":");
         write_json(out, transaction_id);
@@ -160,9 +167,21 @@ impl Hearing<'_> {
             age_ms: self.age_ms(stored),
             membership: Some(self.membership_at(room, item).await?),
             transaction_id: self.transaction_id(stored).await?,
+            relations: self.relations(room, stored).await?,
         };
         self.tell(events, &formatted, &own);
         Ok(())
+    }
+
+    /// The event's bundled aggregations, `m.relations`. An event without children costs a look-up in memory.
+    async fn relations(&self, room: &Room<'_>, stored: &Arc<Stored>) -> Result<Option<Box<RawJsonValue>>, SyncError> {
+        let Some(reader) = &room.reader else { return Ok(None) };
+        let ignores = |user: &UserId| self.ignored.contains(user);
+        let ignores: Option<&(dyn Fn(&UserId) -> bool + Send + Sync)> =
+            if self.ignored.is_empty() { None } else { Some(&ignores) };
+        let (viewer, events) = (Viewer { actor: self.actor(), ignores }, std::slice::from_ref(stored));
+        let mut bundles = self.syncer.rooms.bundles(viewer, room.view, reader, events, false).await?;
+        Ok(bundles.pop().flatten())
     }
 
     fn tell(&self, events: &mut Events, formatted: &Formatted, own: &Own<'_>) {

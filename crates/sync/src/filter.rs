@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ruma::{
-    OwnedRoomId, RoomId,
+    OwnedRoomId, RoomId, UserId,
     api::client::filter::{EventFormat, Filter as EventFilter, FilterDefinition, LazyLoadOptions, RoomEventFilter},
 };
 use serde_json::Value;
@@ -87,6 +87,12 @@ impl Filter {
         }
     }
 
+    /// One that lets everything pass, for timelines of so many events.
+    pub(crate) fn of_timelines(limit: u64) -> Self {
+        let timeline_limit = usize::try_from(limit.min(TIMELINE_EVENTS_MAX)).unwrap_or(usize::MAX);
+        Self { timeline_limit, ..Self::new(Arc::default()) }
+    }
+
     /// Whether there is anything to tell of a room.
     pub(crate) fn admits_room(&self, room: &RoomId) -> bool {
         in_lists(self.definition.room.rooms.as_deref(), &self.definition.room.not_rooms, room)
@@ -113,6 +119,24 @@ impl Filter {
 
     pub(crate) fn state(&self) -> &RoomEventFilter {
         &self.definition.room.state
+    }
+
+    /// Whether any presence is told.
+    pub(crate) fn wants_presence(&self) -> bool {
+        let EventFilter { types, not_types, .. } = &self.definition.presence;
+        type_passes(types.as_deref(), not_types, "m.presence") && self.presence_limit() > 0
+    }
+
+    /// Whether the presence of this user is told.
+    pub(crate) fn admits_presence(&self, sender: &UserId) -> bool {
+        let EventFilter { senders, not_senders, .. } = &self.definition.presence;
+        senders.as_ref().is_none_or(|senders| senders.iter().any(|allowed| allowed == sender))
+            && !not_senders.iter().any(|refused| refused == sender)
+    }
+
+    /// Presence events of one answer at most.
+    pub(crate) fn presence_limit(&self) -> usize {
+        self.definition.presence.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
     }
 
     /// Whether the global account data of this type is told. It has no sender.

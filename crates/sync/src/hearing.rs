@@ -3,19 +3,20 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use wardroom_accounts::Session;
+use wardroom_accounts::{IgnoredUsers, Session};
 use wardroom_rooms::{Actor, Membership, MembershipEntry, RoomNid, Root, Slot, Stored, UserNid};
 use wardroom_store::{Position, WatchKey};
 
 use crate::{
-    Inner, SyncError, account_data::AccountDataNews, filter::Filter, memberships::Known, response::Body, rooms::Told,
+    Inner, SyncError, SyncToken, account_data::AccountDataNews, filter::Filter, memberships::Known, response::Body,
+    rooms::Told, to_device::TO_DEVICE_EVENTS_MAX,
 };
 
 /// Rooms that are read at the same time.
 const ROOMS_AT_ONCE: usize = 8;
 
 /// Who listens, and what for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Hearing<'a> {
     pub(crate) syncer: &'a Inner,
     pub(crate) session: &'a Session,
@@ -28,6 +29,8 @@ pub(crate) struct Hearing<'a> {
     pub(crate) state_after: bool,
     /// The time of day, for the age of events.
     pub(crate) now_ms: u64,
+    /// Whom the user wants to hear nothing of.
+    pub(crate) ignored: IgnoredUsers,
 }
 
 /// What part of the log is told: behind `since`, up to `now`.
@@ -53,6 +56,15 @@ pub(crate) struct Look {
     /// The user's memberships then.
     pub(crate) known: Arc<Known>,
     pub(crate) body: Body,
+    /// Up to where messages to the device are told.
+    to_device: Position,
+}
+
+impl Look {
+    /// Where the next look goes on.
+    pub(crate) fn token(&self) -> SyncToken {
+        SyncToken::with_to_device(self.now, self.to_device)
+    }
 }
 
 impl Hearing<'_> {
@@ -60,14 +72,18 @@ impl Hearing<'_> {
     ///
     /// Everything is read as it was at one position, the newest when the look began: what comes while it lasts is left
     /// to the next one.
-    pub(crate) async fn look(&self, since: Option<Position>) -> Result<Look, SyncError> {
+    pub(crate) async fn look(&self, since: Option<SyncToken>) -> Result<Look, SyncError> {
         let (now, known) = self.syncer.memberships(self.user).await?;
-        // A token of a store that was set back names a position that is not reached yet.
-        let span = Span { since: since.map(|since| since.min(now)), now };
-        let mut body = Body::default();
+        let since = since.map(|since| since.at_most(now));
+        let span = Span { since: since.map(SyncToken::position), now };
+        let news = self.to_device_news(since.map(SyncToken::to_device), now, TO_DEVICE_EVENTS_MAX).await?;
+        let mut body = Body { to_device: news.events, ..Body::default() };
+        let to_device = news.told;
         if span.since == Some(now) && !self.full_state {
-            return Ok(Look { now, known, body });
+            return Ok(Look { now, known, body, to_device });
         }
+        body.device_lists = self.device_list_news(span, &known).await?;
+        body.key_counts_changed = self.key_counts_changed(span).await?;
         let mut news = AccountDataNews::default();
         if self.moved(self.user.watch(), span) {
             news = self.account_data_news(span).await?;
@@ -88,7 +104,8 @@ impl Hearing<'_> {
             }
             tokio::task::consume_budget().await;
         }
-        Ok(Look { now, known, body })
+        body.loud_presence = self.has_loud_presence(span, &known).await?;
+        Ok(Look { now, known, body, to_device })
     }
 
     /// Whether a key may have been touched in a span. Of what was touched before the store was opened nobody knows.
@@ -115,7 +132,7 @@ impl Hearing<'_> {
 
     /// What waiters for this user's news watch.
     pub(crate) async fn watched(&self, known: &Known) -> Result<Vec<WatchKey>, SyncError> {
-        let mut keys = vec![self.user.watch()];
+        let mut keys = vec![self.user.watch(), self.session.device_ref().watch_key()];
         for entry in known.entries.iter().filter(|entry| entry.membership == Membership::Join) {
             let admitted = !self.filter.names_rooms() || {
                 let view = self.syncer.rooms.view_of(entry.room).await?;
@@ -123,6 +140,7 @@ impl Hearing<'_> {
             };
             keys.extend(admitted.then(|| entry.room.watch()));
         }
+        self.presence_watched(known, &mut keys);
         Ok(keys)
     }
 

@@ -4,8 +4,9 @@
 //! tree of values.
 
 use serde::Serialize;
+use wardroom_accounts::KeyCounts;
 
-use crate::SyncToken;
+use crate::{DeviceLists, SyncToken};
 
 /// Appends a value as JSON.
 pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
@@ -88,6 +89,15 @@ impl Events {
         &mut self.0
     }
 
+    /// The JSON text of the one event that was added, if any was.
+    pub(crate) fn only(mut self) -> Option<Vec<u8>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.0.remove(0);
+        Some(self.0)
+    }
+
     /// The JSON text.
     pub(crate) fn end(mut self) -> Vec<u8> {
         if self.0.is_empty() {
@@ -111,18 +121,30 @@ pub(crate) struct RoomSections {
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     pub(crate) account_data: Events,
+    pub(crate) presence: Events,
+    /// There is presence that must not wait for other news.
+    pub(crate) loud_presence: bool,
     pub(crate) rooms: RoomSections,
+    pub(crate) to_device: Events,
+    pub(crate) device_lists: DeviceLists,
+    /// What is said of the device's keys is news.
+    pub(crate) key_counts_changed: bool,
 }
 
 impl Body {
     /// There is nothing to tell.
     pub(crate) fn is_empty(&self) -> bool {
         let RoomSections { join, invite, knock, leave } = &self.rooms;
-        self.account_data.is_empty() && [join, invite, knock, leave].into_iter().all(Object::is_empty)
+        self.account_data.is_empty()
+            && self.to_device.is_empty()
+            && self.device_lists.is_empty()
+            && !self.key_counts_changed
+            && !self.loud_presence
+            && [join, invite, knock, leave].into_iter().all(Object::is_empty)
     }
 
     /// The answer.
-    pub(crate) fn end(self, next_batch: SyncToken) -> SyncResponse {
+    pub(crate) fn end(self, next_batch: SyncToken, keys: &KeyCounts) -> SyncResponse {
         let mut rooms = Object::default();
         rooms.object("join", self.rooms.join);
         rooms.object("invite", self.rooms.invite);
@@ -131,10 +153,14 @@ impl Body {
         let mut answer = Object::default();
         answer.value("next_batch", &next_batch.to_string());
         answer.events("account_data", self.account_data);
+        answer.events("presence", self.presence);
         answer.object("rooms", rooms);
-        // This server keeps no encryption keys for devices yet: no one-time keys, no unused fallback keys.
-        answer.raw("device_one_time_keys_count", b"{}");
-        answer.raw("device_unused_fallback_key_types", b"[]");
+        answer.events("to_device", self.to_device);
+        if !self.device_lists.is_empty() {
+            answer.value("device_lists", &self.device_lists);
+        }
+        answer.value("device_one_time_keys_count", &keys.one_time);
+        answer.value("device_unused_fallback_key_types", &keys.unused_fallback);
         SyncResponse { next_batch, body: answer.end() }
     }
 }
@@ -152,12 +178,17 @@ pub struct SyncResponse {
 mod tests {
     use super::{Body, Events, Object};
     use crate::SyncToken;
+    use wardroom_accounts::KeyCounts;
     use wardroom_store::Position;
 
     #[test]
     fn objects_and_lists_are_json() {
         assert_eq!(Object::default().end(), b"{}");
         assert_eq!(Events::default().end(), b"[]");
+        assert_eq!(Events::default().only(), None);
+        let mut one = Events::default();
+        one.next().extend_from_slice(b"{}");
+        assert_eq!(one.only().as_deref(), Some(&b"{}"[..]));
         let mut events = Events::default();
         events.next().extend_from_slice(b"1");
         events.next().extend_from_slice(b"2");
@@ -174,7 +205,7 @@ mod tests {
     fn an_answer_with_nothing_to_tell_is_small() {
         let body = Body::default();
         assert!(body.is_empty());
-        let answer = body.end(SyncToken::new(Position::new(3)));
+        let answer = body.end(SyncToken::new(Position::new(3)), &KeyCounts::default());
         let json = r#"{"next_batch":"s3","device_one_time_keys_count":{},"device_unused_fallback_key_types":[]}"#;
         assert_eq!(String::from_utf8(answer.body).unwrap(), json);
     }

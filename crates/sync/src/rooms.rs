@@ -8,6 +8,8 @@ mod stripped;
 mod summary;
 mod timeline;
 
+pub(crate) use self::timeline::Timeline;
+
 use ruma::OwnedRoomId;
 use wardroom_rooms::{Membership, MembershipEntry, Place, Reader, RoomError, RoomView, Root};
 
@@ -53,15 +55,15 @@ impl Hearing<'_> {
         }
         let told = match entry.membership {
             Membership::Join => self.joined(&view, entry, span, news).await?.map(Told::Join),
-            Membership::Invite => Some(Told::Invite(self.stripped(entry, "invite_state").await?)),
-            Membership::Knock => Some(Told::Knock(self.stripped(entry, "knock_state").await?)),
+            Membership::Invite => self.invited(entry).await?.map(Told::Invite),
+            Membership::Knock => Some(Told::Knock(self.knocked(entry).await?)),
             Membership::Leave | Membership::Ban => self.left(&view, entry, span, news).await?.map(Told::Leave),
         };
         Ok(told.map(|told| (view.id.clone(), told)))
     }
 
     /// Puts reading the room to the gate.
-    async fn reader(&self, view: &RoomView) -> Result<Option<Reader>, SyncError> {
+    pub(crate) async fn reader(&self, view: &RoomView) -> Result<Option<Reader>, SyncError> {
         match self.syncer.rooms.reader(self.actor(), view).await {
             Ok(reader) => Ok(Some(reader)),
             Err(RoomError::Forbidden(_)) => Ok(None),
@@ -86,7 +88,7 @@ impl Hearing<'_> {
     }
 
     /// The room's state at the end of what is told.
-    async fn state_at_end(&self, room: &Room<'_>) -> Result<Root, SyncError> {
+    pub(crate) async fn state_at_end(&self, room: &Room<'_>) -> Result<Root, SyncError> {
         if room.view.end <= room.end {
             return Ok(room.view.state);
         }

@@ -5,14 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 use wardroom_accounts::Session;
 use wardroom_rooms::UserNid;
-use wardroom_store::Position;
 
 use crate::{
     FilterChoice, SyncError, SyncResponse, SyncToken, Syncer,
     filter::Filter,
-    hearing::{Hearing, Look},
+    hearing::{Hearing, Look, Span},
     memberships::Known,
-    response::Body,
 };
 
 /// How long a request may wait.
@@ -54,30 +52,46 @@ impl Syncer {
             full_state: request.full_state,
             state_after: request.state_after,
             now_ms: syncer.clock.now_ms(),
+            ignored: syncer.accounts.ignored_users(session.nid).await?,
         };
-        let since = request.since.map(SyncToken::position);
-        let Look { now, known, body } = hearing.look(since).await?;
+        let since = request.since;
+        if let Some(since) = since {
+            hearing.forget_delivered(since.at_most(syncer.store.position()).to_device()).await?;
+        }
+        let look = hearing.look(since).await?;
         // Who starts anew gets an answer at once, if it is that there is nothing.
         let waits = since.is_some() && !request.full_state && !request.timeout.is_zero();
-        if !waits || !body.is_empty() {
-            return Ok(body.end(SyncToken::new(now)));
+        if !waits || !look.body.is_empty() {
+            return hearing.answer(look, since).await;
         }
+        let heard = look.token();
         let deadline = Instant::now() + request.timeout.min(TIMEOUT_MAX);
         tokio::select! {
             biased;
-            told = hearing.wait(now, known, deadline) => told,
-            () = stopping => Ok(Body::default().end(SyncToken::new(now))),
+            told = hearing.clone().wait(since, heard, Arc::clone(&look.known), deadline) => told,
+            () = stopping => hearing.answer(look, since).await,
         }
     }
 }
 
 impl Hearing<'_> {
+    /// The answer: what a look found, the presence that goes with whatever else is told, and what each answer says of
+    /// the device's keys.
+    async fn answer(&self, look: Look, since: Option<SyncToken>) -> Result<SyncResponse, SyncError> {
+        let next_batch = look.token();
+        let Look { now, known, mut body, .. } = look;
+        let span = Span { since: since.map(|since| since.position().min(now)), now };
+        body.presence = self.presence_news(span, &known).await?;
+        Ok(body.end(next_batch, &self.key_counts().await?))
+    }
+
     /// Waits for news behind `heard`.
     ///
     /// What was looked at and is not told (because the filter does not want it, say) is not looked at again.
     async fn wait(
         mut self,
-        mut heard: Position,
+        since: Option<SyncToken>,
+        mut heard: SyncToken,
         mut known: Arc<Known>,
         deadline: Instant,
     ) -> Result<SyncResponse, SyncError> {
@@ -86,18 +100,19 @@ impl Hearing<'_> {
             let mut waiter = self.syncer.store.watches().waiter(self.watched(&known).await?);
             loop {
                 self.now_ms = self.syncer.clock.now_ms();
+                self.ignored = self.syncer.accounts.ignored_users(self.session.nid).await?;
                 let look = self.look(Some(heard)).await?;
+                heard = look.token();
                 if !look.body.is_empty() {
-                    return Ok(look.body.end(SyncToken::new(look.now)));
+                    return self.answer(look, since).await;
                 }
-                heard = look.now;
                 if !Arc::ptr_eq(&known, &look.known) && known.entries != look.known.entries {
                     // The rooms to listen to may be others.
                     known = look.known;
                     break;
                 }
                 if timeout_at(deadline, waiter.changed()).await.is_err() {
-                    return Ok(Body::default().end(SyncToken::new(heard)));
+                    return self.answer(look, since).await;
                 }
             }
         }

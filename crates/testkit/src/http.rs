@@ -163,6 +163,39 @@ impl Http {
         self.send(request, format!("{method} {}", target.0))
     }
 
+    /// Sends a request with further headers.
+    ///
+    /// # Panics
+    /// When no whole answer comes.
+    #[track_caller]
+    pub fn request_with(
+        &self,
+        method: &str,
+        target: &Target,
+        token: Option<&str>,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Reply {
+        let (base, client) = self.0.way.read().unwrap().clone();
+        let parsed = Method::from_bytes(method.as_bytes()).expect("a method");
+        let mut request = client.request(parsed, format!("{base}{}", target.0)).timeout(REQUEST_LIMIT);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        request = match body {
+            Body::Empty => request,
+            Body::Json(json) => request.header("content-type", "application/json").body(json.to_string()),
+            Body::Raw(bytes, content_type) => request.header("content-type", content_type).body(bytes),
+        };
+        match self.send(request, format!("{method} {}", target.0)) {
+            Ok(reply) => reply,
+            Err(Unreachable(why)) => panic!("no answer to {why}"),
+        }
+    }
+
     /// Sends a request that the caller built with a client of its own.
     pub(crate) fn send(&self, request: reqwest::RequestBuilder, asked: String) -> Result<Reply, Unreachable> {
         let start = Instant::now();

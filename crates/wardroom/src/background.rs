@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::Accounts;
-use wardroom_push::Push;
+use wardroom_client_api::ClientState;
+use wardroom_media::Media;
 use wardroom_rooms::Rooms;
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
-pub(crate) fn start(rooms: &Rooms, accounts: &Accounts, push: &Push, stopping: &CancellationToken) {
+pub(crate) fn start(client: &ClientState, media: &Media) {
+    let ClientState { rooms, accounts, push, sync, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone())));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
 }
 
@@ -26,12 +30,18 @@ async fn fill_user_directory(accounts: Accounts) {
     }
 }
 
-async fn upkeep(rooms: Rooms) {
+async fn upkeep(rooms: Rooms, accounts: Accounts) {
     let mut period = tokio::time::interval(UPKEEP_PERIOD);
     loop {
         period.tick().await;
         if let Err(error) = rooms.forget_transactions().await {
             warn!(%error, "transaction ids of past days could not be dropped");
+        }
+        if let Err(error) = accounts.forget_to_device_transactions().await {
+            warn!(%error, "transaction ids of messages to devices could not be dropped");
+        }
+        if let Err(error) = rooms.forget_delayed().await {
+            warn!(%error, "what became of old delayed events could not be dropped");
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Unknown keys are errors that name the key. `config/wardroom.toml` shows every option with its default; a test
 //! keeps it equal to what stands here.
 
+mod calls;
+mod delayed_events;
 mod durability;
 mod environment;
 pub(crate) mod federation;
@@ -12,10 +14,12 @@ pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
 mod password;
+mod presence;
 pub(crate) mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod server_notices;
 mod support;
 mod user_directory;
 
@@ -60,11 +64,23 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) user_directory: user_directory::UserDirectory,
     #[serde(default)]
+    pub(crate) presence: presence::Presence,
+    #[serde(default)]
+    pub(crate) turn: calls::Turn,
+    #[serde(default)]
+    pub(crate) rtc: calls::Rtc,
+    #[serde(default)]
+    pub(crate) delayed_events: delayed_events::DelayedEvents,
+    #[serde(default)]
+    pub(crate) server_notices: server_notices::ServerNotices,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
     #[serde(default)]
     pub(crate) push: push::Push,
+    #[serde(default)]
+    pub(crate) url_previews: media::UrlPreviews,
     #[serde(default)]
     pub(crate) durability: durability::Durability,
     #[serde(default)]
@@ -95,9 +111,15 @@ impl Config {
             password: password::Password::default(),
             rooms: rooms::Rooms::default(),
             user_directory: user_directory::UserDirectory::default(),
+            presence: presence::Presence::default(),
+            turn: calls::Turn::default(),
+            rtc: calls::Rtc::default(),
+            delayed_events: delayed_events::DelayedEvents::default(),
+            server_notices: server_notices::ServerNotices::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
+            url_previews: media::UrlPreviews::default(),
             durability: durability::Durability::default(),
             support: support::Support::default(),
             log: log::Log::default(),
@@ -108,6 +130,11 @@ impl Config {
     /// Where the store is.
     pub(crate) fn store_dir(&self) -> PathBuf {
         self.data_dir.join("store")
+    }
+
+    /// Where the files of the content repository are.
+    pub(crate) fn media_dir(&self) -> PathBuf {
+        self.data_dir.join("media")
     }
 
     /// Where clients reach this server, without a slash at the end.
@@ -140,6 +167,10 @@ impl Config {
         problems.extend(self.federation.problems());
         problems.extend(self.password.problems());
         problems.extend(self.rooms.problems());
+        problems.extend(self.turn.problems());
+        problems.extend(self.rtc.problems());
+        problems.extend(self.delayed_events.problems());
+        problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.media.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::header::CONTENT_TYPE;
+use wardroom_media::{Media, Totals};
 use wardroom_push::Push;
 use wardroom_store::Store;
 use wardroom_web::{DURATION_BUCKETS_MS, RequestMetrics, RouteSample};
@@ -19,13 +20,14 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 struct Sources {
     store: Store,
+    media: Media,
     push: Push,
     requests: Arc<RequestMetrics>,
 }
 
 /// `GET /metrics`.
-pub(crate) fn router(store: Store, push: Push, requests: Arc<RequestMetrics>) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, push, requests })
+pub(crate) fn router(store: Store, push: Push, media: Media, requests: Arc<RequestMetrics>) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, push, media, requests })
 }
 
 async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static str); 1], String) {
@@ -35,6 +37,7 @@ async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static
     requests(&mut text, &sources.requests);
     store(&mut text, &sources.store);
     push(&mut text, &sources.push);
+    media(&mut text, sources.media.totals());
     // A file of /proc: read without disk.
     process::write(&mut text);
     ([(CONTENT_TYPE, TEXT_FORMAT)], text.into_string())
@@ -65,6 +68,11 @@ fn requests(text: &mut Text, requests: &RequestMetrics) {
         text.sample("wardroom_http_request_duration_seconds_sum", &labels, text::seconds(*total_us));
         text.sample("wardroom_http_request_duration_seconds_count", &labels, below);
     }
+}
+
+fn media(text: &mut Text, totals: Totals) {
+    text.single("wardroom_media_files", Kind::Gauge, "Files of media and thumbnails.", totals.files);
+    text.single("wardroom_media_bytes", Kind::Gauge, "Bytes of their contents.", totals.bytes);
 }
 
 fn store(text: &mut Text, store: &Store) {

@@ -1,16 +1,19 @@
 //! The one place where the parts are put together. Each gets what it needs in its constructor.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
-use wardroom_admin_api::AdminState;
-use wardroom_client_api::{ClientSettings, ClientState, Support};
+use wardroom_admin_api::{AdminState, Notices};
+use wardroom_client_api::{
+    ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
+};
 use wardroom_clock::{Clock, SharedClock};
-use wardroom_outbound::Ranges;
+use wardroom_media::{Media, MediaError, PreviewSettings};
+use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
@@ -34,6 +37,8 @@ pub(crate) enum StartError {
     Key(#[from] KeyError),
     #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
+    #[error("federation.extra_ca {}", path.display())]
+    Authority { path: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
@@ -55,6 +60,10 @@ pub(crate) enum StartError {
     OtherName { stored: OwnedServerName, configured: OwnedServerName },
     #[error("the stored signing key is damaged")]
     Identity,
+    #[error("the media directory {}", dir.display())]
+    Media { dir: PathBuf, source: MediaError },
+    #[error("the client for requests to others")]
+    Outbound(#[from] OutboundError),
 }
 
 /// What a command wants from the store.
@@ -97,15 +106,23 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
             guests: config.registration.guests,
         },
         tokens: TokenLifetimes::default(),
+        presence: config.presence.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
+}
+
+/// Certificate authorities beyond the system's.
+fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
+    config.federation.extra_ca.iter().map(read).collect()
 }
 
 /// Push notifications as the configuration wants them.
 fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Result<Push, StartError> {
     let settings = wardroom_push::Settings {
         ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.push.allow_ip_ranges.clone()),
-        extra_ca: Vec::new(),
+        extra_ca: extra_ca(config)?,
         allow_http: config.push.allow_http,
         include_content: config.push.include_content,
         badge: match config.push.badge {
@@ -116,11 +133,73 @@ fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Re
     Ok(Push::new(store, unread, clock, settings)?)
 }
 
+/// Redirections that are followed for the preview of a page.
+const PREVIEW_REDIRECTS_MAX: usize = 5;
+/// Time for reading a page or an image for a preview.
+const PREVIEW_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The content repository as the configuration wants it.
+async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Media, StartError> {
+    let dir = config.media_dir();
+    let previews = match config.url_previews.enabled {
+        true => Some((previewer(config)?, PreviewSettings { deny: config.url_previews.deny.clone() })),
+        false => None,
+    };
+    let settings = wardroom_media::Settings {
+        server_name: config.server_name.clone(),
+        dir: dir.clone(),
+        sync: config.durability.sync,
+        upload_bytes_max: config.media.max_upload_bytes,
+        user_bytes_max: Some(config.media.user_quota_bytes).filter(|bytes| *bytes > 0),
+        thumbnail_sizes: config.media.sizes(),
+        previews,
+    };
+    Media::open(store, clock, settings).await.map_err(|source| StartError::Media { dir, source })
+}
+
+/// Asks for pages to preview.
+fn previewer(config: &Config) -> Result<Outbound, StartError> {
+    let settings = OutboundSettings {
+        ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.url_previews.allow_ip_ranges.clone()),
+        extra_ca: extra_ca(config)?,
+        verify_certificates: true,
+        redirects_max: PREVIEW_REDIRECTS_MAX,
+        timeout: PREVIEW_TIMEOUT,
+    };
+    Ok(Outbound::new(settings)?)
+}
+
+/// The client-server API as the configuration wants it.
+fn client_settings(config: &Config) -> ClientSettings {
+    let turn = &config.turn;
+    let credentials = if turn.shared_secret.is_empty() {
+        TurnCredentials::Static { username: turn.username.clone(), password: turn.password.clone() }
+    } else {
+        TurnCredentials::SharedSecret(turn.shared_secret.clone())
+    };
+    let turn = TurnServers { uris: turn.uris.clone(), credentials, lifetime_seconds: turn.lifetime_seconds };
+    ClientSettings {
+        turn: Some(turn).filter(|turn| !turn.uris.is_empty()),
+        livekit_service_urls: config.rtc.transport.iter().map(|to| to.livekit_service_url.clone()).collect(),
+        delayed_events: DelayedEventLimits {
+            max_delay: Duration::from_secs(config.delayed_events.max_delay_seconds),
+            max_per_user: config.delayed_events.max_per_user,
+        },
+        support: Support {
+            page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
+            contacts: config.support.contacts(),
+        },
+        search_all_users: config.user_directory.search_all_users,
+        ..ClientSettings::new(config.server_name.clone(), config.public_url())
+    }
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
     store: Store,
     client: ClientState,
+    media: MediaState,
     admin: AdminState,
     requests: Arc<RequestMetrics>,
 }
@@ -144,27 +223,29 @@ impl App {
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
-        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits) };
+        let stopping = CancellationToken::new();
+        let media = MediaState {
+            accounts: accounts.clone(),
+            media: media(config, store.clone(), Arc::clone(&clock)).await?,
+            limits: Arc::clone(&limits),
+            allow_unauthenticated: config.media.allow_unauthenticated,
+            stopping: stopping.clone(),
+        };
+        let notices = config.server_notices.settings();
+        let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
+        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits), notices };
         let client = ClientState {
             accounts,
             rooms,
             sync,
             push,
             limits,
-            settings: Arc::new(ClientSettings {
-                server_name: config.server_name.clone(),
-                public_url: config.public_url(),
-                support: Support {
-                    page: Some(config.support.page.clone()).filter(|page| !page.is_empty()),
-                    contacts: config.support.contacts(),
-                },
-                search_all_users: config.user_directory.search_all_users,
-            }),
+            settings: Arc::new(client_settings(config)),
             clock,
-            stopping: CancellationToken::new(),
+            stopping,
         };
-        background::start(&client.rooms, &client.accounts, &client.push, &client.stopping);
-        Ok(Self { store, client, admin, requests: Arc::default() })
+        background::start(&client, &media.media);
+        Ok(Self { store, client, media, admin, requests: Arc::default() })
     }
 
     /// Cancelled to stop: long polls answer, background work ends.
@@ -181,11 +262,13 @@ impl App {
                 Serves::Metrics => routes.merge(metrics::router(
                     self.store.clone(),
                     self.client.push.clone(),
+                    self.media.media.clone(),
                     Arc::clone(&self.requests),
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
-                // Their crates come with later work; until then their paths are unknown to every listener.
-                Serves::Federation | Serves::Media => routes,
+                Serves::Media => routes.merge(wardroom_client_api::media_router(self.media.clone())),
+                // Its crate comes with later work; until then its paths are unknown to every listener.
+                Serves::Federation => routes,
             };
         }
         shell(routes, Arc::clone(&self.requests))
@@ -196,7 +279,7 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
-        drop((self.client, self.admin));
+        drop((self.client, self.media, self.admin));
         self.store.close().await;
     }
 }

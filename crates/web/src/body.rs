@@ -47,7 +47,7 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
         let Ok(data) = frame.into_data() else { continue };
         total = total.saturating_add(data.len());
         if total > limit {
-            drain(body, DRAIN_BYTES_MAX.saturating_sub(total)).await;
+            drain_up_to(body, DRAIN_BYTES_MAX.saturating_sub(total)).await;
             return Err(over(limit));
         }
         match &mut more {
@@ -65,8 +65,17 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
     Ok(more.map_or(first, BytesMut::freeze))
 }
 
+/// Throws away what is left of a body whose sender gets a refusal, unless it is longer than this: a sender that is
+/// still writing when the connection closes may never read the answer.
+pub async fn drain(body: Body, bytes_max: usize) {
+    if body.size_hint().lower() <= bytes_max as u64 {
+        let limit = Duration::from_secs(BODY_TIMEOUT_SECONDS);
+        let _ = tokio::time::timeout(limit, drain_up_to(body, bytes_max)).await;
+    }
+}
+
 /// Throws away up to `left` further bytes.
-async fn drain(mut body: Body, mut left: usize) {
+async fn drain_up_to(mut body: Body, mut left: usize) {
     while let Some(Ok(frame)) = body.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len);
         let Some(rest) = left.checked_sub(length) else { return };
@@ -129,8 +138,55 @@ fn is_nested_too_deep(json: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_object, read};
+    use super::{JSON_DEPTH_MAX, check_object, read};
     use axum::body::Body;
+    use proptest::{collection::vec, prelude::*};
+    use serde_json::Value;
+
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(fields) => 1 + fields.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// JSON with brackets in texts as well, at times nested too deep.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[\\[{\"\\\\x\u{e9}]{0,150}".prop_map(Value::from),
+        ];
+        let tree = leaf.prop_recursive(4, 24, 5, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..5).prop_map(Value::from),
+                vec(("[a{\"]{0,3}", inner), 0..5).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        });
+        (tree, 0_usize..110, any::<bool>()).prop_map(|(tree, more, arrays)| {
+            let wrap = |inner| if arrays { Value::from(vec![inner]) } else { serde_json::json!({ "a": inner }) };
+            (0..more).fold(tree, |inner, _| wrap(inner))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn objects_pass_unless_they_are_nested_too_deep(value in value(), pretty: bool) {
+            let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
+            let passes = check_object(text.unwrap().as_bytes()).is_ok();
+            prop_assert_eq!(passes, value.is_object() && depth(&value) <= JSON_DEPTH_MAX);
+        }
+
+        #[test]
+        fn bytes_pass_only_if_they_are_an_object(bytes in vec(any::<u8>(), 0..40), text in "[{}\\[\\]\",:1a ]{0,24}") {
+            for bytes in [bytes.as_slice(), text.as_bytes()] {
+                let is_object = serde_json::from_slice::<Value>(bytes).is_ok_and(|value| value.is_object());
+                prop_assert!(check_object(bytes).is_ok() == (is_object || bytes.is_empty()), "{:?}", bytes);
+            }
+        }
+    }
 
     fn chunked(chunks: &'static [&'static str]) -> Body {
         let chunks = chunks.iter().map(|chunk| Ok::<_, std::io::Error>(bytes::Bytes::from_static(chunk.as_bytes())));

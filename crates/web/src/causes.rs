@@ -23,12 +23,16 @@ impl From<AccountError> for ApiError {
             AccountError::UnknownUser | AccountError::UnknownDevice | AccountError::UnknownPushRule => {
                 Self::not_found(sentence)
             }
+            AccountError::Locked => Self::locked(),
             AccountError::Deactivated => forbidden(ErrorKind::UserDeactivated),
             AccountError::WrongPassword
+            | AccountError::UnknownLoginToken
             | AccountError::RegistrationClosed
             | AccountError::AuthenticatedOtherwise(_) => forbidden(ErrorKind::Forbidden),
             AccountError::UnusablePassword(_) => bad(ErrorKind::WeakPassword),
             AccountError::GuestsClosed | AccountError::GuestForbidden => forbidden(ErrorKind::GuestAccessForbidden),
+            AccountError::ProfileTooLarge => bad(ErrorKind::ProfileTooLarge),
+            AccountError::ProfileKeyTooLarge => bad(ErrorKind::KeyTooLarge),
             AccountError::UnknownRefreshToken => Self::unknown_token(false),
             AccountError::ExpiredRefreshToken => Self::unknown_token(true),
             AccountError::Limit { .. } => Self::too_large(sentence),
@@ -37,6 +41,15 @@ impl From<AccountError> for ApiError {
             AccountError::ReservedAccountData => {
                 Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::BadJson, sentence)
             }
+            AccountError::Malformed { .. } => Self::bad_json(sentence),
+            AccountError::OneTimeKeyExists { .. } => Self::invalid_param(sentence),
+            // A code that ruma has no type for.
+            AccountError::InvalidSignature(_) => Self::json(
+                StatusCode::BAD_REQUEST,
+                serde_json::json!({ "errcode": "M_INVALID_SIGNATURE", "error": sentence }),
+            ),
+            AccountError::NoMasterKey => Self::missing_param(sentence),
+            AccountError::KeyIdInUse => forbidden(ErrorKind::Forbidden),
             AccountError::SharedSecretDisabled | AccountError::UnknownNonce => bad(ErrorKind::Unknown),
             AccountError::WrongMac => forbidden(ErrorKind::Unknown),
             AccountError::Busy | AccountError::Contended => Self::limit_exceeded(BUSY_RETRY),
@@ -51,6 +64,7 @@ impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
         match error {
             TokenError::Unknown => Self::unknown_token(false),
+            TokenError::Locked => Self::locked(),
             TokenError::Expired => Self::unknown_token(true),
             TokenError::Account(error) => error.into(),
         }

@@ -20,7 +20,7 @@ impl TrustedProxies {
 
 /// The address of the client: the peer of the connection, or, when that is a trusted proxy, the last address in
 /// `X-Forwarded-For` that is not one.
-pub(crate) fn of(parts: &Parts) -> IpAddr {
+pub fn of(parts: &Parts) -> IpAddr {
     // Without a socket (tests on the bare router) all requests come from the unspecified address.
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
@@ -46,9 +46,26 @@ mod tests {
     use std::{net::SocketAddr, sync::Arc};
 
     use axum::extract::ConnectInfo;
-    use http::Request;
+    use http::{HeaderValue, Request};
+    use proptest::prelude::*;
 
     use super::{TrustedProxies, of};
+
+    proptest! {
+        #[test]
+        fn any_header_leads_to_an_address(bytes in proptest::collection::vec(any::<u8>(), 0..60), trusted: bool) {
+            let peer = if trusted { [10, 0, 0, 1] } else { [192, 0, 2, 1] };
+            let mut builder = Request::builder();
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                builder = builder.header("x-forwarded-for", value);
+            }
+            let (mut parts, ()) = builder.body(()).unwrap().into_parts();
+            parts.extensions.insert(ConnectInfo(SocketAddr::from((peer, 1))));
+            parts.extensions.insert(TrustedProxies(Arc::from(["10.0.0.0/8".parse().unwrap()])));
+            let seen = of(&parts);
+            prop_assert!(trusted || seen == std::net::IpAddr::from(peer), "a stranger is not believed");
+        }
+    }
 
     fn seen(peer: &str, forwarded: &[&str]) -> String {
         let mut builder = Request::builder();

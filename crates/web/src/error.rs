@@ -104,6 +104,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, ErrorKind::UnknownToken(data), sentence)
     }
 
+    /// 401 `M_USER_LOCKED` with `soft_logout` (client-server API, section "Account locking").
+    pub fn locked() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorKind::UserLocked, "This account has been locked.")
+    }
+
     /// 429 `M_LIMIT_EXCEEDED` with `Retry-After` (whole seconds, rounded up) and `retry_after_ms`.
     pub fn limit_exceeded(retry_after: Duration) -> Self {
         // The header counts whole seconds and ruma writes both from one duration: round up, never invite too early.

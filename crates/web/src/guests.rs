@@ -5,7 +5,7 @@ use http::Method;
 /// Method and path of each endpoint, without `/_matrix/client/` and the version.
 ///
 /// Beyond the specification's list: joining by alias, which clients do for guests too, and logging out.
-const OPEN_TO_GUESTS: [(&str, &str); 27] = [
+const OPEN_TO_GUESTS: [(&str, &str); 30] = [
     ("GET", "rooms/{room_id}/state"),
     ("GET", "rooms/{room_id}/context/{event_id}"),
     ("GET", "rooms/{room_id}/event/{event_id}"),
@@ -17,6 +17,9 @@ const OPEN_TO_GUESTS: [(&str, &str); 27] = [
     ("GET", "rooms/{room_id}/initialSync"),
     ("GET", "sync"),
     ("GET", "events"),
+    ("GET", "media/download/{server_name}/{media_id}"),
+    ("GET", "media/download/{server_name}/{media_id}/{filename}"),
+    ("GET", "media/thumbnail/{server_name}/{media_id}"),
     ("POST", "rooms/{room_id}/join"),
     ("POST", "join/{room_id_or_alias}"),
     ("POST", "rooms/{room_id}/leave"),

@@ -11,6 +11,7 @@
 //! Absent on purpose: multipart and streamed bodies (media routes are written on axum's bodies directly).
 
 mod body;
+mod caller;
 mod causes;
 mod client_ip;
 mod error;
@@ -27,8 +28,9 @@ mod session;
 mod shell;
 
 pub use self::{
-    body::{BODY_TIMEOUT_SECONDS, JSON_BODY_BYTES_MAX},
-    client_ip::TrustedProxies,
+    body::{BODY_TIMEOUT_SECONDS, JSON_BODY_BYTES_MAX, drain},
+    caller::Caller,
+    client_ip::{TrustedProxies, of as client_ip},
     error::ApiError,
     metrics::{DURATION_BUCKETS_MS, RequestMetrics, RouteSample},
     rate_limits::{Class, Quota, RateLimits, Subject},

@@ -47,6 +47,19 @@ pub enum Class {
     Search,
     /// Reports to the administrators, by user.
     Report,
+    /// Writes of keys to the key backup, by user: a client that backs up everything makes many in a row.
+    KeyBackup,
+    /// Uploads and claims of encryption keys and signatures, by user.
+    Keys,
+    /// Requests with messages to devices, by user.
+    ToDevice,
+    /// Uploads and new media ids, by user.
+    Upload,
+    /// Downloads and thumbnails, by user, or by address where nobody needs to sign in. A client that opens a room asks
+    /// for hundreds of avatars.
+    Download,
+    /// Previews of pages, by user.
+    Preview,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -74,6 +87,14 @@ impl Class {
             Self::Account => Quota { burst: 100, one_per_ms: 200 },
             Self::Search => Quota { burst: 100, one_per_ms: 100 },
             Self::Report => Quota { burst: 20, one_per_ms: 5_000 },
+            Self::KeyBackup => Quota { burst: 300, one_per_ms: 100 },
+            // A client that sets itself up sends a dozen; one that opens a large room claims keys in many requests.
+            Self::Keys => Quota { burst: 200, one_per_ms: 100 },
+            // The keys of a large room go out in many requests at once.
+            Self::ToDevice => Quota { burst: 500, one_per_ms: 50 },
+            Self::Upload => Quota { burst: 100, one_per_ms: 500 },
+            Self::Download => Quota { burst: 2_000, one_per_ms: 20 },
+            Self::Preview => Quota { burst: 60, one_per_ms: 1_000 },
         }
     }
 }

@@ -59,9 +59,36 @@ impl<S: ApiState> Routes<S> {
         self.endpoint_at(&paths, handler)
     }
 
+    /// As [`Self::endpoint`], for a request that only reads although its method is not GET: it ends with its connection.
+    pub fn reading_endpoint<T, F, Fut, R, E>(self, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::Authentication: Demand,
+        F: Fn(State<S>, Ruma<T>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
+        R: IntoResponse + 'static,
+        E: IntoResponse + 'static,
+    {
+        let paths: Vec<&'static str> = T::PATH_BUILDER.all_paths().collect();
+        self.serve(&paths, true, handler)
+    }
+
     /// Serves `T` at these paths instead: for the ones that ruma's list lacks (call it beside [`Self::endpoint`]).
     /// Their variables must be a number and order that `T` reads.
-    pub fn endpoint_at<T, F, Fut, R, E>(mut self, paths: &[&str], handler: F) -> Self
+    pub fn endpoint_at<T, F, Fut, R, E>(self, paths: &[&str], handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::Authentication: Demand,
+        F: Fn(State<S>, Ruma<T>) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<R, E>> + Send + 'static,
+        R: IntoResponse + 'static,
+        E: IntoResponse + 'static,
+    {
+        self.serve(paths, T::METHOD == Method::GET, handler)
+    }
+
+    /// Serves `T` at these paths; a request that only `reads` ends with its connection.
+    fn serve<T, F, Fut, R, E>(mut self, paths: &[&str], reads: bool, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
         T::Authentication: Demand,
@@ -75,7 +102,8 @@ impl<S: ApiState> Routes<S> {
         for path in paths {
             let handler = handler.clone();
             let guests = guests::may_use(&T::METHOD, path);
-            let serve = move |State(state): State<S>, request: Request| answer(state, request, guests, handler.clone());
+            let serve =
+                move |State(state): State<S>, request: Request| answer(state, request, guests, reads, handler.clone());
             self.router = self.router.route(path, on(filter, serve));
             self.listed.push(Route { method: T::METHOD, path: (*path).to_owned() });
         }
@@ -115,7 +143,7 @@ impl<S: ApiState> Routes<S> {
 }
 
 /// Reads the request, runs the handler, writes the answer.
-async fn answer<S, T, F, Fut, R, E>(state: S, request: Request, guests: bool, handler: F) -> Response
+async fn answer<S, T, F, Fut, R, E>(state: S, request: Request, guests: bool, reads: bool, handler: F) -> Response
 where
     S: ApiState,
     T: IncomingRequest + Send + 'static,
@@ -131,7 +159,7 @@ where
     };
     let work = handler(State(state), request);
     let answer = async { work.await.into_response() };
-    if T::METHOD == Method::GET { answer.await } else { to_the_end(answer).await }
+    if reads { answer.await } else { to_the_end(answer).await }
 }
 
 /// Runs what changes something to its end, even if the client hangs up in the middle: half a room is nobody's wish.

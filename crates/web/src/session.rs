@@ -101,14 +101,25 @@ pub(crate) async fn authenticate<A: Demand, S: ApiState>(
     // The header first, borrowed: it is what today's clients send on every request.
     let session = if let Some(value) = parts.headers.get(AUTHORIZATION) {
         let token = value.to_str().ok().and_then(bearer).ok_or_else(ApiError::missing_token)?;
-        state.accounts().authenticate(token).await?
+        of_token(token, parts, state).await?
     } else if let Some(token) = query_token(parts) {
-        state.accounts().authenticate(&token).await?
+        of_token(&token, parts, state).await?
     } else {
         return A::demand(None);
     };
     state.accounts().note_seen(&session, Some(client_ip));
     A::demand(Some(session))
+}
+
+/// The session of a token. Users of locked accounts may log out, and nothing else.
+async fn of_token<S: ApiState>(token: &str, parts: &Parts, state: &S) -> Result<Session, ApiError> {
+    let path = parts.uri.path();
+    let logs_out = ["/logout", "/logout/all"].iter().any(|end| path.ends_with(end));
+    Ok(if logs_out {
+        state.accounts().authenticate_even_locked(token).await?
+    } else {
+        state.accounts().authenticate(token).await?
+    })
 }
 
 /// The token of an `Authorization` value of the scheme "Bearer" (RFC 6750, section 2.1; the scheme's case is free).

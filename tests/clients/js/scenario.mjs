@@ -5,144 +5,13 @@
 // Prints a line for each step; ends at the first that fails, with a sentence that says what was expected and what
 // came instead, and exit status 1.
 
-import { parseArgs } from "node:util";
 import { randomUUID } from "node:crypto";
-import {
-    AuthType,
-    ClientEvent,
-    Direction,
-    EventTimeline,
-    EventType,
-    InteractiveAuth,
-    KnownMembership,
-    ReceiptType,
-    createClient,
-} from "matrix-js-sdk";
+import { AuthType, Direction, EventTimeline, EventType, InteractiveAuth, KnownMembership, ReceiptType } from "matrix-js-sdk";
+import { PASSWORD, Person, expect, isRefused, run, succeeds } from "./support.mjs";
 
-const PASSWORD = "correct horse battery staple";
-// How long another client may take to hear of something.
-const SOON_MS = 20_000;
-// How often a condition is looked at when no event announced it.
-const LOOK_AGAIN_MS = 100;
 const HISTORY_MESSAGES = 30;
 const PAGE_EVENTS = 10;
 const PAGES_MAX = 50;
-
-class Failure extends Error {}
-
-function expect(condition, sentence) {
-    if (!condition) throw new Failure(sentence);
-}
-
-/** What an error of the SDK says: HTTP status, errcode and the server's sentence. */
-function tell(error) {
-    if (error?.httpStatus !== undefined) {
-        return `HTTP ${error.httpStatus} ${error.errcode ?? ""} ${error.data?.error ?? error.message}`;
-    }
-    if (error?.name === "ConnectionError") return `no connection: ${error.cause?.cause?.message ?? error.message}`;
-    return error?.stack ?? String(error);
-}
-
-/** The value of a request that must succeed. */
-async function succeeds(what, promise) {
-    try {
-        return await promise;
-    } catch (error) {
-        throw new Failure(`${what}: expected success, got ${tell(error)}`);
-    }
-}
-
-/** Asserts that a request is refused with an error code. */
-async function isRefused(what, promise, errcode) {
-    let answer;
-    try {
-        answer = await promise;
-    } catch (error) {
-        expect(error?.errcode === errcode, `${what}: expected ${errcode}, got ${tell(error)}`);
-        return;
-    }
-    throw new Failure(`${what}: expected ${errcode}, got ${JSON.stringify(answer)}`);
-}
-
-/** Waits until a condition holds on what the client knows. */
-async function until(who, what, condition) {
-    const deadline = Date.now() + SOON_MS;
-    while (!condition()) {
-        expect(Date.now() < deadline, `${who} did not hear of ${what} within ${SOON_MS} ms`);
-        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
-    }
-}
-
-/** A user at one client of the SDK. */
-class Person {
-    constructor(baseUrl, name) {
-        this.baseUrl = baseUrl;
-        this.name = name;
-        this.client = undefined;
-        this.problems = [];
-    }
-
-    anonymous() {
-        return createClient({ baseUrl: this.baseUrl });
-    }
-
-    /** A client for what a login or registration answered. */
-    use(answer) {
-        this.client = createClient({
-            baseUrl: this.baseUrl,
-            userId: answer.user_id,
-            deviceId: answer.device_id,
-            accessToken: answer.access_token,
-            disableVoip: true,
-            timelineSupport: true,
-        });
-    }
-
-    get userId() {
-        return this.client.getUserId();
-    }
-
-    /** Starts to sync as Element does, with lazily loaded members. */
-    async start() {
-        this.client.on(ClientEvent.Sync, (state, _previous, data) => {
-            if (data?.error) this.problems.push(`${state}: ${tell(data.error)}`);
-        });
-        this.client.on(ClientEvent.SyncUnexpectedError, (error) => this.problems.push(tell(error)));
-        await succeeds(`${this.name} starts`, this.client.startClient({ initialSyncLimit: 10, lazyLoadMembers: true, disablePresence: true }));
-        await this.until("the first sync", () => this.client.isInitialSyncComplete());
-    }
-
-    async until(what, condition) {
-        const problems = () => (this.problems.length > 0 ? `; its syncs failed: ${this.problems.join("; ")}` : "");
-        try {
-            await until(this.name, what, condition);
-        } catch (error) {
-            throw new Failure(error.message + problems());
-        }
-    }
-
-    room(roomId) {
-        return this.client.getRoom(roomId);
-    }
-
-    /** The text messages in the live timeline of a room that reached the server. */
-    messages(roomId) {
-        const events = this.room(roomId)?.getLiveTimeline().getEvents() ?? [];
-        return events.filter((event) => event.getType() === EventType.RoomMessage && !event.isSending() && !event.isRedacted());
-    }
-
-    said(roomId) {
-        return this.messages(roomId).map((event) => event.getContent().body);
-    }
-
-    async say(roomId, body) {
-        return (await succeeds(`${this.name} sends ${body}`, this.client.sendTextMessage(roomId, body))).event_id;
-    }
-
-    stop() {
-        this.client?.stopClient();
-    }
-}
 
 class Scenario {
     constructor(baseUrl) {
@@ -370,37 +239,4 @@ class Scenario {
     }
 }
 
-/** The SDK logs through the console whatever level it is set to; the steps are written past it. */
-function silenceTheLibrary() {
-    for (const method of ["trace", "debug", "log", "info", "warn", "error"]) console[method] = () => {};
-}
-
-function tellStep(line) {
-    process.stdout.write(`${line}\n`);
-}
-
-async function main() {
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: { verbose: { type: "boolean" } } });
-    if (positionals.length !== 1) {
-        console.error("usage: node scenario.mjs BASE_URL [--verbose]");
-        return 2;
-    }
-    if (!values.verbose) silenceTheLibrary();
-    const scenario = new Scenario(positionals[0]);
-    try {
-        for (const [name, step] of scenario.steps()) {
-            try {
-                await step.call(scenario);
-            } catch (error) {
-                tellStep(`FAILED js: ${name}: ${error instanceof Failure ? error.message : tell(error)}`);
-                return 1;
-            }
-            tellStep(`ok js: ${name}`);
-        }
-        return 0;
-    } finally {
-        scenario.stop();
-    }
-}
-
-process.exit(await main());
+process.exit(await run("js", {}, (baseUrl) => new Scenario(baseUrl)));

@@ -2,11 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod account_data;
+mod backup;
 mod devices;
+mod keys;
 mod login;
 mod profiles;
 mod push_rules;
+mod pushers;
 mod refresh;
 mod registration;
+mod to_device;
 mod uia;
 mod world;

@@ -1,7 +1,9 @@
 //! Push rules.
 
+use std::sync::Arc;
+
 use ruma::push::{Action, NewPatternedPushRule, NewPushRule, NewSimplePushRule, RuleKind, Ruleset};
-use wardroom_accounts::{AccountError, DataScope};
+use wardroom_accounts::{AccountError, DataScope, OWN_USER_ID};
 
 use crate::world::world;
 
@@ -80,4 +82,28 @@ async fn impossible_changes_change_nothing() {
         assert!(matches!(result, Err(AccountError::UnknownPushRule)), "{result:?}");
     }
     assert_eq!(world.store.position(), position);
+}
+
+#[tokio::test]
+async fn users_with_the_same_rules_share_them() {
+    let world = world().await;
+    let accounts = &world.accounts;
+    let (alice, bob, carol) = (world.user("alice").await, world.user("bob").await, world.user("carol").await);
+    let of = async |user: &wardroom_accounts::User| accounts.shared_push_rules(user.nid).await.unwrap();
+    assert!(Arc::ptr_eq(&of(&alice).await, &of(&bob).await));
+    let json = serde_json::to_string(&*of(&alice).await).unwrap();
+    assert!(!json.contains("@alice"), "{json}");
+    assert_eq!(json.matches(&serde_json::to_string(OWN_USER_ID).unwrap()).count(), 2);
+
+    accounts.set_push_rule(&alice.id, cake("cake"), None, None).await.unwrap();
+    assert!(!Arc::ptr_eq(&of(&alice).await, &of(&bob).await));
+    accounts.set_push_rule(&carol.id, cake("cake"), None, None).await.unwrap();
+    assert!(Arc::ptr_eq(&of(&alice).await, &of(&carol).await));
+    for user in [&alice, &carol] {
+        let me = NewPatternedPushRule::new("me".to_owned(), user.id.to_string(), vec![Action::Notify]);
+        accounts.set_push_rule(&user.id, NewPushRule::Content(me), None, None).await.unwrap();
+    }
+    let (of_alice, of_carol) = (of(&alice).await, of(&carol).await);
+    assert_eq!(of_alice.content.get("me").unwrap().pattern, alice.id);
+    assert_eq!(of_carol.content.get("me").unwrap().pattern, carol.id);
 }

@@ -9,7 +9,7 @@ use ruma::api::{
         session::{
             get_login_types::{
                 self,
-                v3::{LoginType, PasswordLoginType},
+                v3::{LoginType, PasswordLoginType, TokenLoginType},
             },
             login::v3::{LoginInfo, Password, Request, Response},
         },
@@ -17,7 +17,7 @@ use ruma::api::{
     },
     error::ErrorKind,
 };
-use wardroom_accounts::{AccountError, LoginRequest};
+use wardroom_accounts::{AccountError, Login, LoginRequest};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use crate::ClientState;
@@ -31,12 +31,23 @@ async fn get_login_types(
     _request: Ruma<get_login_types::v3::Request>,
 ) -> Result<Reply<get_login_types::v3::Response>, ApiError> {
     let password = LoginType::Password(PasswordLoginType::new());
-    Ok(Reply(get_login_types::v3::Response::new(vec![password])))
+    let mut token = TokenLoginType::new();
+    token.get_login_token = true;
+    Ok(Reply(get_login_types::v3::Response::new(vec![password, LoginType::Token(token)])))
 }
 
 async fn login(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Reply<Response>, ApiError> {
-    let LoginInfo::Password(password) = &request.body.login_info else {
-        return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, "`type` is not a known way to log in."));
+    let password = match &request.body.login_info {
+        LoginInfo::Password(password) => password,
+        LoginInfo::Token(token) => {
+            state.limits.take(Class::Login, request.client_ip)?;
+            let login = state.accounts.login_with_token(&token.token, &asked(&request.body)).await?;
+            return Ok(Reply(answer(&state, login)));
+        }
+        _ => {
+            let sentence = "`type` is not a known way to log in.";
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, sentence));
+        }
     };
     let name = user_name(password)?;
     // By the account that is meant, however it is written.
@@ -44,11 +55,7 @@ async fn login(State(state): State<ClientState>, request: Ruma<Request>) -> Resu
     state.limits.take(Class::Login, request.client_ip)?;
     state.limits.take(Class::Login, account.as_str())?;
     state.limits.check(Class::LoginFailed, account.as_str())?;
-    let login = LoginRequest {
-        device_id: request.body.device_id.as_deref(),
-        display_name: request.body.initial_device_display_name.as_deref(),
-        refresh: request.body.refresh_token,
-    };
+    let login = asked(&request.body);
     let login = match state.accounts.login_with_password(name, &password.password, &login).await {
         Ok(login) => login,
         Err(error) => {
@@ -58,6 +65,18 @@ async fn login(State(state): State<ClientState>, request: Ruma<Request>) -> Resu
             return Err(error.into());
         }
     };
+    Ok(Reply(answer(&state, login)))
+}
+
+fn asked(body: &Request) -> LoginRequest<'_> {
+    LoginRequest {
+        device_id: body.device_id.as_deref(),
+        display_name: body.initial_device_display_name.as_deref(),
+        refresh: body.refresh_token,
+    }
+}
+
+fn answer(state: &ClientState, login: Login) -> Response {
     let mut response = Response::new(login.user, login.access_token, login.device);
     response.refresh_token = login.refresh_token;
     response.expires_in = login.expires_in_ms.map(Duration::from_millis);
@@ -65,7 +84,7 @@ async fn login(State(state): State<ClientState>, request: Ruma<Request>) -> Resu
     {
         response.home_server = Some(state.settings.server_name.clone());
     }
-    Ok(Reply(response))
+    response
 }
 
 /// What somebody typed as their name.

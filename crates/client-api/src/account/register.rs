@@ -14,7 +14,7 @@ use ruma::{
     },
 };
 use serde::Serialize;
-use wardroom_accounts::{AccountError, Accounts, LoginRequest, NewUser, Registered, UiaBinding, UiaOutcome};
+use wardroom_accounts::{AccountError, Accounts, LoginRequest, NewUser, Registered, Session, UiaBinding, UiaOutcome};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use crate::ClientState;
@@ -75,8 +75,12 @@ async fn register(State(state): State<ClientState>, request: Ruma<Request>) -> R
 async fn register_user(state: &ClientState, body: &Request) -> Result<Registered, ApiError> {
     let accounts = &state.accounts;
     let flows = accounts.registration_flows().ok_or(AccountError::RegistrationClosed)?;
+    let guest = match &body.guest_access_token {
+        Some(token) => Some(guest(state, body, token).await?),
+        None => None,
+    };
     // What cannot work is said before the dialogue, not after it.
-    if let Some(name) = &body.username {
+    if let (Some(name), None) = (&body.username, &guest) {
         accounts.check_username(name).await?;
     }
     if let Some(password) = &body.password {
@@ -91,6 +95,11 @@ async fn register_user(state: &ClientState, body: &Request) -> Result<Registered
     if let UiaOutcome::Challenge(info) = accounts.interactive_auth(binding, flows, None, body.auth.as_ref()).await? {
         return Err(ApiError::Uiaa(info));
     }
+    let login = login_of(body);
+    let login = (!body.inhibit_login).then_some(&login);
+    if let (Some(guest), Some(password)) = (&guest, &body.password) {
+        return Ok(accounts.upgrade_guest(&guest.user, password, login).await?);
+    }
     let new = NewUser {
         localpart: body.username.as_deref(),
         password: body.password.as_deref(),
@@ -98,8 +107,19 @@ async fn register_user(state: &ClientState, body: &Request) -> Result<Registered
         guest: false,
         display_name: None,
     };
-    let login = login_of(body);
-    Ok(accounts.register(new, (!body.inhibit_login).then_some(&login)).await?)
+    Ok(accounts.register(new, login).await?)
+}
+
+/// The guest who wants to become an ordinary user. They have to name themselves (section "Guest Access").
+async fn guest(state: &ClientState, body: &Request, token: &str) -> Result<Session, ApiError> {
+    let session = state.accounts.authenticate(token).await?;
+    if !session.guest {
+        return Err(ApiError::forbidden("guest_access_token: is not that of a guest."));
+    }
+    if body.username.as_deref() != Some(session.user.localpart()) {
+        return Err(ApiError::forbidden("username: must be the guest's own name."));
+    }
+    Ok(session)
 }
 
 fn login_of(body: &Request) -> LoginRequest<'_> {

@@ -13,10 +13,26 @@ const VERSIONS: [&str; 3] = ["r0.6.1", "v1.1", "v1.2"];
 
 /// Unstable features that are there, by the names under which clients look for them.
 const UNSTABLE_FEATURES: &[&str] = &[
+    "org.matrix.e2e_cross_signing",
     "org.matrix.msc3030",
+    "org.matrix.msc3440.stable",
+    "org.matrix.msc3715.stable",
+    "org.matrix.msc3771",
+    "org.matrix.msc3814",
+    "org.matrix.msc3856.stable",
+    "org.matrix.msc3916",
+    "org.matrix.msc3916.stable",
+    "org.matrix.msc3981",
+    "org.matrix.msc4140",
+    "org.matrix.msc4143",
     "org.matrix.msc4151",
+    "org.matrix.msc4306",
+    "org.matrix.msc4380",
+    "org.matrix.simplified_msc3575",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    "uk.tcpip.msc4133",
+    "uk.tcpip.msc4133.stable",
 ];
 
 pub(crate) fn routes() -> Routes<ClientState> {

@@ -1,23 +1,27 @@
 //! `GET /.well-known/matrix/client` and `/.well-known/matrix/support` (client-server API, section "Well-known URIs").
 
-use axum::extract::State;
-use ruma::api::client::discovery::{
-    discover_homeserver::{HomeserverInfo, Request, Response},
-    discover_support,
-};
+use axum::{Json, extract::State};
+use ruma::api::client::discovery::{discover_homeserver::Request, discover_support};
+use serde_json::{Value, json};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use crate::ClientState;
+use crate::{ClientState, calls};
 
 pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(discover_homeserver).endpoint(discover_support)
 }
 
+/// Element Call before the endpoint for transports looks for them here.
 async fn discover_homeserver(
     State(state): State<ClientState>,
     _request: Ruma<Request>,
-) -> Result<Reply<Response>, ApiError> {
-    Ok(Reply(Response::new(HomeserverInfo::new(state.settings.public_url.clone()))))
+) -> Result<Json<Value>, ApiError> {
+    let mut found = json!({ "m.homeserver": { "base_url": state.settings.public_url } });
+    let transports = calls::meeting_points(&state);
+    if !transports.is_empty() {
+        found["org.matrix.msc4143.rtc_foci"] = transports.into();
+    }
+    Ok(Json(found))
 }
 
 async fn discover_support(

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use wardroom_rooms::{MemberProfile, NewRoom, Preset};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{initial_state, invite_user, invitee_profile, own_profile, registered};
+use super::{initial_state, invite_user, invitee_profile, own_profile, registered, unsuspended};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -25,6 +25,7 @@ async fn create_room(
     Ruma { body: request, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::CreateRoom, session.nid)?;
+    unsuspended(&session)?;
     let actor = registered(&session)?;
     if !request.invite_3pid.is_empty() {
         return Err(invite_user::third_party());

@@ -17,6 +17,7 @@ async fn create_typing_event(
     Ruma { body: request, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
+    state.accounts.presence().note_active(&session);
     let actor = registered(&session)?;
     if request.user_id != actor.user {
         return Err(ApiError::forbidden("userId: you can only tell of your own typing."));

@@ -7,9 +7,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header::CONTENT_TYPE};
+use ruma::RoomId;
 use serde::Serialize;
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_rooms::{Actor, Stored};
+use wardroom_rooms::{Actor, Stored, Viewer};
 use wardroom_web::ApiError;
 
 use crate::{ClientState, error};
@@ -30,6 +31,16 @@ impl Events {
             written.push(state.rooms.client_event(reader, event, true).await.map_err(error::of_room)?);
         }
         Ok(Self(written))
+    }
+
+    /// Writes events of one room's timeline for a viewer, with what belongs to them: their bundled aggregations.
+    pub(super) async fn with_relations(
+        state: &ClientState,
+        viewer: Viewer<'_>,
+        room: &RoomId,
+        events: &[Arc<Stored>],
+    ) -> Result<Self, ApiError> {
+        Ok(Self(state.rooms.client_events(viewer, room, events).await.map_err(error::of_room)?))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -2,7 +2,16 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#leaving-rooms)).
 
 use axum::extract::State;
-use ruma::api::client::membership::{forget_room::v3 as forget_room, leave_room::v3 as leave_room};
+use http::StatusCode;
+use ruma::{
+    RoomId,
+    api::{
+        client::membership::{forget_room::v3 as forget_room, leave_room::v3 as leave_room},
+        error::ErrorKind,
+    },
+};
+use wardroom_accounts::Session;
+use wardroom_rooms::{Membership, RoomNid, UserNid};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use super::actor;
@@ -16,8 +25,25 @@ async fn leave_room(
     State(state): State<ClientState>,
     Ruma { body: request, session, .. }: Ruma<leave_room::Request>,
 ) -> Result<Reply<leave_room::Response>, ApiError> {
+    may_leave(&state, &session, &request.room_id).await?;
     state.rooms.leave(actor(&session), &request.room_id, request.reason).await.map_err(error::of_room)?;
     Ok(Reply(leave_room::Response::new()))
+}
+
+/// The invitation to the room in which the server speaks to a user cannot be turned down (specification, "Server
+/// Notices").
+async fn may_leave(state: &ClientState, session: &Session, room: &RoomId) -> Result<(), ApiError> {
+    let Some(notices) = state.accounts.notice_room(session.nid).await?.map(RoomNid::new) else { return Ok(()) };
+    let user = UserNid::new(session.nid.get());
+    let entry = state.rooms.membership(user, notices).await.map_err(error::of_room)?;
+    if !entry.is_some_and(|entry| entry.membership == Membership::Invite) {
+        return Ok(());
+    }
+    if state.rooms.view_of(notices).await.map_err(error::of_room)?.id == room {
+        let sentence = "An invitation to the room of server notices cannot be turned down.";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::CannotLeaveServerNoticeRoom, sentence));
+    }
+    Ok(())
 }
 
 async fn forget_room(

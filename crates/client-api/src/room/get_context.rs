@@ -5,12 +5,13 @@ use axum::extract::State;
 use ruma::api::client::context::get_context::v3::Request;
 use serde::Serialize;
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_rooms::PAGE_EVENTS_MAX;
+use wardroom_rooms::{PAGE_EVENTS_MAX, RoomError};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
-    actor, at_most,
+    Ignores, actor, at_most,
     event_json::{Events, EventsReply},
+    hides,
 };
 use crate::{ClientState, error};
 
@@ -36,13 +37,22 @@ async fn get_context(
     let reader = actor(&session);
     let limit = at_most(request.limit, PAGE_EVENTS_MAX);
     let page = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
-    let page = page.map_err(error::of_room)?;
+    let mut page = page.map_err(error::of_room)?;
+    let ignored = state.accounts.ignored_users(session.nid).await?;
+    if hides(&ignored, &page.event) {
+        return Err(error::of_room(RoomError::NoSuchEvent));
+    }
+    page.before.retain(|event| !hides(&ignored, event));
+    page.after.retain(|event| !hides(&ignored, event));
+    let ignores = Ignores::of(&ignored);
+    let (viewer, room) = (ignores.viewer(reader), &*request.room_id);
+    let event = state.rooms.client_events(viewer, room, &[page.event]).await.map_err(error::of_room)?.pop();
     let body = Context {
         start: page.start.to_string(),
         end: page.end.to_string(),
-        event: state.rooms.client_event(reader, &page.event, true).await.map_err(error::of_room)?,
-        events_before: Events::of(&state, reader, &page.before).await?,
-        events_after: Events::of(&state, reader, &page.after).await?,
+        event: event.ok_or_else(|| error::of_room(RoomError::NoSuchEvent))?,
+        events_before: Events::with_relations(&state, viewer, room, &page.before).await?,
+        events_after: Events::with_relations(&state, viewer, room, &page.after).await?,
         state: Events::of(&state, reader, &page.state).await?,
     };
     let lists = [&body.events_before, &body.events_after, &body.state];

@@ -8,9 +8,9 @@ use wardroom_rooms::{PAGE_EVENTS_MAX, Page};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
-    actor, at_most,
+    Ignores, actor, at_most,
     event_json::{Events, EventsReply},
-    place,
+    hides, place,
 };
 use crate::{ClientState, error};
 
@@ -42,11 +42,14 @@ async fn get_message_events(
         filter: &request.filter,
     };
     let reader = actor(&session);
-    let page = state.rooms.messages(reader, &request.room_id, page).await.map_err(error::of_room)?;
+    let mut page = state.rooms.messages(reader, &request.room_id, page).await.map_err(error::of_room)?;
+    let ignored = state.accounts.ignored_users(session.nid).await?;
+    page.chunk.retain(|event| !hides(&ignored, event));
+    let ignores = Ignores::of(&ignored);
     let body = Messages {
         start: page.start.to_string(),
         end: page.end.map(|end| end.to_string()),
-        chunk: Events::of(&state, reader, &page.chunk).await?,
+        chunk: Events::with_relations(&state, ignores.viewer(reader), &request.room_id, &page.chunk).await?,
         state: Events::of(&state, reader, &page.members).await?,
     };
     Ok(EventsReply { events_bytes: body.chunk.bytes() + body.state.bytes(), body })

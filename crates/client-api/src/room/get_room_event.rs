@@ -6,9 +6,10 @@ use ruma::{
     api::client::room::get_room_event::v3::{Request, Response},
     serde::Raw,
 };
+use wardroom_rooms::RoomError;
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use super::actor;
+use super::{Ignores, actor, hides};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -21,6 +22,12 @@ async fn get_room_event(
 ) -> Result<Reply<Response>, ApiError> {
     let reader = actor(&session);
     let event = state.rooms.event(reader, &request.room_id, &request.event_id).await.map_err(error::of_room)?;
-    let event = state.rooms.client_event(reader, &event, true).await.map_err(error::of_room)?;
+    let ignored = state.accounts.ignored_users(session.nid).await?;
+    if hides(&ignored, &event) {
+        return Err(error::of_room(RoomError::NoSuchEvent));
+    }
+    let ignores = Ignores::of(&ignored);
+    let event = state.rooms.client_events(ignores.viewer(reader), &request.room_id, &[event]).await;
+    let event = event.map_err(error::of_room)?.pop().ok_or_else(|| error::of_room(RoomError::NoSuchEvent))?;
     Ok(Reply(Response::new(Raw::from_json(event))))
 }

@@ -14,7 +14,7 @@ use ruma::{
 use serde::{Deserialize, de::IgnoredAny};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{invitee_profile, registered};
+use super::{invitee_profile, registered, unsuspended};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -65,6 +65,7 @@ async fn invite_user(
     Ruma { body: Request { room_id, body }, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::Invite, session.nid)?;
+    unsuspended(&session)?;
     let actor = registered(&session)?;
     let Some(user) = body.user_id else {
         return Err(if body.medium.is_some() { third_party() } else { ApiError::bad_json("`user_id` is missing.") });

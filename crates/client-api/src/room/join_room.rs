@@ -17,7 +17,7 @@ use ruma::{
 use wardroom_accounts::Session;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{actor, own_profile, registered, room_of, upgrade_room::carry_settings};
+use super::{actor, own_profile, registered, room_of, unsuspended, upgrade_room::carry_settings};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -54,6 +54,7 @@ async fn join_room_by_id(
     Ruma { body: request, session, .. }: Ruma<join_by_id::Request>,
 ) -> Result<Reply<join_by_id::Response>, ApiError> {
     state.limits.take(Class::Join, session.nid)?;
+    unsuspended(&session)?;
     let room_id = join(&state, &session, request.room_id, request.reason).await?;
     Ok(Reply(join_by_id::Response::new(room_id)))
 }
@@ -63,6 +64,7 @@ async fn join_room_by_id_or_alias(
     Ruma { body: BodyOptional(request), session, .. }: Ruma<BodyOptional<join_by_id_or_alias::Request>>,
 ) -> Result<Reply<join_by_id_or_alias::Response>, ApiError> {
     state.limits.take(Class::Join, session.nid)?;
+    unsuspended(&session)?;
     let room_id = room_of(&state, &request.room_id_or_alias).await?;
     let room_id = join(&state, &session, room_id, request.reason).await?;
     Ok(Reply(join_by_id_or_alias::Response::new(room_id)))
@@ -77,6 +79,7 @@ async fn join(
     let profile = own_profile(state, session).await?;
     state.rooms.join(actor(session), &room, profile, reason).await.map_err(error::of_room)?;
     carry_settings(state, session, &room).await;
+    state.accounts.presence().tell_again(session.nid);
     Ok(room)
 }
 
@@ -85,6 +88,7 @@ async fn knock_room(
     Ruma { body: BodyOptional(request), session, .. }: Ruma<BodyOptional<knock_room::Request>>,
 ) -> Result<Reply<knock_room::Response>, ApiError> {
     state.limits.take(Class::Join, session.nid)?;
+    unsuspended(&session)?;
     let actor = registered(&session)?;
     let room_id = room_of(&state, &request.room_id_or_alias).await?;
     let profile = own_profile(&state, &session).await?;

@@ -7,7 +7,7 @@ use ruma::api::client::membership::{
 };
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use super::registered;
+use super::{registered, unsuspended};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -18,6 +18,7 @@ async fn kick_user(
     State(state): State<ClientState>,
     Ruma { body: request, session, .. }: Ruma<kick_user::Request>,
 ) -> Result<Reply<kick_user::Response>, ApiError> {
+    unsuspended(&session)?;
     let kicked = state.rooms.kick(registered(&session)?, &request.room_id, &request.user_id, request.reason);
     kicked.await.map_err(error::of_room)?;
     Ok(Reply(kick_user::Response::new()))
@@ -27,6 +28,7 @@ async fn ban_user(
     State(state): State<ClientState>,
     Ruma { body: request, session, .. }: Ruma<ban_user::Request>,
 ) -> Result<Reply<ban_user::Response>, ApiError> {
+    unsuspended(&session)?;
     let banned = state.rooms.ban(registered(&session)?, &request.room_id, &request.user_id, request.reason);
     banned.await.map_err(error::of_room)?;
     Ok(Reply(ban_user::Response::new()))
@@ -36,6 +38,7 @@ async fn unban_user(
     State(state): State<ClientState>,
     Ruma { body: request, session, .. }: Ruma<unban_user::Request>,
 ) -> Result<Reply<unban_user::Response>, ApiError> {
+    unsuspended(&session)?;
     let unbanned = state.rooms.unban(registered(&session)?, &request.room_id, &request.user_id, request.reason);
     unbanned.await.map_err(error::of_room)?;
     Ok(Reply(unban_user::Response::new()))

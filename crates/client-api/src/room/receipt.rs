@@ -70,6 +70,7 @@ async fn create_receipt(
     Ruma { body: request, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
+    state.accounts.presence().note_active(&session);
     let thread = thread(request.body.thread_id)?;
     let kind = match request.receipt_type {
         ReceiptType::Read => ReadReceipt::Read,
@@ -100,6 +101,7 @@ async fn set_read_marker(
     Ruma { body: request, session, .. }: Ruma<set_read_marker::Request>,
 ) -> Result<Reply<set_read_marker::Response>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
+    state.accounts.presence().note_active(&session);
     let (actor, room) = (registered(&session)?, &*request.room_id);
     let receipts =
         [(ReadReceipt::Read, request.read_receipt), (ReadReceipt::ReadPrivate, request.private_read_receipt)];

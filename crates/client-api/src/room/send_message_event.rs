@@ -2,12 +2,17 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid)), and `POST`
 //! without a transaction id: no specification has it any more, but servers do, and scripts rely on it.
 
-use axum::extract::State;
-use ruma::api::client::message::send_message_event::v3::{Request, Response};
-use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+use axum::{Json, extract::State};
+use ruma::api::client::message::send_message_event::v3::Request;
+use serde_json::{Value, json};
+use wardroom_web::{ApiError, Class, Routes, Ruma};
 
-use super::actor;
-use crate::{ClientState, error};
+use super::{actor, unsuspended};
+use crate::{
+    ClientState,
+    delayed_events::{Delayable, Later, later},
+    error,
+};
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(send_message_event).endpoint(send_without_transaction)
@@ -15,12 +20,21 @@ pub(super) fn routes() -> Routes<ClientState> {
 
 async fn send_message_event(
     State(state): State<ClientState>,
-    Ruma { body: request, session, .. }: Ruma<Request>,
-) -> Result<Reply<Response>, ApiError> {
+    Ruma { body: delayable, session, .. }: Ruma<Delayable<Request>>,
+) -> Result<Json<Value>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
+    state.accounts.presence().note_active(&session);
+    let delay = delayable.delay()?;
+    let request = delayable.request;
     let (kind, content) = (request.event_type.to_string(), request.body.into_json());
+    unsuspended(&session)?;
+    if let Some(delay) = delay {
+        let (room, transaction) = (&request.room_id, Some(&*request.txn_id));
+        let event = Later { room, kind: &kind, state_key: None, content: &content, delay, transaction };
+        return later(&state, &session, event).await;
+    }
     let sent = state.rooms.send(actor(&session), &request.room_id, &kind, content, Some(&request.txn_id));
-    Ok(Reply(Response::new(sent.await.map_err(error::of_room)?)))
+    Ok(Json(json!({ "event_id": sent.await.map_err(error::of_room)? })))
 }
 
 /// Sending without a transaction id.
@@ -72,8 +86,10 @@ mod without_transaction {
 async fn send_without_transaction(
     State(state): State<ClientState>,
     Ruma { body: request, session, .. }: Ruma<without_transaction::Request>,
-) -> Result<Reply<Response>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
+    state.accounts.presence().note_active(&session);
+    unsuspended(&session)?;
     let sent = state.rooms.send(actor(&session), &request.room_id, &request.event_type, request.content, None);
-    Ok(Reply(Response::new(sent.await.map_err(error::of_room)?)))
+    Ok(Json(json!({ "event_id": sent.await.map_err(error::of_room)? })))
 }

@@ -7,7 +7,7 @@ use wardroom_accounts::Session;
 use wardroom_rooms::{Replaced, Upgrade, UserNid};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{own_profile, registered};
+use super::{own_profile, registered, unsuspended};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -19,6 +19,7 @@ async fn upgrade_room(
     Ruma { body: request, session, .. }: Ruma<upgrade_room::Request>,
 ) -> Result<Reply<upgrade_room::Response>, ApiError> {
     state.limits.take(Class::CreateRoom, session.nid)?;
+    unsuspended(&session)?;
     let upgrade = Upgrade {
         version: request.new_version,
         additional_creators: request.additional_creators,

@@ -33,7 +33,8 @@ async fn junk_is_answered_with_an_error_in_json() {
                 .map(|segment| if segment.starts_with('{') { variable } else { segment })
                 .collect();
             for body in BODIES {
-                for query in ["", "?kind=x&after=&before=%ff&username=&token"] {
+                // What waits for news by default does not wait here.
+                for query in ["?timeout=0", "?timeout=0&kind=x&after=&before=%ff&username=&token"] {
                     let uri = format!("{}{query}", path.join("/"));
                     // `send` asserts that the answer is JSON.
                     let (status, answer) =

@@ -9,7 +9,8 @@ use crate::world::{PASSWORD, SERVER, code, password_login, world, world_with};
 async fn the_login_flows_are_told() {
     let world = world().await;
     let answer = world.call("GET", "/v3/login", None, &Value::Null).await;
-    assert_eq!(answer, (200, json!({ "flows": [{ "type": "m.login.password" }] })));
+    let flows = json!([{ "type": "m.login.password" }, { "type": "m.login.token", "get_login_token": true }]);
+    assert_eq!(answer, (200, json!({ "flows": flows })));
 }
 
 #[tokio::test]
@@ -48,13 +49,13 @@ async fn what_is_wrong_with_a_login_is_said() {
         assert_eq!(code(&login(&body).await), (400, "M_BAD_JSON"), "{body}");
     }
     let mail = json!({ "type": "m.id.thirdparty", "medium": "email", "address": "a@b.example" });
-    for body in [
-        json!({ "type": "m.login.token", "token": "x" }),
-        json!({ "type": "org.example" }),
-        json!({ "type": "m.login.password", "password": "x", "identifier": mail }),
-    ] {
+    for body in
+        [json!({ "type": "org.example" }), json!({ "type": "m.login.password", "password": "x", "identifier": mail })]
+    {
         assert_eq!(code(&login(&body).await), (400, "M_UNKNOWN"), "{body}");
     }
+    let token = json!({ "type": "m.login.token", "token": "x" });
+    assert_eq!(code(&login(&token).await), (403, "M_FORBIDDEN"));
 }
 
 #[tokio::test]

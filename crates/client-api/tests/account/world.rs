@@ -11,7 +11,7 @@ use ruma::{owned_server_name, room_version_id};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
-use wardroom_client_api::{ClientSettings, ClientState, Support, router};
+use wardroom_client_api::{ClientSettings, ClientState, router};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
 use wardroom_push::Push;
@@ -65,12 +65,10 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         push: Push::new(store, sync.unread().clone(), clock.clone(), wardroom_push::Settings::default()).unwrap(),
         sync,
         limits: Arc::new(RateLimits::new(clock.clone(), rate_limits)),
-        settings: Arc::new(ClientSettings {
-            support: Support::default(),
-            server_name: owned_server_name!("hospital-a.example"),
-            public_url: "https://hospital-a.example".to_owned(),
-            search_all_users: false,
-        }),
+        settings: Arc::new(ClientSettings::new(
+            owned_server_name!("hospital-a.example"),
+            "https://hospital-a.example".to_owned(),
+        )),
         clock: clock.clone(),
         stopping: tokio_util::sync::CancellationToken::new(),
     };

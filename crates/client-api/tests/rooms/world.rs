@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, LoginRequest, NewUser, PasswordCost};
-use wardroom_client_api::{ClientSettings, ClientState, Support, router};
+use wardroom_client_api::{ClientSettings, ClientState, router};
 use wardroom_clock::{ManualClock, SharedClock};
 use wardroom_event::SigningKey;
 use wardroom_push::Push;
@@ -66,12 +66,7 @@ impl World {
             sync,
             rooms,
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), false)),
-            settings: Arc::new(ClientSettings {
-                server_name,
-                public_url: "http://a.example".to_owned(),
-                support: Support::default(),
-                search_all_users: false,
-            }),
+            settings: Arc::new(ClientSettings::new(server_name, "http://a.example".to_owned())),
             clock,
             stopping: CancellationToken::new(),
         };

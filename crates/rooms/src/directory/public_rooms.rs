@@ -14,7 +14,7 @@ use wardroom_store::Scan;
 use crate::{
     Engine, Rooms,
     error::RoomError,
-    ids::{BadToken, RoomNid},
+    ids::{BadToken, RoomNid, number},
     room::RoomView,
     summary::Summary,
     tables::LISTED,
@@ -93,7 +93,6 @@ impl FromStr for PageToken {
     type Err = BadToken;
 
     fn from_str(token: &str) -> Result<Self, BadToken> {
-        let number = |text: &str| text.parse::<u64>().map_err(|_| BadToken);
         let (sigil, rest) = token.split_at_checked(1).ok_or(BadToken)?;
         let (joined, room) = rest.split_once('_').ok_or(BadToken)?;
         let rank = Rank { joined: Reverse(number(joined)?), room: RoomNid::new(number(room)?) };

@@ -6,8 +6,8 @@ mod tuning;
 use std::{path::Path, sync::Arc};
 
 use rocksdb::{
-    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, ErrorKind, FlushOptions, ReadOptions, ReadTier,
-    WriteBatch, WriteOptions, checkpoint::Checkpoint,
+    BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, DBPinnableSlice, ErrorKind, FlushOptions, ReadOptions,
+    ReadTier, WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
 use self::snapshot::{BorrowedSnapshot, OwnedSnapshot};
@@ -79,7 +79,13 @@ fn multi_get(
     keys: &[Vec<u8>],
 ) -> Result<Vec<Option<Vec<u8>>>, Fault> {
     let values = db.batched_multi_get_cf_opt(family(db, profile)?, keys, false, options);
-    values.into_iter().map(|value| Ok(value?.map(|value| value.to_vec()))).collect()
+    let read = |value: Result<Option<DBPinnableSlice<'_>>, rocksdb::Error>| match value? {
+        // Where a key leads to a block that is not in memory, RocksDB (10.4.2) says so by an empty value instead of a
+        // status. No sealed value is empty.
+        Some(value) if value.is_empty() => Err(Fault::Incomplete),
+        value => Ok(value.map(|value| value.to_vec())),
+    };
+    values.into_iter().map(read).collect()
 }
 
 fn scan(db: &DB, mut options: ReadOptions, range: &Range, row: &mut Row<'_>) -> Result<(), Fault> {

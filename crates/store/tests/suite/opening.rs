@@ -38,6 +38,28 @@ async fn what_was_acknowledged_survives_a_crash() {
 }
 
 #[tokio::test]
+async fn rows_that_are_not_there_are_not_found_in_cold_tables() {
+    const ROWS: u64 = 20_000;
+    let site = Site::new();
+    let store = site.open().await;
+    for first in (0..ROWS).step_by(1_000) {
+        let mut batch = Batch::default();
+        for row in first..first + 1_000 {
+            batch.put(&POINTS, &(2 * row), &"there".to_owned());
+        }
+        store.commit(batch).await.unwrap();
+    }
+    drop(store);
+    // What the log held lies in tables now, of which nothing is in memory.
+    let store = site.open().await;
+    for first in (0..ROWS).step_by(100) {
+        let keys: Vec<u64> = (first..first + 100).map(|row| 2 * row + 1).collect();
+        let found = store.latest().multi_get(&POINTS, &keys).await;
+        assert_eq!(found, Ok(vec![None; keys.len()]), "from row {first}");
+    }
+}
+
+#[tokio::test]
 async fn a_torn_end_of_the_log_loses_only_what_was_torn() {
     let site = Site::new();
     let store = site.open().await;

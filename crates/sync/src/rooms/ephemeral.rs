@@ -58,8 +58,10 @@ impl Hearing<'_> {
         Ok(told)
     }
 
-    fn tell_typing(&self, events: &mut Events, room: &Room<'_>, span: Span) {
-        let (changed, user_ids) = self.syncer.rooms.typing(room.view.nid);
+    /// Tells who types, where that is news.
+    pub(crate) fn tell_typing(&self, events: &mut Events, room: &Room<'_>, span: Span) {
+        let (changed, mut user_ids) = self.syncer.rooms.typing(room.view.nid);
+        user_ids.retain(|user| !self.ignored.contains(user));
         let news = match span.since {
             None => !user_ids.is_empty(),
             Some(since) => changed > since && changed <= span.now,
@@ -71,11 +73,14 @@ impl Hearing<'_> {
     }
 
     /// One event, or more where a user has read one event in several threads: its content holds one of them.
-    fn tell_receipts(&self, events: &mut Events, receipts: &[Receipt]) {
+    pub(crate) fn tell_receipts(&self, events: &mut Events, receipts: &[Receipt]) {
         let mut contents: Vec<Receipts<'_>> = Vec::new();
         for receipt in receipts {
             // Nobody else may know of private receipts (specification, "Private read receipts").
             if receipt.kind == ReceiptType::ReadPrivate && receipt.user != self.user {
+                continue;
+            }
+            if self.ignored.contains(&receipt.user_id) {
                 continue;
             }
             let (event, kind) = (&receipt.event_id, receipt.kind.as_str());

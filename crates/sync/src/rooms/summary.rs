@@ -93,20 +93,25 @@ impl Hearing<'_> {
         Ok(false)
     }
 
-    /// The first members who are joined or invited, or else those who were, in the order in which they came.
     async fn heroes(&self, room: &Room<'_>, root: Root) -> Result<Vec<OwnedUserId>, SyncError> {
+        let members = self.hero_events(room.view.nid, root).await?;
+        Ok(members.iter().filter_map(|stored| OwnedUserId::try_from(stored.pdu.state_key()?).ok()).collect())
+    }
+
+    /// The first members who are joined or invited, or else those who were, in the order in which they came.
+    pub(crate) async fn hero_events(&self, room: RoomNid, root: Root) -> Result<Vec<Arc<Stored>>, SyncError> {
         for memberships in [[Membership::Join, Membership::Invite], [Membership::Leave, Membership::Ban]] {
             let mut users: Vec<UserNid> = Vec::new();
             for membership in memberships {
-                users.extend(self.syncer.rooms.members(room.view.nid, membership, None, CANDIDATES_MAX).await?);
+                users.extend(self.syncer.rooms.members(room, membership, None, CANDIDATES_MAX).await?);
             }
             users.retain(|user| *user != self.user);
             let slots: Vec<Slot> = users.into_iter().map(Slot::member).collect();
-            let mut events: Vec<Arc<Stored>> = self.syncer.rooms.events_at(room.view.nid, root, &slots).await?;
+            let mut events: Vec<Arc<Stored>> = self.syncer.rooms.events_at(room, root, &slots).await?;
             if !events.is_empty() {
                 events.sort_by_key(|stored| stored.nid);
-                let names = events.iter().filter_map(|stored| OwnedUserId::try_from(stored.pdu.state_key()?).ok());
-                return Ok(names.take(HEROES_MAX).collect());
+                events.truncate(HEROES_MAX);
+                return Ok(events);
             }
         }
         Ok(Vec::new())

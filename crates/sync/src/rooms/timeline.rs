@@ -16,22 +16,22 @@ const SCAN_STEP_EVENTS: usize = 100;
 
 /// A stretch of a timeline, as far as it is told.
 #[derive(Debug, Default)]
-pub(super) struct Timeline {
+pub(crate) struct Timeline {
     /// Oldest first.
-    pub(super) items: Vec<TimelineItem>,
+    pub(crate) items: Vec<TimelineItem>,
     /// Older events that the client does not know were left out.
-    pub(super) limited: bool,
+    pub(crate) limited: bool,
     /// Boundary from which the older events are read.
-    prev_batch: Option<Place>,
+    pub(crate) prev_batch: Option<Place>,
     /// Events within the stretch were left out: by the filter, or because the user does not see them.
-    pub(super) has_holes: bool,
+    pub(crate) has_holes: bool,
     /// The state before the first event behind what the client knows, where the search came that far.
-    pub(super) state_at_known: Option<Root>,
+    pub(crate) state_at_known: Option<Root>,
 }
 
 impl Hearing<'_> {
     /// The newest events between what the client knows and the end, as many as the filter wants.
-    pub(super) async fn timeline(&self, room: &Room<'_>) -> Result<Timeline, SyncError> {
+    pub(crate) async fn timeline(&self, room: &Room<'_>) -> Result<Timeline, SyncError> {
         let limit = self.filter.timeline_limit;
         let mut timeline = Timeline::default();
         let mut boundary = room.end;
@@ -74,7 +74,10 @@ impl Hearing<'_> {
 
     /// Leaves out what the filter or the history visibility withholds.
     async fn visible(&self, room: &Room<'_>, mut items: Vec<TimelineItem>) -> Result<Vec<TimelineItem>, SyncError> {
-        items.retain(|item| passes(self.filter.timeline(), &item.event.pdu));
+        items.retain(|item| {
+            let pdu = &item.event.pdu;
+            passes(self.filter.timeline(), pdu) && !self.ignored.hides(pdu.sender(), pdu.is_state())
+        });
         let Some(reader) = &room.reader else { return Ok(Vec::new()) };
         // Members see whatever came since they joined (specification, "Room history visibility", rule 2).
         let joined = room.entry.membership == Membership::Join;
@@ -85,7 +88,7 @@ impl Hearing<'_> {
     }
 
     /// Tells a timeline.
-    pub(super) async fn tell_timeline(&self, room: &Room<'_>, timeline: &Timeline) -> Result<Object, SyncError> {
+    pub(crate) async fn tell_timeline(&self, room: &Room<'_>, timeline: &Timeline) -> Result<Object, SyncError> {
         let mut events = Events::default();
         for item in &timeline.items {
             self.tell_timeline_event(&mut events, room, item).await?;
@@ -100,7 +103,7 @@ impl Hearing<'_> {
     }
 
     /// The event at this place alone, as far as the filter wants it.
-    pub(super) async fn single(&self, room: &Room<'_>, place: Place) -> Result<Option<TimelineItem>, SyncError> {
+    pub(crate) async fn single(&self, room: &Room<'_>, place: Place) -> Result<Option<TimelineItem>, SyncError> {
         let range = TimelineRange { from: place, to: place.next(), backwards: false, limit: 1 };
         let item = self.syncer.rooms.timeline(room.view.nid, range).await?.pop();
         Ok(item.filter(|item| passes(self.filter.timeline(), &item.event.pdu)))
@@ -109,7 +112,7 @@ impl Hearing<'_> {
 
 impl Timeline {
     /// A timeline of one event.
-    pub(super) fn of(item: Option<TimelineItem>) -> Self {
+    pub(crate) fn of(item: Option<TimelineItem>) -> Self {
         let prev_batch = item.as_ref().map(|item| item.place);
         Self { items: item.into_iter().collect(), prev_batch, ..Self::default() }
     }

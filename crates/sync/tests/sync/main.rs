@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod consistency;
+mod device_lists;
 mod ephemeral;
 mod filters;
 mod lazy_members;
 mod memberships;
+mod sliding;
 mod timelines;
 mod unread;
 mod waiting;

@@ -41,7 +41,7 @@ impl Person {
 
 impl Ward {
     pub(crate) async fn new() -> Self {
-        let tables = [wardroom_rooms::TABLES, wardroom_accounts::TABLES];
+        let tables = [wardroom_rooms::TABLES, wardroom_accounts::TABLES, wardroom_push::TABLES];
         let store = Store::in_memory(Catalogue::new(&tables).unwrap());
         let clock = Arc::new(ManualClock::new(START_MS));
         let server_name = owned_server_name!("a.example");

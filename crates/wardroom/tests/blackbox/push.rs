@@ -34,6 +34,8 @@ fn pusher(key: &str, gateway: &str) -> Value {
         "app_display_name": "Ward",
         "device_display_name": "Phone",
         "lang": "en",
+        // Tests that run at the same time take no pushers away from each other.
+        "append": true,
         "data": { "url": gateway, "custom": 7 },
     })
 }

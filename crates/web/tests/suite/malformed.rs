@@ -2,6 +2,12 @@
 
 use axum::body::Body;
 use http::{Method, Request};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+use serde_json::{Map, Value};
 
 use crate::world::World;
 
@@ -132,4 +138,67 @@ async fn a_body_over_the_limit() {
     let body = format!("{{\"user_id\":\"{}\"}}", "x".repeat(2 * 1024 * 1024));
     let (status, code, _) = world.ask(Method::POST, INVITE, body).await.error();
     assert_eq!((status, code.as_str()), (413, "M_TOO_LARGE"));
+}
+
+/// Bodies that are nearly right: known fields with values of any type, somewhere in the tree.
+fn odd_body() -> impl Strategy<Value = Value> {
+    let known = [
+        "type",
+        "user_id",
+        "password",
+        "new_password",
+        "identifier",
+        "user",
+        "auth",
+        "session",
+        "room",
+        "timeline",
+        "limit",
+        "rooms",
+        "event_fields",
+        "id_server",
+        "address",
+        "medium",
+        "logout_devices",
+        "device_id",
+    ];
+    let name = prop_oneof![3 => proptest::sample::select(known.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,6}"];
+    let words = ["m.login.password", "m.id.user", "@a:b", "!a:b", ""];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        proptest::sample::select(words.to_vec()).prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+    ];
+    let value = leaf.prop_recursive(3, 20, 4, {
+        let name = name.clone();
+        move |inner| {
+            let fields = vec((name.clone(), inner.clone()), 0..4);
+            prop_oneof![
+                vec(inner, 0..4).prop_map(Value::from),
+                fields.prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        }
+    });
+    vec((name, value), 0..5).prop_map(|fields| Value::Object(fields.into_iter().collect::<Map<_, _>>()))
+}
+
+#[test]
+fn any_body_is_read_or_refused_with_a_sentence() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let world = runtime.block_on(World::new());
+    let mut runner = TestRunner::new(Config { cases: 256, failure_persistence: None, ..Config::default() });
+    let endpoints = proptest::sample::select(vec![LOGIN, INVITE, PASSWORD, FILTER]);
+    let outcome = runner.run(&(endpoints, odd_body()), |(uri, body)| {
+        let answer = runtime.block_on(world.ask(Method::POST, uri, body.to_string()));
+        if answer.status != 200 {
+            let (status, code, sentence) = answer.error();
+            prop_assert!(status == 400 && ["M_BAD_JSON", "M_NOT_JSON"].contains(&code.as_str()), "{}", sentence);
+            prop_assert!(!sentence.is_empty());
+        }
+        Ok(())
+    });
+    outcome.unwrap();
 }

@@ -193,3 +193,26 @@ fn a_registration_token_opens_a_closed_server() {
     }
     assert_eq!(answer.ok()["user_id"], format!("@alice:{}", server.name()));
 }
+
+#[test]
+fn a_guest_becomes_an_ordinary_user_of_the_same_name() {
+    let server = server_with(Config::default().set("registration.guests", "true"));
+    let nobody = server.anonymous();
+    let guest = || {
+        let answer = nobody.post(v3(&["register"]).query("kind", "guest"), json!({})).ok();
+        User::from_answer(server.http(), &answer, "")
+    };
+    let (alice, other) = (guest(), guest());
+    alice.try_create_room(json!({})).refused(403, "M_GUEST_ACCESS_FORBIDDEN");
+    let body =
+        |name: &str, token: &str| json!({ "username": name, "password": "correct horse", "guest_access_token": token });
+    nobody.try_register(body(&alice.localpart, &other.token)).refused(403, "M_FORBIDDEN");
+    nobody.try_register(body(&unique("x"), &alice.token)).refused(403, "M_FORBIDDEN");
+    nobody.post(v3(&["register"]), body(&alice.localpart, "nonsense")).refused(401, "M_UNKNOWN_TOKEN");
+    let answer = nobody.try_register(body(&alice.localpart, &alice.token)).ok();
+    assert_eq!(answer["user_id"], alice.id.as_str());
+    User::from_answer(server.http(), &answer, "correct horse").create_room(json!({}));
+    alice.create_room(json!({}));
+    nobody.login(&alice.id, "correct horse");
+    nobody.try_register(body(&alice.localpart, &alice.token)).refused(403, "M_FORBIDDEN");
+}

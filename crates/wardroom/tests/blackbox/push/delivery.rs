@@ -149,6 +149,22 @@ fn rooms_without_a_name_are_called_by_alias_or_members() {
 }
 
 #[test]
+fn who_is_ignored_notifies_nobody() {
+    let scene = Scene::new(ward());
+    let eve = ward().user("eve");
+    eve.join(&scene.room);
+    let list = json!({ "ignored_users": { &eve.id: {} } });
+    scene.bob.put(v3(&["user", &scene.bob.id, "account_data", "m.ignored_user_list"]), list).ok();
+    eve.say(&scene.room, "buy this");
+    let room = eve.create_room(json!({ "preset": "private_chat" }));
+    eve.invite(&room, &scene.bob);
+    let event = scene.alice.say(&scene.room, "never mind");
+    let told = scene.gateway.of_event(&event);
+    assert_eq!(told["counts"]["unread"], 1);
+    assert_eq!(scene.gateway.events_for("key"), [event]);
+}
+
+#[test]
 fn who_logs_out_is_told_nothing_more() {
     let scene = Scene::new(ward());
     let other: User = scene.bob.other_device();

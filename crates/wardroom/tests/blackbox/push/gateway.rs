@@ -5,15 +5,18 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use wardroom_testkit::{Value, json, serde_json, wait_until};
+use wardroom_testkit::{Value, json, serde_json};
 
 use crate::SOON;
 
 /// How long a connection may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether something was heard.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What the gateway answers: a status and a body for a push key.
 type Answers = Arc<Mutex<Box<dyn FnMut(&str) -> (u16, Value) + Send>>>;
@@ -59,7 +62,15 @@ impl Gateway {
     /// The first notification that meets a condition, once there is one.
     #[track_caller]
     pub(super) fn until(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        wait_until(what, SOON, || self.heard().into_iter().find(|told| condition(told)))
+        let deadline = Instant::now() + SOON;
+        loop {
+            let heard = self.heard();
+            if let Some(told) = heard.iter().find(|told| condition(told)) {
+                return told.clone();
+            }
+            assert!(Instant::now() < deadline, "{what}: not within {SOON:?}; heard {heard:#?}");
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// The notification of an event, once it came.

@@ -28,7 +28,7 @@ fn notifications_are_listed_from_new_to_old_over_all_rooms() {
     let oldest = &all["notifications"][2];
     assert_eq!((&oldest["room_id"], &oldest["event"]["event_id"]), (&json!(scene.room), &json!(first)));
     assert!(oldest["event"].get("room_id").is_none() && oldest["ts"].as_u64().is_some(), "{oldest}");
-    assert_eq!(oldest["actions"], json!(["notify"]));
+    assert_eq!(oldest["actions"][0], "notify");
     assert_eq!(oldest["read"], false);
     scene.read(&first);
     let reads: Vec<bool> = {
@@ -65,6 +65,18 @@ fn only_what_stands_out_and_what_may_be_seen_is_listed() {
     assert_eq!(bodies(&list(&carol, &[]).ok()), [""; 0], "what came before her is no news to her");
     scene.bob.leave(&scene.room);
     assert_eq!(bodies(&list(&scene.bob, &[]).ok()), [""; 0]);
+}
+
+#[test]
+fn an_invitation_is_listed_until_it_is_answered() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_room(json!({ "preset": "private_chat", "invite": [bob.id] }));
+    let answer = list(&bob, &[]).ok();
+    let invitation = &answer["notifications"][0];
+    assert_eq!((&invitation["room_id"], &invitation["event"]["state_key"]), (&json!(room), &json!(bob.id)));
+    assert_eq!(invitation["event"]["content"]["membership"], "invite");
+    bob.join(&room);
+    assert_eq!(list(&bob, &[]).ok()["notifications"], json!([]));
 }
 
 #[test]

@@ -1,0 +1,40 @@
+//! `POST /keys/claim` ([spec](https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim)).
+
+use axum::extract::State;
+use ruma::{
+    OwnedOneTimeKeyId,
+    api::client::keys::claim_keys::v3::{Request, Response},
+    serde::Raw,
+};
+use wardroom_accounts::AccountError;
+use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+
+use super::unreachable_server;
+use crate::ClientState;
+
+pub(super) fn routes() -> Routes<ClientState> {
+    Routes::new().endpoint(claim_keys)
+}
+
+/// `timeout` is for other servers, of which none is asked yet.
+async fn claim_keys(
+    State(state): State<ClientState>,
+    Ruma { body, session, .. }: Ruma<Request>,
+) -> Result<Reply<Response>, ApiError> {
+    state.limits.take(Class::Keys, session.nid)?;
+    let mut answer = Response::new(Default::default());
+    let mut wishes = Vec::new();
+    for (user, devices) in body.one_time_keys {
+        if !state.accounts.is_local(&user) {
+            answer.failures.extend([unreachable_server(user.server_name())]);
+            continue;
+        }
+        wishes.extend(devices.into_iter().map(|(device, kind)| (user.clone(), device, kind.to_string())));
+    }
+    for claimed in state.accounts.claim_keys(wishes).await? {
+        let id = OwnedOneTimeKeyId::try_from(claimed.id).map_err(|_| AccountError::Damaged("one-time key"))?;
+        let devices = answer.one_time_keys.entry(claimed.user).or_default();
+        devices.entry(claimed.device).or_default().insert(id, Raw::from_json(claimed.key));
+    }
+    Ok(Reply(answer))
+}

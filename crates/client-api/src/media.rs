@@ -1,0 +1,150 @@
+//! The content repository (client-server API, section "Content repository"). Served by listeners of their own choice,
+//! so its handlers have a state of their own.
+
+mod disposition;
+mod download;
+mod preview;
+mod query;
+mod range;
+mod thumbnail;
+mod upload;
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use http::StatusCode;
+use ruma::{
+    UInt,
+    api::{
+        client::{authenticated_media, media},
+        error::ErrorKind,
+    },
+};
+use tokio_util::sync::CancellationToken;
+use wardroom_accounts::Accounts;
+use wardroom_media::{Content, InvalidMediaId, Media, MediaError, MediaId};
+use wardroom_web::{ApiError, ApiState, RateLimits, Reply, Routes, Ruma};
+
+use self::query::Params;
+
+/// What the handlers of the content repository work with. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct MediaState {
+    /// Users and their tokens.
+    pub accounts: Accounts,
+    /// The content repository.
+    pub media: Media,
+    /// Rate limits, one set for all listeners.
+    pub limits: Arc<RateLimits>,
+    /// Whether the old paths, which ask for no token, serve what this server has. The specification wants them frozen:
+    /// then they serve nothing that was uploaded here.
+    pub allow_unauthenticated: bool,
+    /// Cancelled when the server stops: who waits for a content is answered at once then.
+    pub stopping: CancellationToken,
+}
+
+impl ApiState for MediaState {
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    fn limits(&self) -> &RateLimits {
+        &self.limits
+    }
+}
+
+/// Every endpoint of the content repository.
+pub fn routes() -> Routes<MediaState> {
+    upload::routes()
+        .merge(download::routes())
+        .merge(thumbnail::routes())
+        .merge(preview::routes())
+        .merge(Routes::new().endpoint(get_config).endpoint(get_config_at_old_path))
+}
+
+async fn get_config(
+    State(state): State<MediaState>,
+    _request: Ruma<authenticated_media::get_media_config::v1::Request>,
+) -> Result<Reply<authenticated_media::get_media_config::v1::Response>, ApiError> {
+    Ok(Reply(authenticated_media::get_media_config::v1::Response::new(upload_size(&state))))
+}
+
+#[expect(deprecated, reason = "older clients ask there")]
+async fn get_config_at_old_path(
+    State(state): State<MediaState>,
+    _request: Ruma<media::get_media_config::v3::Request>,
+) -> Result<Reply<media::get_media_config::v3::Response>, ApiError> {
+    Ok(Reply(media::get_media_config::v3::Response::new(upload_size(&state))))
+}
+
+fn upload_size(state: &MediaState) -> UInt {
+    UInt::new_saturating(state.media.upload_bytes_max())
+}
+
+/// What a client is told of a failure. The one place that maps the repository's errors.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+fn told(error: MediaError) -> ApiError {
+    let sentence = error.to_string();
+    let bad = |kind| ApiError::new(StatusCode::BAD_REQUEST, kind, sentence.clone());
+    match &error {
+        MediaError::NotFound => ApiError::not_found(sentence),
+        MediaError::NotYetUploaded => ApiError::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::NotYetUploaded, sentence),
+        MediaError::AlreadyUploaded => ApiError::new(StatusCode::CONFLICT, ErrorKind::CannotOverwriteMedia, sentence),
+        // The specification's section "Security considerations" has 403 M_FORBIDDEN for what a user may store in all.
+        MediaError::NotCreator | MediaError::QuotaReached { .. } | MediaError::RefusedUrl => {
+            ApiError::forbidden(sentence)
+        }
+        MediaError::TooLarge { .. } | MediaError::TooLargeToThumbnail => ApiError::too_large(sentence),
+        MediaError::FilenameTooLong { .. } | MediaError::InvalidUrl(_) => ApiError::invalid_param(sentence),
+        MediaError::Busy { retry_after } => ApiError::limit_exceeded(*retry_after),
+        MediaError::NotAnImage => bad(ErrorKind::Unknown),
+        MediaError::PreviewsOff => ApiError::unrecognized(),
+        MediaError::Unreachable(_) => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
+        MediaError::DiskFull => ApiError::disk_full(),
+        MediaError::Damaged | MediaError::Stopped | MediaError::Io(_) | MediaError::Read(_) | MediaError::Commit(_) => {
+            ApiError::internal(&error)
+        }
+    }
+}
+
+/// The content that a path names, once it is there.
+async fn content(state: &MediaState, server_name: &str, id: &str, params: &Params) -> Result<Content, ApiError> {
+    let (media, wait) = (media_id(server_name, id)?, params.wait()?);
+    let found = state.stopping.run_until_cancelled(state.media.content(&media, wait)).await;
+    found.unwrap_or(Err(MediaError::NotYetUploaded)).map_err(told)
+}
+
+/// The media that a path names.
+fn media_id(server_name: &str, media_id: &str) -> Result<MediaId, ApiError> {
+    MediaId::parse(server_name, media_id).map_err(|error: InvalidMediaId| ApiError::invalid_param(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use wardroom_media::MediaError;
+
+    use super::told;
+
+    #[test]
+    fn errors_have_the_codes_of_the_specification() {
+        let wait = std::time::Duration::from_secs(1);
+        for (error, status, errcode) in [
+            (MediaError::NotFound, 404, "NotFound"),
+            (MediaError::NotYetUploaded, 504, "NotYetUploaded"),
+            (MediaError::AlreadyUploaded, 409, "CannotOverwriteMedia"),
+            (MediaError::NotCreator, 403, "Forbidden"),
+            (MediaError::QuotaReached { bytes_max: 1 }, 403, "Forbidden"),
+            (MediaError::TooLarge { bytes_max: 1 }, 413, "TooLarge"),
+            (MediaError::TooLargeToThumbnail, 413, "TooLarge"),
+            (MediaError::NotAnImage, 400, "Unknown"),
+            (MediaError::Busy { retry_after: wait }, 429, "LimitExceeded"),
+            (MediaError::Damaged, 500, "Unknown"),
+            (MediaError::DiskFull, 500, "Unknown"),
+        ] {
+            let name = format!("{error:?}");
+            let answer = told(error);
+            assert_eq!(answer.status(), status, "{name}");
+            assert!(format!("{answer:?}").contains(errcode), "{name}: {answer:?}");
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! What operators do with media: looking, quarantine, deletion.
+
+use wardroom_store::{Batch, CommitError, Packed, ReadError, Scan};
+
+use crate::{
+    Media, MediaError, MediaId, UserNid,
+    content::PAGE_ROWS,
+    tables::{EXPIRING, MEDIA, MEDIA_OF_USER, MediaKey, MediaRow, THUMBNAILS, ThumbnailRow, USAGE, watch_key},
+};
+
+/// How often a change is tried that others got in the way of.
+const TRIES_MAX: usize = 16;
+
+/// What is known of a media, without its content.
+#[derive(Clone, Debug)]
+pub struct MediaInfo {
+    /// Its address.
+    pub media: MediaId,
+    /// Who uploaded it.
+    pub owner: UserNid,
+    /// When its id was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// Bytes; none if it has not been uploaded yet.
+    pub length: Option<u64>,
+    /// The type that was given.
+    pub content_type: Option<String>,
+    /// The name that was given.
+    pub filename: Option<String>,
+    /// Since when nobody gets it.
+    pub quarantined_ms: Option<u64>,
+}
+
+impl Media {
+    /// What is known of a media, quarantined or not; none if there is nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn info(&self, media: &MediaId) -> Result<Option<MediaInfo>, MediaError> {
+        let row = self.0.store.latest().get(&MEDIA, &self.key(media)).await?;
+        Ok(row.map(|Packed(row)| self.info_of(row)))
+    }
+
+    /// What a user has stored: files, and bytes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn usage_of(&self, user: UserNid) -> Result<(u64, u64), MediaError> {
+        let usage = self.usage_versioned(user.get()).await?.0;
+        Ok((usage.files, usage.bytes))
+    }
+
+    /// Media of a user, oldest first, at most `limit`; `after` is the last of the page before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn of_user(
+        &self,
+        user: UserNid,
+        after: Option<&MediaInfo>,
+        limit: usize,
+    ) -> Result<Vec<MediaInfo>, MediaError> {
+        let after = after.map(|info| (info.created_ms, self.key(&info.media)));
+        let rows = self.rows_of(user.get(), after, limit.min(PAGE_ROWS)).await?;
+        Ok(rows.into_iter().map(|(_, row)| self.info_of(row)).collect())
+    }
+
+    /// Hides a media from everybody, or shows it again. Answers whether there is such a media.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_quarantine(&self, media: &MediaId, quarantined: bool) -> Result<bool, MediaError> {
+        self.quarantine_key(&self.key(media), quarantined).await
+    }
+
+    /// Hides everything that a user uploaded, or shows it again. Answers how many media there are.
+    ///
+    /// # Errors
+    /// When the store fails; some may be hidden then.
+    pub async fn set_quarantine_of_user(&self, user: UserNid, quarantined: bool) -> Result<u64, MediaError> {
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let page = self.rows_of(user.get(), after, PAGE_ROWS).await?;
+            let Some((last, row)) = page.last() else { return Ok(count) };
+            after = Some((row.created_ms, *last));
+            for (key, _) in &page {
+                count += u64::from(self.quarantine_key(key, quarantined).await?);
+            }
+        }
+    }
+
+    /// Deletes a media with its thumbnails: the rows at once, with them the keys of the files, then the files. Answers
+    /// whether there was such a media.
+    ///
+    /// # Errors
+    /// When the store fails; nothing is deleted then.
+    pub async fn delete(&self, media: &MediaId) -> Result<bool, MediaError> {
+        self.delete_key(&self.key(media), |_| true).await
+    }
+
+    /// Deletes a media if its row is one that `wanted` says.
+    pub(crate) async fn delete_key(
+        &self,
+        key: &MediaKey,
+        wanted: impl Fn(&MediaRow) -> bool,
+    ) -> Result<bool, MediaError> {
+        for _ in 0..TRIES_MAX {
+            let view = self.0.store.latest();
+            let Some((Packed(row), version)) = view.get_versioned(&MEDIA, key).await? else { return Ok(false) };
+            if !wanted(&row) {
+                return Ok(false);
+            }
+            let (mut usage, usage_version) = self.usage_versioned(row.owner).await?;
+            let thumbnails = view.scan(&THUMBNAILS, Scan::prefix(key)).await?;
+            let mut files = Vec::new();
+            let mut batch = Batch::default();
+            // Whoever adds a thumbnail expects the row of its media unchanged, so none can be added now.
+            batch.expect_version(&MEDIA, key, Some(version));
+            batch.delete(&MEDIA, key);
+            batch.delete(&MEDIA_OF_USER, &(row.owner, row.created_ms, *key));
+            if let Some(at_ms) = row.expires_ms {
+                batch.delete(&EXPIRING, &(at_ms, *key));
+            }
+            for (thumbnail, Packed(made)) in thumbnails {
+                batch.delete(&THUMBNAILS, &thumbnail);
+                if let ThumbnailRow::Made { blob, .. } = made {
+                    files.push(blob);
+                }
+            }
+            match row.content {
+                Some(content) => {
+                    usage.files = usage.files.saturating_sub(1);
+                    usage.bytes = usage.bytes.saturating_sub(content.blob.length);
+                    files.push(content.blob);
+                }
+                None => usage.pending = usage.pending.saturating_sub(1),
+            }
+            batch.expect_version(&USAGE, &row.owner, usage_version);
+            batch.put(&USAGE, &row.owner, &Packed(usage));
+            for blob in &files {
+                self.delete_blob(&mut batch, blob);
+            }
+            batch.touch(watch_key(key));
+            match self.0.store.commit(batch).await {
+                Ok(_) => {
+                    let blobs = self.0.blobs.clone();
+                    // What stays after a crash now has no row, and is swept.
+                    let remove = move || files.iter().try_for_each(|blob| blobs.remove(&blob.name));
+                    tokio::task::spawn_blocking(remove).await??;
+                    return Ok(true);
+                }
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(MediaError::Busy { retry_after: std::time::Duration::from_secs(1) })
+    }
+
+    async fn quarantine_key(&self, key: &MediaKey, quarantined: bool) -> Result<bool, MediaError> {
+        for _ in 0..TRIES_MAX {
+            let Some((Packed(mut row), version)) = self.0.store.latest().get_versioned(&MEDIA, key).await? else {
+                return Ok(false);
+            };
+            if row.quarantined_ms.is_some() == quarantined {
+                return Ok(true);
+            }
+            row.quarantined_ms = quarantined.then(|| self.0.clock.now_ms());
+            let mut batch = Batch::default();
+            batch.expect_version(&MEDIA, key, Some(version));
+            batch.put(&MEDIA, key, &Packed(row));
+            batch.touch(watch_key(key));
+            match self.0.store.commit(batch).await {
+                Ok(_) => return Ok(true),
+                Err(CommitError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(MediaError::Busy { retry_after: std::time::Duration::from_secs(1) })
+    }
+
+    /// Rows of a user's media behind a place, oldest first.
+    async fn rows_of(
+        &self,
+        user: u64,
+        after: Option<(u64, MediaKey)>,
+        limit: usize,
+    ) -> Result<Vec<(MediaKey, MediaRow)>, ReadError> {
+        let mut scan = Scan::prefix(&user).limit(limit);
+        if let Some((created_ms, key)) = after {
+            scan = scan.after(&(user, created_ms, key));
+        }
+        let view = self.0.store.snapshot();
+        let keys: Vec<MediaKey> =
+            view.scan_keys(&MEDIA_OF_USER, scan).await?.into_iter().map(|(_, _, key)| key).collect();
+        let rows = view.multi_get(&MEDIA, &keys).await?;
+        let both = keys.into_iter().zip(rows);
+        Ok(both.filter_map(|(key, row)| Some((key, row?.0))).collect())
+    }
+
+    fn info_of(&self, row: MediaRow) -> MediaInfo {
+        let (length, content_type, filename) = match row.content {
+            Some(content) => (Some(content.blob.length), Some(content.content_type), content.filename),
+            None => (None, None, None),
+        };
+        MediaInfo {
+            media: MediaId::known(self.0.server_name.clone(), row.id),
+            owner: UserNid::new(row.owner),
+            created_ms: row.created_ms,
+            length,
+            content_type,
+            filename,
+            quarantined_ms: row.quarantined_ms,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What is done now and then: ids and images whose time is over, and files that a crash left without a row.
+
+use std::time::Duration;
+
+use wardroom_store::{Batch, Scan};
+
+use crate::{
+    Media, MediaError,
+    content::PAGE_ROWS,
+    tables::{BLOBS, EXPIRING},
+};
+
+/// How often it is done.
+const PERIOD: Duration = Duration::from_secs(60 * 60);
+
+impl Media {
+    /// Does the upkeep now and then, for as long as the server runs. To be cancelled between two steps.
+    pub async fn run_upkeep(self) {
+        let mut period = tokio::time::interval(PERIOD);
+        loop {
+            period.tick().await;
+            if let Err(error) = self.expire().await {
+                tracing::warn!(%error, "media that have expired could not be deleted");
+            }
+            match self.sweep().await {
+                Ok(0) => {}
+                Ok(files) => tracing::info!(files, "media files without a row were removed"),
+                Err(error) => tracing::warn!(%error, "the media directory could not be swept"),
+            }
+        }
+    }
+
+    /// Deletes what has expired; answers how many.
+    pub(crate) async fn expire(&self) -> Result<u64, MediaError> {
+        let mut count = 0;
+        loop {
+            let now_ms = self.0.clock.now_ms();
+            let due = Scan::all().before(&(now_ms.saturating_add(1), [0_u8; 16])).limit(PAGE_ROWS);
+            let due = self.0.store.latest().scan_keys(&EXPIRING, due).await?;
+            for (at_ms, key) in &due {
+                if self.delete_key(key, |row| row.expires_ms == Some(*at_ms)).await? {
+                    count += 1;
+                } else {
+                    // Nothing ends here any more: the mark alone goes, so that it is not met again.
+                    let mut batch = Batch::default();
+                    batch.delete(&EXPIRING, &(*at_ms, *key));
+                    self.0.store.commit(batch).await?;
+                }
+            }
+            if due.len() < PAGE_ROWS {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Removes files that no row names; answers how many.
+    pub(crate) async fn sweep(&self) -> Result<u64, MediaError> {
+        let mut count = 0;
+        for first in 0..=u8::MAX {
+            let blobs = self.0.blobs.clone();
+            // In flight is asked first, the store after that: what is in neither will never be named.
+            let names = tokio::task::spawn_blocking(move || blobs.list(first)).await??;
+            for page in names.chunks(PAGE_ROWS) {
+                let rows = self.0.store.latest().multi_get(&BLOBS, page).await?;
+                let unnamed: Vec<_> =
+                    page.iter().zip(rows).filter_map(|(name, row)| row.is_none().then_some(*name)).collect();
+                count += unnamed.len() as u64;
+                let blobs = self.0.blobs.clone();
+                let remove = move || unnamed.iter().try_for_each(|name| blobs.remove(name));
+                tokio::task::spawn_blocking(remove).await??;
+            }
+        }
+        Ok(count)
+    }
+}

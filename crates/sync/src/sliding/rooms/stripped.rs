@@ -1,0 +1,29 @@
+//! Rooms that the user is invited to or has knocked on: stripped state, and nothing else.
+
+use super::{super::connections::Form, RoomAnswer, Telling};
+use crate::{SyncError, response::Events};
+
+impl Telling<'_> {
+    /// Tells what the user may know of the room, always as a whole.
+    pub(super) async fn stripped(&self) -> Result<RoomAnswer, SyncError> {
+        let mut events = Events::default();
+        let rooms = &self.hearing.syncer.rooms;
+        for event in rooms.stripped_state(self.hearing.user, self.scoped.entry.room).await? {
+            events.next().extend_from_slice(event.get().as_bytes());
+        }
+        let events = events.end();
+        let mut told = self.begin();
+        // The name that clients know, and the one that the proposal has in the end.
+        told.raw("invite_state", &events);
+        told.raw("stripped_state", &events);
+        told.value("bump_stamp", &self.scoped.bump.get());
+        Ok(RoomAnswer {
+            room: self.view.nid,
+            id: self.view.id.clone(),
+            json: Some(told.end()),
+            told: self.told(Form::Stripped),
+            timeline: None,
+            oldest: self.now,
+        })
+    }
+}
