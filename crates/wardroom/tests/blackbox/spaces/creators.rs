@@ -32,14 +32,13 @@ fn the_invited_to_a_trusted_chat_are_creators_too() {
 #[test]
 fn power_levels_do_not_name_creators() {
     let (alice, bob) = (ward().user("alice"), ward().user("bob"));
-    for body in [
+    for mut body in [
         json!({ "power_level_content_override": { "users": { alice.id.clone(): 100 } } }),
         json!({
             "creation_content": { "additional_creators": [bob.id] },
             "power_level_content_override": { "users": { bob.id.clone(): 50 } },
         }),
     ] {
-        let mut body = body;
         body["room_version"] = json!("12");
         alice.try_create_room(body).refused(400, "M_INVALID_ROOM_STATE");
     }
