@@ -1,6 +1,5 @@
 //! The routing table against the inventory of the specification's endpoints (`endpoints.csv`, v1.19): what is served
 //! is in it, and what of it is not served stands in a list here, with its reason.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 

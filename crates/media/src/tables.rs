@@ -15,7 +15,7 @@ pub(crate) mod domain {
 }
 
 /// Kind of the watch keys that say "the content of this media arrived".
-const WATCH_MEDIA: u8 = 6;
+const WATCH_MEDIA: u8 = 7;
 
 /// Keyed hash of a server's name and a media id.
 pub(crate) type MediaKey = Hash16;

@@ -42,7 +42,7 @@ impl Turn {
             problems.push("turn.lifetime_seconds: must be at least 1".to_owned());
         }
         let fixed = !self.username.is_empty() && !self.password.is_empty();
-        if !self.shared_secret.is_empty() && !(self.username.is_empty() && self.password.is_empty()) {
+        if !(self.shared_secret.is_empty() || self.username.is_empty() && self.password.is_empty()) {
             problems.push("turn: give shared_secret, or username and password, not both".to_owned());
         } else if !self.uris.is_empty() && self.shared_secret.is_empty() && !fixed {
             problems.push("turn: uris need a shared_secret, or a username and a password".to_owned());

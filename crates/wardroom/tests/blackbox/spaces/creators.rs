@@ -24,7 +24,7 @@ fn the_invited_to_a_trusted_chat_are_creators_too() {
     let old = alice.create_room(json!({ "room_version": "11", "preset": "trusted_private_chat", "invite": [bob.id] }));
     assert_eq!(
         alice.state(&old, "m.room.power_levels", "")["users"],
-        json!({ alice.id.clone(): 100, bob.id.clone(): 100 })
+        json!({ alice.id.clone(): 100, bob.id: 100 })
     );
     assert!(alice.state(&old, "m.room.create", "").get("additional_creators").is_none());
 }
@@ -36,7 +36,7 @@ fn power_levels_do_not_name_creators() {
         json!({ "power_level_content_override": { "users": { alice.id.clone(): 100 } } }),
         json!({
             "creation_content": { "additional_creators": [bob.id] },
-            "power_level_content_override": { "users": { bob.id.clone(): 50 } },
+            "power_level_content_override": { "users": { bob.id: 50 } },
         }),
     ] {
         body["room_version"] = json!("12");

@@ -68,7 +68,7 @@ fn the_new_room_gets_the_state_and_the_old_one_ends() {
     }
     let kinds: Vec<String> = state(&alice, &new).into_iter().map(|(kind, ..)| kind).collect();
     assert!(!kinds.contains(&"example.custom".to_owned()), "{kinds:?}");
-    assert_eq!(alice.members(&new, "join"), [alice.id.clone()]);
+    assert_eq!(alice.members(&new, "join"), std::slice::from_ref(&alice.id));
     assert!(event_ids(&alice.history(&new)).len() >= 11);
 
     let levels = alice.state(&room, "m.room.power_levels", "");
@@ -82,7 +82,7 @@ fn the_new_room_gets_the_state_and_the_old_one_ends() {
 fn power_levels_are_carried_and_closed_as_they_are() {
     let (alice, bob) = (ward().user("alice"), ward().user("bob"));
     let room = alice.create_room(json!({
-        "room_version": "9", "power_level_content_override": { "users": { alice.id.clone(): 500, bob.id.clone(): 60 } },
+        "room_version": "9", "power_level_content_override": { "users": { alice.id.clone(): 500, bob.id: 60 } },
     }));
     alice.change_power_levels(&room, |levels| {
         levels["users_default"] = json!(80);
@@ -145,7 +145,7 @@ fn version_12_makes_creators_of_who_upgrades_and_whom_they_name() {
     assert_eq!(bob.state(&back, "m.room.create", "")["additional_creators"], Value::Null);
     assert_eq!(
         bob.state(&back, "m.room.power_levels", "")["users"],
-        json!({ bob.id.clone(): 150, carol.id.clone(): 40 })
+        json!({ bob.id: 150, carol.id: 40 })
     );
 }
 
