@@ -274,7 +274,7 @@ impl Accounts {
         self.change_account_data(nid, DataScope::Global, PUSH_RULES_TYPE, |old| {
             let mut rules = old.map(parse).transpose()?.unwrap_or_default();
             // New versions of the specification change the default rules.
-            rules.update_with_server_default(Ruleset::server_default(user));
+            rules.update_with_server_default(default_rules(user));
             change(&mut rules)?;
             PushRulesContent { global: rules }.into_json().map(Some)
         })
@@ -285,7 +285,7 @@ impl Accounts {
     /// Adds the default rules of a new user to the batch that makes the user.
     pub(crate) fn put_default_push_rules(&self, batch: &mut Batch, user: &User) -> Result<(), AccountError> {
         let key = self.account_data_key(user.nid, DataScope::Global, PUSH_RULES_TYPE);
-        let content = PushRulesContent { global: Ruleset::server_default(&user.id) }.into_json()?;
+        let content = PushRulesContent { global: default_rules(&user.id) }.into_json()?;
         self.put_account_data(batch, key, PUSH_RULES_TYPE, content)
     }
 }
@@ -303,7 +303,7 @@ fn shared_words<'a>(content: &'a str, owner: &UserId) -> Cow<'a, str> {
 
 /// A user's rules. Those that the server did not have when the user last changed theirs are among them.
 fn with_defaults(content: Option<&RawValue>, owner: &UserId) -> Result<Ruleset, AccountError> {
-    let default = Ruleset::server_default(owner);
+    let default = default_rules(owner);
     let Some(content) = content else { return Ok(default) };
     let mut rules = parse(content.get())?;
     rules.update_with_server_default(default);
@@ -346,6 +346,14 @@ fn place(
         _ => AccountError::InvalidPushRule("The rule in 'before' or 'after' does not exist."),
     })?;
     rules.set_enabled(kind, &rule_id, was_enabled).map_err(|_| AccountError::UnknownPushRule)
+}
+
+/// The rules that everybody has. Without those of MSC4306, which come with ruma's types for subscriptions to threads:
+/// they would silence threads for clients that do not subscribe.
+fn default_rules(user: &UserId) -> Ruleset {
+    let mut rules = Ruleset::server_default(user);
+    rules.postcontent.clear();
+    rules
 }
 
 #[cfg(test)]

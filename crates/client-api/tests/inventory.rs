@@ -24,6 +24,8 @@ const NOT_SERVED: &[(&str, &str, &str)] = &[
 
 /// What is served although no version of the specification that is in force has it.
 const BEYOND: &[(&str, &str)] = &[
+    // The push rules of one kind.
+    ("GET", "/_matrix/client/v3/pushrules/global/{}/"),
     // Scripts send without a transaction id.
     ("POST", "/_matrix/client/v3/rooms/{}/send/{}"),
 ];

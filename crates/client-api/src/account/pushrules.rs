@@ -1,11 +1,12 @@
 //! `/_matrix/client/v3/pushrules/` (client-server API, section "Push Rules").
 
-use axum::extract::State;
+use axum::{Json, extract::State};
 use ruma::api::client::push::{
     delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
     get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
 };
 use ruma::push::{AnyPushRule, RuleKind};
+use serde_json::{Value, json};
 use wardroom_accounts::{AccountError, Session};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
@@ -28,6 +29,56 @@ pub(crate) fn routes() -> Routes<ClientState> {
             &["/_matrix/client/r0/pushrules/global", "/_matrix/client/v3/pushrules/global"],
             get_pushrules_global_scope,
         )
+        .endpoint(get_pushrules_of_kind)
+}
+
+/// The rules of one kind: no specification lists this path, but servers have it, and scripts rely on it.
+mod of_kind {
+    use ruma::{
+        api::{
+            IncomingRequest,
+            auth_scheme::AccessToken,
+            client::push::get_pushrules_all::v3::Response,
+            error::{DeserializationError, Error as MatrixError},
+            metadata,
+        },
+        push::RuleKind,
+    };
+
+    metadata! {
+        method: GET,
+        rate_limited: false,
+        authentication: AccessToken,
+        path: "/_matrix/client/v3/pushrules/global/{kind}/",
+    }
+
+    #[derive(Debug)]
+    pub(super) struct Request(pub(super) RuleKind);
+
+    impl IncomingRequest for Request {
+        type EndpointError = MatrixError;
+        type OutgoingResponse = Response;
+
+        fn try_from_http_request_inner(_: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+            Ok(Self(RuleKind::from(path.first().copied().unwrap_or_default())))
+        }
+    }
+}
+
+async fn get_pushrules_of_kind(
+    State(state): State<ClientState>,
+    request: Ruma<of_kind::Request>,
+) -> Result<Json<Value>, ApiError> {
+    let rules = state.accounts.push_rules(request.session.nid).await?;
+    let rules = match request.body.0 {
+        RuleKind::Override => json!(rules.override_),
+        RuleKind::Content => json!(rules.content),
+        RuleKind::Room => json!(rules.room),
+        RuleKind::Sender => json!(rules.sender),
+        RuleKind::Underride => json!(rules.underride),
+        _ => return Err(ApiError::invalid_param("kind: must be override, content, room, sender or underride.")),
+    };
+    Ok(Json(rules))
 }
 
 async fn rule(state: &ClientState, session: &Session, kind: RuleKind, rule_id: &str) -> Result<AnyPushRule, ApiError> {

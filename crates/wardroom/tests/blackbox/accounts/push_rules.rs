@@ -1,6 +1,6 @@
 //! `/pushrules`.
 
-use wardroom_testkit::{Actor, Target, User, Value, events, json, v3};
+use wardroom_testkit::{Actor, Target, User, Value, events, json, raw, v3};
 
 use crate::{SOON, ward};
 
@@ -105,4 +105,14 @@ fn rules_that_are_none_are_refused() {
     let default = alice.delete(rule("override", ".m.rule.master"));
     assert!([400, 404].contains(&default.status), "a default rule stays: {}", default.story());
     assert_eq!(alice.get(v3(&["pushrules", ""])).ok(), before, "nothing changed");
+}
+
+#[test]
+fn the_rules_of_one_kind_are_told_and_none_of_kinds_that_the_specification_lacks() {
+    let alice = ward().user("alice");
+    let all = alice.get(raw("/_matrix/client/v3/pushrules/")).ok();
+    let content = alice.get(raw("/_matrix/client/v3/pushrules/global/content/")).ok();
+    assert_eq!(content, all["global"]["content"]);
+    assert!(all["global"].get("postcontent").is_none_or(|rules| *rules == json!([])), "{all}");
+    alice.get(raw("/_matrix/client/v3/pushrules/global/nonsense/")).refused(400, "M_INVALID_PARAM");
 }

@@ -22,10 +22,7 @@ fn the_invited_to_a_trusted_chat_are_creators_too() {
 
     // Where versions know no such creators, everybody has the creator's level.
     let old = alice.create_room(json!({ "room_version": "11", "preset": "trusted_private_chat", "invite": [bob.id] }));
-    assert_eq!(
-        alice.state(&old, "m.room.power_levels", "")["users"],
-        json!({ alice.id.clone(): 100, bob.id: 100 })
-    );
+    assert_eq!(alice.state(&old, "m.room.power_levels", "")["users"], json!({ alice.id.clone(): 100, bob.id: 100 }));
     assert!(alice.state(&old, "m.room.create", "").get("additional_creators").is_none());
 }
 

@@ -143,10 +143,7 @@ fn version_12_makes_creators_of_who_upgrades_and_whom_they_name() {
     let body = json!({ "new_version": "11", "additional_creators": [carol.id] });
     let back = try_upgrade(&bob, &next, body).ok()["replacement_room"].as_str().unwrap().to_owned();
     assert_eq!(bob.state(&back, "m.room.create", "")["additional_creators"], Value::Null);
-    assert_eq!(
-        bob.state(&back, "m.room.power_levels", "")["users"],
-        json!({ bob.id: 150, carol.id: 40 })
-    );
+    assert_eq!(bob.state(&back, "m.room.power_levels", "")["users"], json!({ bob.id: 150, carol.id: 40 }));
 }
 
 #[test]
