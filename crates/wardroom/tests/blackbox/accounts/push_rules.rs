@@ -111,8 +111,9 @@ fn rules_that_are_none_are_refused() {
 fn the_rules_of_one_kind_are_told_and_none_of_kinds_that_the_specification_lacks() {
     let alice = ward().user("alice");
     let all = alice.get(raw("/_matrix/client/v3/pushrules/")).ok();
-    let content = alice.get(raw("/_matrix/client/v3/pushrules/global/content/")).ok();
-    assert_eq!(content, all["global"]["content"]);
+    let underride = alice.get(raw("/_matrix/client/v3/pushrules/global/underride/")).ok();
+    assert_eq!(underride, all["global"]["underride"]);
+    assert_eq!(alice.get(raw("/_matrix/client/v3/pushrules/global/content/")).ok(), json!([]));
     assert!(all["global"].get("postcontent").is_none_or(|rules| *rules == json!([])), "{all}");
     alice.get(raw("/_matrix/client/v3/pushrules/global/nonsense/")).refused(400, "M_INVALID_PARAM");
 }

@@ -149,9 +149,10 @@ fn subscriptions_outlive_a_crash() {
 }
 
 #[test]
-fn the_feature_is_announced() {
+fn the_features_are_announced_but_for_subscriptions_which_have_no_push_rules() {
     let versions = ward().anonymous().get(raw("/_matrix/client/versions")).ok();
-    for feature in ["org.matrix.msc4306", "org.matrix.msc3440.stable", "org.matrix.msc3856.stable"] {
+    assert!(versions["unstable_features"].get("org.matrix.msc4306").is_none(), "{versions}");
+    for feature in ["org.matrix.msc3440.stable", "org.matrix.msc3856.stable"] {
         assert_eq!(versions["unstable_features"][feature], true, "{versions}");
     }
 }
