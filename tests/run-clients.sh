@@ -17,7 +17,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/wardroom/clients
 clients=("$@")
-if [ ${#clients[@]} -eq 0 ]; then clients=(nio nio-e2ee js); fi
+if [ ${#clients[@]} -eq 0 ]; then clients=(nio nio-e2ee js js-e2ee turn); fi
 
 say() { printf 'clients: %s\n' "$*" >&2; }
 

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::{body::Body, extract::State, response::Response};
+use http::{HeaderValue, header::CONTENT_TYPE};
 use ruma::{
     OwnedDeviceId, OwnedOneTimeKeyId,
     api::{
@@ -18,6 +19,7 @@ use ruma::{
     encryption::OneTimeKey,
     serde::Raw,
 };
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wardroom_accounts::{AccountError, DehydratedEvents, DehydratedToken, KeyUpload, NewDehydrated, Session};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
@@ -115,15 +117,24 @@ fn query(uri: &http::Uri, name: &str) -> Option<String> {
     pairs.filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()).next()
 }
 
-/// Goes on while `next_batch` is there.
-async fn get_events(
-    State(state): State<ClientState>,
-    request: Ruma<GetEvents>,
-) -> Result<Reply<post_events::unstable::Response>, ApiError> {
+/// A page of messages. ruma's response would say `null` where nothing follows, and clients would ask on for ever.
+#[derive(Serialize)]
+struct Page {
+    events: Vec<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_batch: Option<String>,
+}
+
+/// Clients go on while `next_batch` is there.
+async fn get_events(State(state): State<ClientState>, request: Ruma<GetEvents>) -> Result<Response, ApiError> {
     let (session, body) = (&request.session, &request.body);
     let found = events(&state, session, &body.device_id, "from", body.from.as_deref()).await?;
-    let next = found.more.then(|| found.next.to_string());
-    answer(found, next)
+    let next_batch = found.more.then(|| found.next.to_string());
+    let page = Page { events: raw(found)?, next_batch };
+    let json = serde_json::to_vec(&page).map_err(|error| ApiError::internal(&error))?;
+    let mut response = Response::new(Body::from(json));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
 }
 
 /// Clients of the older form go on until `events` is empty, and are always told where.
@@ -133,8 +144,10 @@ async fn post_events(
 ) -> Result<Reply<post_events::unstable::Response>, ApiError> {
     let (session, body) = (&request.session, &request.body);
     let found = events(&state, session, &body.device_id, "next_batch", body.next_batch.as_deref()).await?;
-    let next = Some(found.next.to_string());
-    answer(found, next)
+    let next_batch = Some(found.next.to_string());
+    let mut response = post_events::unstable::Response::new(raw(found)?.into_iter().map(Raw::from_json).collect());
+    response.next_batch = next_batch;
+    Ok(Reply(response))
 }
 
 async fn events(
@@ -150,15 +163,11 @@ async fn events(
     found.ok_or_else(|| ApiError::forbidden("This is not your dehydrated device."))
 }
 
-fn answer(
-    found: DehydratedEvents,
-    next_batch: Option<String>,
-) -> Result<Reply<post_events::unstable::Response>, ApiError> {
+/// The messages as JSON.
+fn raw(found: DehydratedEvents) -> Result<Vec<Box<RawValue>>, AccountError> {
     let events = found.events.into_iter().map(|event| {
         let json = String::from_utf8(event.json).ok().and_then(|json| RawValue::from_string(json).ok());
-        json.map(Raw::from_json).ok_or(AccountError::Damaged("message to a device"))
+        json.ok_or(AccountError::Damaged("message to a device"))
     });
-    let mut response = post_events::unstable::Response::new(events.collect::<Result<_, _>>()?);
-    response.next_batch = next_batch;
-    Ok(Reply(response))
+    events.collect()
 }

@@ -9,7 +9,7 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createInterface } from "node:readline";
-import { AuthType, EventType, KnownMembership, MatrixEventEvent, RelationType, ThreadEvent } from "matrix-js-sdk";
+import { AuthType, EventType, KnownMembership, Method, RelationType } from "matrix-js-sdk";
 import {
     CryptoEvent,
     EventShieldColour,
@@ -18,10 +18,18 @@ import {
     VerifierEvent,
 } from "matrix-js-sdk/lib/crypto-api/index.js";
 import { SlidingSync, SlidingSyncEvent, SlidingSyncState } from "matrix-js-sdk/lib/sliding-sync.js";
-import { Failure, PASSWORD, Person, expect, run, succeeds, until } from "./support.mjs";
+import { Failure, PASSWORD, Person, expect, isRefused, run, succeeds, until } from "./support.mjs";
 
 const ENCRYPTION = { type: "m.room.encryption", state_key: "", content: { algorithm: "m.megolm.v1.aes-sha2" } };
 const SAS = "m.sas.v1";
+
+/**
+ * The SDK stumbles when a sync brings a reply in a thread before the request that sends it is answered. Whether it was
+ * sent is looked at afterwards.
+ */
+function forgiveEarlyEcho(error) {
+    if (!String(error?.message).includes("which is not a local echo")) throw error;
+}
 
 /** A device that encrypts. Devices of one user share `vault`, where a person keeps the recovery key. */
 class Device extends Person {
@@ -87,6 +95,11 @@ class Device extends Person {
         }
         expect(found.isEncrypted(), `"${body}" came in the clear`);
         return found;
+    }
+
+    /** What the server says of the backup; the SDK would answer with what it was when it looked last. */
+    async backup() {
+        return succeeds("GET /room_keys/version", this.client.http.authedRequest(Method.Get, "/room_keys/version"));
     }
 
     async shieldOf(event) {
@@ -265,7 +278,8 @@ class Scenario {
         await bob.hears(this.roomId, "root of a thread");
         for (const [person, body] of [[bob, "first reply"], [alice, "second reply"]]) {
             const content = { "msgtype": "m.text", body, "m.relates_to": { rel_type: RelationType.Thread, event_id: root } };
-            await succeeds(`${person.name} replies`, person.client.sendEvent(this.roomId, root, EventType.RoomMessage, content));
+            const sent = person.client.sendEvent(this.roomId, root, EventType.RoomMessage, content);
+            await succeeds(`${person.name} replies`, sent.catch(forgiveEarlyEcho));
         }
         for (const person of [alice, bob]) {
             const bodies = () => {
@@ -323,12 +337,16 @@ class Scenario {
     }
 
     async backUp() {
-        const { alice } = this;
+        const { alice, bob } = this;
+        // The SDK looks for keys to back up when one arrives, also for those that it made itself.
+        await succeeds("a new session key", bob.crypto.forceDiscardSession(this.roomId));
+        await bob.say(this.roomId, "one more key");
+        await alice.hears(this.roomId, "one more key");
         const all = async () => (await alice.crypto.exportRoomKeys()).length;
-        const stored = async () => (await alice.crypto.getKeyBackupInfo()).count;
+        const stored = async () => (await alice.backup()).count;
         const known = await all();
         expect(known >= 2, `alice knows ${known} keys only`);
-        await alice.until("her keys in the backup", async () => (await stored()) >= known);
+        await alice.until(`her ${known} keys in the backup`, async () => (await stored()) >= known);
     }
 
     async newDevice() {
@@ -350,7 +368,7 @@ class Scenario {
         await tablet.until("the history", () => tablet.room(this.roomId)?.getLiveTimeline().getEvents().length > 0);
         await succeeds("the backup's key", tablet.crypto.loadSessionBackupPrivateKeyFromSecretStorage());
         const result = await succeeds("restoreKeyBackup", tablet.crypto.restoreKeyBackup({}));
-        const { count } = await alice.crypto.getKeyBackupInfo();
+        const { count } = await alice.backup();
         expect(result.total === count && result.imported === count, `restored ${JSON.stringify(result)} of ${count} keys`);
         for (let pages = 0; pages < 10 && !tablet.said(this.roomId).includes("hello bob"); pages += 1) {
             await succeeds("GET /messages", tablet.client.scrollback(tablet.room(this.roomId), 50));
@@ -439,13 +457,13 @@ class Scenario {
     async replaceBackup() {
         const { laptop } = this;
         await succeeds("resetKeyBackup", laptop.crypto.resetKeyBackup());
-        const info = await laptop.crypto.getKeyBackupInfo();
-        expect(info && info.version !== this.backupVersion, `the backup is still ${info?.version}`);
+        const info = await laptop.backup();
+        expect(info.version !== this.backupVersion, `the backup is still ${info.version}`);
         const known = (await laptop.crypto.exportRoomKeys()).length;
-        const stored = async () => (await laptop.crypto.getKeyBackupInfo()).count;
+        const stored = async () => (await laptop.backup()).count;
         await laptop.until("her keys in the new backup", async () => (await stored()) >= known);
         await succeeds("disableKeyStorage", laptop.crypto.disableKeyStorage());
-        expect((await laptop.crypto.getKeyBackupInfo()) === null, "there still is a backup");
+        await isRefused("GET /room_keys/version", laptop.client.http.authedRequest(Method.Get, "/room_keys/version"), "M_NOT_FOUND");
     }
 
     async logOut() {

@@ -6,6 +6,8 @@ import { AuthType, ClientEvent, EventType, createClient } from "matrix-js-sdk";
 export const PASSWORD = "correct horse battery staple";
 // How long another client may take to hear of something.
 const SOON_MS = 20_000;
+// How long a step may take: a library that asks on for ever is a failure too.
+const STEP_MS_MAX = 120_000;
 // How often a condition is looked at when no event announced it.
 const LOOK_AGAIN_MS = 100;
 
@@ -138,6 +140,19 @@ function tellStep(line) {
     process.stdout.write(`${line}\n`);
 }
 
+/** A step that ends, one way or the other. */
+async function withinLimit(step) {
+    let timer;
+    const limit = new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Failure(`no end of it after ${STEP_MS_MAX} ms`)), STEP_MS_MAX);
+    });
+    try {
+        await Promise.race([step, limit]);
+    } finally {
+        clearTimeout(timer);
+    }
+}
+
 /** Runs the steps of a scenario, made from the server's base URL and the options; answers the exit status. */
 export async function run(name, options, makeScenario) {
     const flags = { verbose: { type: "boolean" }, ...options };
@@ -151,7 +166,7 @@ export async function run(name, options, makeScenario) {
     try {
         for (const [title, step] of scenario.steps()) {
             try {
-                await step.call(scenario);
+                await withinLimit(step.call(scenario));
             } catch (error) {
                 tellStep(`FAILED ${name}: ${title}: ${error instanceof Failure ? error.message : tell(error)}`);
                 return 1;

@@ -154,7 +154,8 @@ fn messages_are_told_in_pages_and_stay() {
         alice.post(events_of("DRY"), next.map_or_else(|| json!({}), |next| json!({ "next_batch": next }))).ok()
     };
     for _ in 0..2 {
-        assert_eq!(pages(&get, &|answer| answer["next_batch"].is_string()), (sent.clone(), 3));
+        // Clients go on while the field is there, whatever it says.
+        assert_eq!(pages(&get, &|answer| answer.get("next_batch").is_some()), (sent.clone(), 3));
         assert_eq!(pages(&post, &|answer| !events(&answer["events"]).is_empty()), (sent.clone(), 4));
     }
     let page = get(None);
