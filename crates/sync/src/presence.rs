@@ -174,6 +174,8 @@ impl Syncer {
 async fn publish_changes(syncer: Weak<Inner>) {
     let mut ticks = interval(PUBLISH_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // A full disk is told once, not every second.
+    let mut failing = false;
     loop {
         ticks.tick().await;
         let Some(syncer) = syncer.upgrade() else { return };
@@ -182,9 +184,13 @@ async fn publish_changes(syncer: Weak<Inner>) {
         }
         let changes = syncer.accounts.presence().take_changes();
         match syncer.publish_presence(changes, None).await {
-            Ok(()) => {}
+            Ok(()) => failing = false,
             Err(SyncError::Commit(CommitError::Closed)) => return,
-            Err(error) => tracing::warn!(%error, "changes of presence could not be published"),
+            Err(_) if failing => {}
+            Err(error) => {
+                failing = true;
+                tracing::warn!(%error, "changes of presence cannot be published");
+            }
         }
     }
 }
