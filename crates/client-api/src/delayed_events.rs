@@ -25,6 +25,7 @@ use crate::{
     ClientState,
     caller::{actor, unsuspended},
     error,
+    same_endpoint::same_endpoint,
 };
 
 /// The query parameter of the endpoints that send.
@@ -45,13 +46,7 @@ pub(crate) struct Delayable<T> {
     delay: Option<String>,
 }
 
-impl<T: Metadata> Metadata for Delayable<T> {
-    const METHOD: Method = T::METHOD;
-    const RATE_LIMITED: bool = T::RATE_LIMITED;
-    type Authentication = T::Authentication;
-    type PathBuilder = T::PathBuilder;
-    const PATH_BUILDER: T::PathBuilder = T::PATH_BUILDER;
-}
+same_endpoint!(Delayable);
 
 impl<T: IncomingRequest> IncomingRequest for Delayable<T> {
     type EndpointError = T::EndpointError;

@@ -17,6 +17,7 @@ mod presence;
 mod push;
 mod room;
 mod room_keys;
+mod same_endpoint;
 mod sliding_sync;
 mod state;
 mod sync;

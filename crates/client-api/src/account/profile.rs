@@ -6,11 +6,10 @@ use std::{marker::PhantomData, sync::Arc};
 
 use axum::{Json, extract::State};
 use futures_util::FutureExt as _;
-use http::Method;
 use ruma::{
     MxcUri, OwnedUserId, UserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::profile::{delete_profile_field, get_profile, get_profile_field, set_profile_field},
         error::DeserializationError,
     },
@@ -21,7 +20,7 @@ use wardroom_rooms::{MemberProfile, Membership, ProfileSource, UserNid};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::owner;
-use crate::{ClientState, caller::unsuspended, error};
+use crate::{ClientState, caller::unsuspended, error, same_endpoint::same_endpoint};
 
 /// Rooms that hear of a new profile before the request is answered. For who is in more, the rest follows.
 const ROOMS_WAITED_FOR_MAX: usize = 32;
@@ -58,13 +57,7 @@ struct Field<E> {
     endpoint: PhantomData<fn() -> E>,
 }
 
-impl<E: Metadata> Metadata for Field<E> {
-    const METHOD: Method = E::METHOD;
-    const RATE_LIMITED: bool = E::RATE_LIMITED;
-    type Authentication = E::Authentication;
-    type PathBuilder = E::PathBuilder;
-    const PATH_BUILDER: E::PathBuilder = E::PATH_BUILDER;
-}
+same_endpoint!(Field);
 
 impl<E: IncomingRequest> IncomingRequest for Field<E> {
     type EndpointError = E::EndpointError;

@@ -2,11 +2,10 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#joining-rooms)).
 
 use axum::extract::State;
-use http::Method;
 use ruma::{
     OwnedRoomId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::{
             knock::knock_room::v3 as knock_room,
             membership::{join_room_by_id::v3 as join_by_id, join_room_by_id_or_alias::v3 as join_by_id_or_alias},
@@ -18,7 +17,7 @@ use wardroom_accounts::Session;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::{actor, own_profile, registered, room_of, unsuspended, upgrade_room::carry_settings};
-use crate::{ClientState, error};
+use crate::{ClientState, error, same_endpoint::same_endpoint};
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(join_room_by_id).endpoint(join_room_by_id_or_alias).endpoint(knock_room)
@@ -28,13 +27,7 @@ pub(super) fn routes() -> Routes<ClientState> {
 #[derive(Debug)]
 struct BodyOptional<T>(T);
 
-impl<T: Metadata> Metadata for BodyOptional<T> {
-    const METHOD: Method = T::METHOD;
-    const RATE_LIMITED: bool = T::RATE_LIMITED;
-    type Authentication = T::Authentication;
-    type PathBuilder = T::PathBuilder;
-    const PATH_BUILDER: T::PathBuilder = T::PATH_BUILDER;
-}
+same_endpoint!(BodyOptional);
 
 impl<T: IncomingRequest> IncomingRequest for BodyOptional<T> {
     type EndpointError = T::EndpointError;
