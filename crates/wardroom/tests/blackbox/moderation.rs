@@ -47,7 +47,9 @@ fn a_suspended_account_reads_and_leaves_but_does_not_act() {
     let (admin, alice, bob) = (admin(), ward().user("alice"), ward().user("bob"));
     let (room, other) = (bob.create_public_room(&[&alice]), bob.create_public_room(&[]));
     let (own, others) = (alice.say(&room, "mine"), bob.say(&room, "his"));
+    assert_eq!(admin.get(suspend(&alice.id)).ok(), json!({ "suspended": false }));
     assert_eq!(admin.put(suspend(&alice.id), json!({ "suspended": true })).ok(), json!({ "suspended": true }));
+    assert_eq!(admin.get(suspend(&alice.id)).ok(), json!({ "suspended": true }));
     for refused in [
         alice.try_send(&room, "m.room.message", &unique("t"), json!({ "body": "x", "msgtype": "m.text" })),
         alice.try_join(&other),
