@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use wardroom_accounts::Accounts;
+use wardroom_federation::Federation;
 use wardroom_web::{ApiState, RateLimits, Routes};
 
 pub use self::notices::{Notice, NoticeError, NoticeSettings, Notices};
@@ -20,6 +21,8 @@ pub use self::notices::{Notice, NoticeError, NoticeSettings, Notices};
 pub struct AdminState {
     /// Users, devices, tokens.
     pub accounts: Accounts,
+    /// Other servers, where this one speaks to any.
+    pub federation: Option<Federation>,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.

@@ -25,8 +25,12 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     settings.registration.shared_secret = secret.map(str::to_owned);
     let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
     let accounts = Accounts::new(store, clock.clone(), settings).await.unwrap();
-    let state =
-        AdminState { accounts: accounts.clone(), limits: Arc::new(RateLimits::new(clock, false)), notices: None };
+    let state = AdminState {
+        accounts: accounts.clone(),
+        federation: None,
+        limits: Arc::new(RateLimits::new(clock, false)),
+        notices: None,
+    };
     (shell(router(state), Arc::new(RequestMetrics::default())), accounts)
 }
 

@@ -6,6 +6,7 @@ use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
+use wardroom_federation::Federation;
 use wardroom_push::Push;
 use wardroom_rooms::Rooms;
 use wardroom_sync::Syncer;
@@ -24,6 +25,8 @@ pub struct ClientState {
     pub sync: Syncer,
     /// Push notifications.
     pub push: Push,
+    /// Other servers, where this one speaks to any.
+    pub federation: Option<Federation>,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Settings of this API.

@@ -65,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings {
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("12"),
-        signing_key: SigningKey::from_seed([7; 32], "1")?,
+        signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
     };
     let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), settings);
     let mut senders = Vec::new();

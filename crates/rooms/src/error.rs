@@ -60,6 +60,9 @@ pub enum RoomError {
     /// The alias names a room already.
     #[error("the alias is in use")]
     AliasInUse,
+    /// An event cannot be received: events that it needs are not here.
+    #[error("events that this one needs are not here")]
+    Lacking,
     /// Too many writes wait for the room.
     #[error("too many requests for this room are waiting; try again")]
     Busy,

@@ -32,6 +32,7 @@ mod reports;
 mod room;
 mod search;
 mod send;
+mod shared;
 mod state;
 mod summary;
 mod tables;
@@ -82,6 +83,7 @@ pub use self::{
         SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
         SearchToken,
     },
+    shared::{Before, Entry, Gap, Lacking, Outgoing, Received, Standing, Template},
     state::StateAt,
     summary::{ReadSummary, Summary},
     tables::{Membership, TABLES},
@@ -107,7 +109,7 @@ pub struct Settings {
     /// Version of new rooms whose creator asks for none.
     pub default_version: RoomVersionId,
     /// Key that signs this server's events.
-    pub signing_key: SigningKey,
+    pub signing_key: Arc<SigningKey>,
 }
 
 /// Who acts.
@@ -137,7 +139,7 @@ pub(crate) struct Engine {
     gate: Arc<dyn Gate>,
     server_name: OwnedServerName,
     default_version: RoomVersionId,
-    key: SigningKey,
+    key: Arc<SigningKey>,
     registry: Registry,
     tries: Tries,
     event_cache: EventCache,

@@ -46,7 +46,7 @@ impl World {
         let settings = Settings {
             server_name: owned_server_name!("a.example"),
             default_version: room_version_id!("12"),
-            signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
+            signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let rooms = Rooms::new(store.clone(), clock, Arc::new(StandardGate), settings);

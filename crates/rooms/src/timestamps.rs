@@ -103,7 +103,7 @@ mod tests {
         let settings = Settings {
             server_name: owned_server_name!("a.example"),
             default_version: room_version_id!("12"),
-            signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
+            signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
         Rooms::new(world.store.clone(), Arc::new(ManualClock::new(now_ms)), Arc::new(StandardGate), settings)
     }

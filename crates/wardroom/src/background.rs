@@ -13,7 +13,7 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
 pub(crate) fn start(client: &ClientState, media: &Media) {
-    let ClientState { rooms, accounts, push, sync, stopping, .. } = client;
+    let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
@@ -21,6 +21,9 @@ pub(crate) fn start(client: &ClientState, media: &Media) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
+    if let Some(federation) = federation {
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(federation.clone().run()));
+    }
 }
 
 /// Before the first search asks for it.

@@ -8,7 +8,7 @@ use crate::identity::IdentityRow;
 pub(crate) static IDENTITY: Table<(), Packed<IdentityRow>> =
     Table::new(0x0F00, "server_identity", Profile::Point, Seal::System);
 
-/// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., the binary itself 0x0F...
+/// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., federation 0x05.., the binary itself 0x0F...
 pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
     let own: [TableSpec; 1] = [*IDENTITY.spec()];
     Catalogue::new(&[
@@ -16,6 +16,7 @@ pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
         wardroom_rooms::TABLES,
         wardroom_media::TABLES,
         wardroom_push::TABLES,
+        wardroom_federation::TABLES,
         &own,
     ])
 }

@@ -12,6 +12,8 @@ use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
 use wardroom_clock::{Clock, SharedClock};
+use wardroom_federation::{Federation, PartnerError, PartnerSettings, Parts};
+use wardroom_federation_api::FederationState;
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
@@ -62,6 +64,8 @@ pub(crate) enum StartError {
     Identity,
     #[error("the media directory {}", dir.display())]
     Media { dir: PathBuf, source: MediaError },
+    #[error("requests to other servers")]
+    Federation(#[from] PartnerError),
     #[error("the client for requests to others")]
     Outbound(#[from] OutboundError),
 }
@@ -169,6 +173,15 @@ fn previewer(config: &Config) -> Result<Outbound, StartError> {
     Ok(Outbound::new(settings)?)
 }
 
+/// Other servers as the configuration wants them; none where federation is off.
+fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, StartError> {
+    if !config.federation.enabled {
+        return Ok(None);
+    }
+    let settings = PartnerSettings { enabled: true };
+    Ok(Some(Federation::new(parts, settings)?))
+}
+
 /// The client-server API as the configuration wants it.
 fn client_settings(config: &Config) -> ClientSettings {
     let turn = &config.turn;
@@ -201,6 +214,7 @@ pub(crate) struct App {
     client: ClientState,
     media: MediaState,
     admin: AdminState,
+    federation: Option<FederationState>,
     requests: Arc<RequestMetrics>,
 }
 
@@ -211,12 +225,12 @@ impl App {
             warn!("{sentence}");
         }
         let store = open_store(config, &*clock, StoreUse::Create).await?;
-        let signing_key = identity::signing_key(&store, &config.server_name).await?;
+        let signing_key = Arc::new(identity::signing_key(&store, &config.server_name).await?);
         let accounts = accounts(config, store.clone(), Arc::clone(&clock)).await?;
         let rooms = wardroom_rooms::Settings {
             server_name: config.server_name.clone(),
             default_version: config.rooms.default_version.clone(),
-            signing_key,
+            signing_key: Arc::clone(&signing_key),
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
@@ -233,19 +247,47 @@ impl App {
         };
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
-        let admin = AdminState { accounts: accounts.clone(), limits: Arc::clone(&limits), notices };
+        let parts = Parts {
+            server_name: config.server_name.clone(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            accounts: accounts.clone(),
+            rooms: rooms.clone(),
+            media: media.media.clone(),
+            signing_key,
+            stopping: stopping.clone(),
+        };
+        let federation = federation(config, &parts)?;
+        let admin = AdminState {
+            accounts: accounts.clone(),
+            federation: federation.clone(),
+            limits: Arc::clone(&limits),
+            notices,
+        };
+        let federation_api = federation.clone().map(|federation| FederationState {
+            server_name: parts.server_name,
+            accounts: parts.accounts,
+            rooms: parts.rooms,
+            media: parts.media,
+            sync: sync.clone(),
+            federation,
+            limits: Arc::clone(&limits),
+            signing_key: parts.signing_key,
+            clock: parts.clock,
+        });
         let client = ClientState {
             accounts,
             rooms,
             sync,
             push,
+            federation,
             limits,
             settings: Arc::new(client_settings(config)),
             clock,
             stopping,
         };
         background::start(&client, &media.media);
-        Ok(Self { store, client, media, admin, requests: Arc::default() })
+        Ok(Self { store, client, media, admin, federation: federation_api, requests: Arc::default() })
     }
 
     /// Cancelled to stop: long polls answer, background work ends.
@@ -267,8 +309,10 @@ impl App {
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 Serves::Media => routes.merge(wardroom_client_api::media_router(self.media.clone())),
-                // Its crate comes with later work; until then its paths are unknown to every listener.
-                Serves::Federation => routes,
+                Serves::Federation => match &self.federation {
+                    Some(state) => routes.merge(wardroom_federation_api::router(state.clone())),
+                    None => routes,
+                },
             };
         }
         shell(routes, Arc::clone(&self.requests))
@@ -279,7 +323,7 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
-        drop((self.client, self.media, self.admin));
+        drop((self.client, self.media, self.admin, self.federation));
         self.store.close().await;
     }
 }

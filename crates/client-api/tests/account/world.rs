@@ -55,11 +55,12 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
     let settings = wardroom_rooms::Settings {
         server_name: owned_server_name!("hospital-a.example"),
         default_version: room_version_id!("12"),
-        signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
+        signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
     let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), clock.clone());
     let state = ClientState {
+        federation: None,
         accounts: accounts.clone(),
         rooms: rooms.clone(),
         push: Push::new(store, sync.unread().clone(), clock.clone(), wardroom_push::Settings::default()).unwrap(),

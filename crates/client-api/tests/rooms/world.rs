@@ -55,11 +55,12 @@ impl World {
         let settings = Settings {
             server_name: server_name.clone(),
             default_version: room_version_id!("12"),
-            signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
+            signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let state = ClientState {
+            federation: None,
             accounts: accounts.clone(),
             push: Push::new(store, sync.unread().clone(), Arc::clone(&clock), wardroom_push::Settings::default())
                 .unwrap(),

@@ -51,7 +51,7 @@ impl Ward {
         let settings = wardroom_rooms::Settings {
             server_name,
             default_version: room_version_id!("12"),
-            signing_key: SigningKey::from_seed([7; 32], "1").unwrap(),
+            signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
         let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
         let syncer = Syncer::new(store, rooms.clone(), accounts.clone(), clock.clone());

@@ -1,0 +1,46 @@
+//! What the handlers of the server-server API work with.
+
+use std::sync::Arc;
+
+use ruma::OwnedServerName;
+use wardroom_accounts::Accounts;
+use wardroom_clock::SharedClock;
+use wardroom_event::SigningKey;
+use wardroom_federation::Federation;
+use wardroom_media::Media;
+use wardroom_rooms::Rooms;
+use wardroom_sync::Syncer;
+use wardroom_web::{ApiState, RateLimits};
+
+/// The services, as every handler receives them. Clones are cheap: everything inside is shared.
+#[derive(Clone, Debug)]
+pub struct FederationState {
+    /// Name of this server.
+    pub server_name: OwnedServerName,
+    /// Users of this server.
+    pub accounts: Accounts,
+    /// The rooms.
+    pub rooms: Rooms,
+    /// The content repository.
+    pub media: Media,
+    /// Presence and what clients have to hear.
+    pub sync: Syncer,
+    /// Other servers.
+    pub federation: Federation,
+    /// Rate limits, one set for all listeners.
+    pub limits: Arc<RateLimits>,
+    /// Key that signs events and key documents.
+    pub signing_key: Arc<SigningKey>,
+    /// The time.
+    pub clock: SharedClock,
+}
+
+impl ApiState for FederationState {
+    fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    fn limits(&self) -> &RateLimits {
+        &self.limits
+    }
+}

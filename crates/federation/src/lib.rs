@@ -1,0 +1,109 @@
+//! Other servers: finding and trusting them, what they send, what is sent to them, and the rooms that are shared.
+//!
+//! Invariants:
+//!
+//! - Nothing is sent to, and nothing taken from, a server that [`Partners`] does not admit.
+//! - An event of another server reaches `rooms` only after its signatures and hash were checked.
+//! - Whatever has to reach another server is durable before it is sent, and sent again until it was taken.
+//! - Work that another server causes is bounded: in bytes, in requests, in time.
+//!
+//! Deliberately absent: HTTP towards us, which is `federation-api`.
+
+mod devices;
+mod edus;
+mod ingest;
+mod outbox;
+mod partners;
+mod profiles;
+mod remote_media;
+mod remote_rooms;
+
+use std::sync::Arc;
+
+use ruma::OwnedServerName;
+use tokio_util::sync::CancellationToken;
+use wardroom_accounts::Accounts;
+use wardroom_clock::SharedClock;
+use wardroom_event::SigningKey;
+use wardroom_media::Media;
+use wardroom_rooms::Rooms;
+use wardroom_store::{Store, TableSpec};
+
+pub use self::{
+    devices::RemoteDevices,
+    edus::Edus,
+    ingest::Ingest,
+    outbox::Outbox,
+    partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
+    profiles::RemoteProfiles,
+    remote_media::RemoteMedia,
+    remote_rooms::RemoteRooms,
+};
+
+/// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
+pub const TABLES: &[TableSpec] = &[];
+
+/// What the parts are made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Name of this server.
+    pub server_name: OwnedServerName,
+    /// The store.
+    pub store: Store,
+    /// The time.
+    pub clock: SharedClock,
+    /// Users of this server.
+    pub accounts: Accounts,
+    /// The rooms.
+    pub rooms: Rooms,
+    /// The content repository.
+    pub media: Media,
+    /// Key that signs requests and events of this server.
+    pub signing_key: Arc<SigningKey>,
+    /// Cancelled when the server stops.
+    pub stopping: CancellationToken,
+}
+
+/// Everything that has to do with other servers. Clones are cheap: everything inside is shared.
+#[derive(Clone, Debug)]
+pub struct Federation {
+    /// Who they are and how to speak to them.
+    pub partners: Partners,
+    /// What is sent to them.
+    pub outbox: Outbox,
+    /// Events that they send.
+    pub ingest: Ingest,
+    /// Rooms that they are in and this server is not, or not yet.
+    pub rooms: RemoteRooms,
+    /// What they send besides events.
+    pub edus: Edus,
+    /// Devices and keys of their users.
+    pub devices: RemoteDevices,
+    /// Profiles of their users.
+    pub profiles: RemoteProfiles,
+    /// Media of their users.
+    pub media: RemoteMedia,
+}
+
+impl Federation {
+    /// Puts the parts together. Nothing runs yet: see [`Federation::run`].
+    ///
+    /// # Errors
+    /// When the client for requests cannot be made.
+    pub fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
+        let partners = Partners::new(parts, settings)?;
+        let outbox = Outbox::new(parts, &partners);
+        let ingest = Ingest::new(parts, &partners);
+        let rooms = RemoteRooms::new(parts, &partners, &ingest, &outbox);
+        let devices = RemoteDevices::new(parts, &partners);
+        let edus = Edus::new(parts, &partners, &outbox, &devices);
+        let profiles = RemoteProfiles::new(parts, &partners);
+        let media = RemoteMedia::new(parts, &partners);
+        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+    }
+
+    /// Sends and fetches in the background until the server stops.
+    pub async fn run(self) {
+        futures_util::future::join(self.outbox.run(), self.edus.run()).await;
+    }
+}
