@@ -35,8 +35,8 @@ pub use self::{
     ingest::Ingest,
     outbox::Outbox,
     partners::{
-        CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
-        SignatureError, parse_pin,
+        CheckedEvent, Limits, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Partner, PartnerError,
+        PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
     },
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
@@ -44,7 +44,7 @@ pub use self::{
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec()];
+pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec(), *partners::POLICY.spec()];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
@@ -103,6 +103,14 @@ impl Federation {
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+    }
+
+    /// Reads what was decided before this start. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self) -> Result<(), PartnerError> {
+        self.partners.load().await
     }
 
     /// Sends and fetches in the background until the server stops.
