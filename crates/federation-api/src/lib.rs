@@ -7,6 +7,7 @@ mod keys;
 mod signed;
 mod state;
 mod version;
+mod well_known;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -23,5 +24,5 @@ pub fn router(state: FederationState) -> Router {
 
 /// Every endpoint of the server-server API.
 pub fn routes() -> Routes<FederationState> {
-    keys::routes().merge(version::routes())
+    keys::routes().merge(version::routes()).merge(well_known::routes())
 }

@@ -35,8 +35,8 @@ pub use self::{
     ingest::Ingest,
     outbox::Outbox,
     partners::{
-        CheckedEvent, Limits, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Partner, PartnerError,
-        PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
+        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
+        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
     },
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,

@@ -8,6 +8,7 @@ mod dns;
 mod http_date;
 mod key_document;
 mod keyring;
+mod notary;
 mod outcome;
 mod own_keys;
 mod policy;
@@ -45,6 +46,7 @@ use self::{
 };
 pub(crate) use self::{keyring::SERVER_KEYS, policy::POLICY};
 pub use self::{
+    notary::{AskedKeys, NOTARY_SERVERS_MAX},
     outcome::{Limits, PartnerError},
     own_keys::OldKey,
     policy::{POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Policy},

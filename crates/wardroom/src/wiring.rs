@@ -303,6 +303,7 @@ impl App {
             federation,
             limits: Arc::clone(&limits),
             signing_key: parts.signing_key,
+            well_known_server: ruma::ServerName::parse(&config.federation.well_known_server).ok(),
             clock: parts.clock,
         });
         let client = ClientState {
