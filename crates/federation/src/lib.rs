@@ -35,7 +35,10 @@ pub use self::{
     edus::Edus,
     error::FederationError,
     ingest::Ingest,
-    outbox::{Outbox, OutgoingEdu},
+    outbox::{
+        DestinationOrder, DestinationQuery, DestinationRoom, DestinationRooms, DestinationSample, DestinationView,
+        Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
+    },
     partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
@@ -43,7 +46,13 @@ pub use self::{
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[];
+pub const TABLES: &[TableSpec] = &[
+    *outbox::tables::DESTINATIONS.spec(),
+    *outbox::tables::EVENTS.spec(),
+    *outbox::tables::CATCH_UP.spec(),
+    *outbox::tables::EDUS.spec(),
+    *outbox::tables::SENT.spec(),
+];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
