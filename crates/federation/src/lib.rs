@@ -11,6 +11,7 @@
 
 mod devices;
 mod edus;
+mod error;
 mod ingest;
 mod outbox;
 mod partners;
@@ -32,8 +33,12 @@ use wardroom_store::{Store, TableSpec};
 pub use self::{
     devices::RemoteDevices,
     edus::Edus,
+    error::FederationError,
     ingest::Ingest,
-    outbox::Outbox,
+    outbox::{
+        DestinationOrder, DestinationQuery, DestinationRoom, DestinationRooms, DestinationSample, DestinationView,
+        Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
+    },
     partners::{
         CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
         SignatureError, parse_pin,
@@ -44,7 +49,14 @@ pub use self::{
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *outbox::tables::DESTINATIONS.spec(),
+    *outbox::tables::EVENTS.spec(),
+    *outbox::tables::CATCH_UP.spec(),
+    *outbox::tables::EDUS.spec(),
+    *outbox::tables::SENT.spec(),
+    *partners::SERVER_KEYS.spec(),
+];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
