@@ -1,7 +1,7 @@
 //! A second signature on an event that another server made.
 
-use bytes::Bytes;
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+use bytes::Bytes;
 use ruma::ServerName;
 
 use crate::{

@@ -32,6 +32,7 @@ mod reports;
 mod room;
 mod search;
 mod send;
+mod serving;
 mod shared;
 mod state;
 mod summary;
@@ -66,7 +67,7 @@ pub use self::{
     fsck::{FsckReport, fsck},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
     glance::Glance,
-    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom},
+    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_MEMBERS,
@@ -83,6 +84,7 @@ pub use self::{
         SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
         SearchToken,
     },
+    serving::{Admission, ServerReader, StateServed, WALK_EVENTS_MAX},
     shared::{Before, Entry, Gap, Lacking, Outgoing, Received, Standing, Template},
     state::StateAt,
     summary::{ReadSummary, Summary},
