@@ -6,7 +6,7 @@
 
 pub(crate) mod fetch;
 mod flight;
-mod invites;
+pub(crate) mod invites;
 mod lanes;
 pub(crate) mod order;
 pub(crate) mod staging;

@@ -38,7 +38,7 @@ pub use self::{
     partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
-    remote_rooms::RemoteRooms,
+    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
