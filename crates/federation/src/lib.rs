@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: HTTP towards us, which is `federation-api`.
 
+mod ask;
 mod devices;
 mod edus;
 mod error;
@@ -42,11 +43,11 @@ pub use self::{
     },
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
-    remote_rooms::RemoteRooms,
+    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec()];
+pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec(), *ingest::staging::STAGED.spec()];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
@@ -109,6 +110,6 @@ impl Federation {
 
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
-        futures_util::future::join(self.outbox.run(), self.edus.run()).await;
+        futures_util::future::join3(self.outbox.run(), self.ingest.run(), self.edus.run()).await;
     }
 }
