@@ -15,7 +15,7 @@ use ruma::{
 };
 use wardroom_web::{ApiError, Reply, Routes};
 
-use crate::{FederationState, Signed, signed::SignedRoutes as _};
+use crate::{FederationState, Signed, TRANSACTION_BYTES_MAX, signed::SignedRoutes as _};
 
 /// Events of one transaction (specification, "Transactions").
 const PDUS_MAX: usize = 50;
@@ -72,7 +72,7 @@ impl Transactions {
 }
 
 pub(crate) fn routes() -> Routes<FederationState> {
-    Routes::new().signed(send)
+    Routes::new().signed_up_to(TRANSACTION_BYTES_MAX, send)
 }
 
 async fn send(
