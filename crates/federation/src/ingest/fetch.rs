@@ -69,7 +69,7 @@ impl Shortfall {
 impl From<PartnerError> for Shortfall {
     fn from(error: PartnerError) -> Self {
         match error {
-            PartnerError::BackingOff | PartnerError::Unreachable(_) => Self::Unreachable,
+            PartnerError::BackingOff | PartnerError::Unreachable(_) | PartnerError::Store(_) => Self::Unreachable,
             PartnerError::Refused { status, .. } if status.is_server_error() || status.as_u16() == 429 => {
                 Self::Unreachable
             }
