@@ -10,6 +10,7 @@
 mod auth;
 mod canonical;
 mod client_format;
+mod cosign;
 mod draft;
 mod hash;
 mod pdu;

@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: HTTP towards us, which is `federation-api`.
 
+mod ask;
 mod devices;
 mod edus;
 mod error;
@@ -45,7 +46,7 @@ pub use self::{
     },
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
-    remote_rooms::RemoteRooms,
+    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
@@ -56,6 +57,7 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::EDUS.spec(),
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
+    *ingest::staging::STAGED.spec(),
 ];
 
 /// What the parts are made of.
@@ -119,6 +121,6 @@ impl Federation {
 
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
-        futures_util::future::join(self.outbox.run(), self.edus.run()).await;
+        futures_util::future::join3(self.outbox.run(), self.ingest.run(), self.edus.run()).await;
     }
 }

@@ -25,6 +25,7 @@ mod glance;
 mod hierarchy;
 mod history;
 mod ids;
+mod introduction;
 mod join_rules;
 mod log;
 mod members;
@@ -38,6 +39,7 @@ mod room;
 mod search;
 mod send;
 mod servers;
+mod serving;
 mod shared;
 mod state;
 mod summary;
@@ -75,7 +77,7 @@ pub use self::{
     gaps::{GAP_EVENTS_MAX, Gap},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
     glance::Glance,
-    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom},
+    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SERVER, NS_SLOT, NS_USER, Place, RoomNid, ServerNid, Slot, UserNid,
@@ -94,6 +96,7 @@ pub use self::{
         SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
         SearchToken,
     },
+    serving::{Admission, ServerReader, StateServed, WALK_EVENTS_MAX},
     state::StateAt,
     summary::{ReadSummary, Summary},
     tables::{Membership, Standing, TABLES},

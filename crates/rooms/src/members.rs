@@ -21,7 +21,7 @@ const CHANGES_MAX: usize = 10_000;
 /// Rooms a user may have a membership in, as far as one read goes.
 const ROOMS_PER_USER_MAX: usize = 100_000;
 /// State that invited and knocking users are told (specification, "Stripped state").
-const STRIPPED_TYPES: [StateEventType; 8] = [
+pub(crate) const STRIPPED_TYPES: [StateEventType; 8] = [
     StateEventType::RoomCreate,
     StateEventType::RoomName,
     StateEventType::RoomAvatar,

@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// The history visibility of a state.
-    async fn visibility_at(&self, room: RoomNid, root: Root) -> Result<Visibility, RoomError> {
+    pub(crate) async fn visibility_at(&self, room: RoomNid, root: Root) -> Result<Visibility, RoomError> {
         if let Some(visibility) = self.sights.get(&root) {
             return Ok(visibility);
         }

@@ -3,6 +3,8 @@
 //! Times are what the senders' servers said. They need not follow the order in which the events came, so the search
 //! goes along an index of its own, written with each event.
 
+mod for_servers;
+
 use std::sync::Arc;
 
 use ruma::RoomId;
