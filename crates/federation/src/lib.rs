@@ -11,6 +11,7 @@
 
 mod devices;
 mod edus;
+mod error;
 mod ingest;
 mod outbox;
 mod partners;
@@ -32,8 +33,9 @@ use wardroom_store::{Store, TableSpec};
 pub use self::{
     devices::RemoteDevices,
     edus::Edus,
+    error::FederationError,
     ingest::Ingest,
-    outbox::Outbox,
+    outbox::{Outbox, OutgoingEdu},
     partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
