@@ -111,6 +111,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
         },
         tokens: TokenLifetimes::default(),
         presence: config.presence.enabled,
+        federation: config.federation.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
