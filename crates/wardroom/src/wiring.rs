@@ -155,6 +155,8 @@ async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Medi
         sync: config.durability.sync,
         upload_bytes_max: config.media.max_upload_bytes,
         user_bytes_max: Some(config.media.user_quota_bytes).filter(|bytes| *bytes > 0),
+        remote_bytes_max: config.media.max_remote_bytes,
+        remote_cache_days: Some(config.media.remote_cache_days).filter(|days| *days > 0),
         thumbnail_sizes: config.media.sizes(),
         previews,
     };
