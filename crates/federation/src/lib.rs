@@ -35,8 +35,8 @@ pub use self::{
     ingest::Ingest,
     outbox::Outbox,
     partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
-    profiles::RemoteProfiles,
-    remote_media::RemoteMedia,
+    profiles::{ProfileError, RemoteProfile, RemoteProfiles},
+    remote_media::{RemoteMedia, RemoteMediaError},
     remote_rooms::RemoteRooms,
 };
 
@@ -91,6 +91,7 @@ impl Federation {
     /// # Errors
     /// When the client for requests cannot be made.
     pub fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
+        let elsewhere = remote_media::elsewhere(&settings)?;
         let partners = Partners::new(parts, settings)?;
         let outbox = Outbox::new(parts, &partners);
         let ingest = Ingest::new(parts, &partners);
@@ -98,7 +99,7 @@ impl Federation {
         let devices = RemoteDevices::new(parts, &partners);
         let edus = Edus::new(parts, &partners, &outbox, &devices);
         let profiles = RemoteProfiles::new(parts, &partners);
-        let media = RemoteMedia::new(parts, &partners);
+        let media = RemoteMedia::new(parts, &partners, elsewhere);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
     }
 

@@ -70,6 +70,12 @@ pub enum PartnerError {
 pub struct PartnerSettings {
     /// Whether to speak to other servers at all.
     pub enabled: bool,
+    /// Where connections may go.
+    pub ranges: wardroom_outbound::Ranges,
+    /// Certificate authorities beyond the system's, PEM files' contents.
+    pub extra_ca: Vec<Vec<u8>>,
+    /// Whether certificates are checked at all.
+    pub verify_certificates: bool,
 }
 
 /// Other servers. Clones are cheap.
@@ -105,6 +111,20 @@ impl Partners {
     where
         R: OutgoingRequest<Authentication = ServerSignatures, PathBuilder = SinglePath>,
     {
+        Err(PartnerError::Denied(server.to_owned()))
+    }
+
+    /// Asks another server with a signed GET, and leaves its answer to be read.
+    ///
+    /// # Errors
+    /// As [`PartnerError`] says.
+    #[expect(clippy::unused_async, reason = "a stub")]
+    pub async fn stream(
+        &self,
+        server: &ServerName,
+        _path_and_query: &str,
+        _limits: Limits,
+    ) -> Result<reqwest::Response, PartnerError> {
         Err(PartnerError::Denied(server.to_owned()))
     }
 

@@ -34,7 +34,8 @@ pub enum Remote {
 pub struct RemoteUpload {
     media: Media,
     id: MediaId,
-    writer: BlobWriter,
+    /// None until the first byte is there: those who wait for their turn hold no file.
+    writer: Option<BlobWriter>,
     bytes_max: u64,
     _alone: KeyedGuard<MediaKey>,
 }
@@ -50,10 +51,21 @@ impl RemoteUpload {
     /// # Errors
     /// `RemoteTooLarge` beyond what is taken from other servers, or `DiskFull`.
     pub async fn write(&mut self, content: &[u8]) -> Result<(), MediaError> {
-        if self.writer.length().saturating_add(content.len() as u64) > self.bytes_max {
+        let length = self.writer.as_ref().map_or(0, BlobWriter::length);
+        if length.saturating_add(content.len() as u64) > self.bytes_max {
             return Err(MediaError::RemoteTooLarge { bytes_max: self.bytes_max });
         }
-        self.writer.write(content).await
+        let mut writer = self.take_writer().await?;
+        writer.write(content).await?;
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    async fn take_writer(&mut self) -> Result<BlobWriter, MediaError> {
+        match self.writer.take() {
+            Some(writer) => Ok(writer),
+            None => BlobWriter::create(&self.media.0.blobs).await,
+        }
     }
 
     /// Completes it: durable and visible when it returns. What is said of it comes from another server, so a type that
@@ -61,10 +73,10 @@ impl RemoteUpload {
     ///
     /// # Errors
     /// `NotFound` when it was quarantined meanwhile, or the store's.
-    pub async fn finish(self, content_type: Option<&str>, filename: Option<&str>) -> Result<Content, MediaError> {
+    pub async fn finish(mut self, content_type: Option<&str>, filename: Option<&str>) -> Result<Content, MediaError> {
         let content_type = content_type_or_unknown(content_type);
         let filename = filename_if_short(filename);
-        let blob = self.writer.finish().await?;
+        let blob = self.take_writer().await?.finish().await?;
         let content = ContentRow { blob: blob.row().clone(), content_type, filename };
         self.media.commit_remote(&self.id, content, blob).await
     }
@@ -94,15 +106,14 @@ impl Media {
     /// A media of another server, or the one place for fetching it. Waits while somebody else fetches it.
     ///
     /// # Errors
-    /// `NotFound` for what is quarantined, `DiskFull`, or the store's.
+    /// `NotFound` for what is quarantined, or the store's.
     pub async fn remote(&self, media: &MediaId) -> Result<Remote, MediaError> {
         let alone = self.0.fetching.lock(&self.key(media)).await;
         if let Some(content) = self.remote_now(media).await? {
             return Ok(Remote::Here(content));
         }
-        let writer = BlobWriter::create(&self.0.blobs).await?;
-        let bytes_max = self.0.remote_bytes_max;
-        Ok(Remote::ToFetch(RemoteUpload { media: self.clone(), id: media.clone(), writer, bytes_max, _alone: alone }))
+        let (id, bytes_max) = (media.clone(), self.0.remote_bytes_max);
+        Ok(Remote::ToFetch(RemoteUpload { media: self.clone(), id, writer: None, bytes_max, _alone: alone }))
     }
 
     async fn remote_row(&self, key: &MediaKey) -> Result<Option<(RemoteRow, Position)>, ReadError> {

@@ -180,7 +180,7 @@ fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, Star
     if !config.federation.enabled {
         return Ok(None);
     }
-    let settings = PartnerSettings { enabled: true };
+    let settings = PartnerSettings { enabled: true, ..PartnerSettings::default() };
     Ok(Some(Federation::new(parts, settings)?))
 }
 
@@ -240,13 +240,7 @@ impl App {
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
-        let media = MediaState {
-            accounts: accounts.clone(),
-            media: media(config, store.clone(), Arc::clone(&clock)).await?,
-            limits: Arc::clone(&limits),
-            allow_unauthenticated: config.media.allow_unauthenticated,
-            stopping: stopping.clone(),
-        };
+        let media = media(config, store.clone(), Arc::clone(&clock)).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
         let parts = Parts {
@@ -255,11 +249,19 @@ impl App {
             clock: Arc::clone(&clock),
             accounts: accounts.clone(),
             rooms: rooms.clone(),
-            media: media.media.clone(),
+            media: media.clone(),
             signing_key,
             stopping: stopping.clone(),
         };
         let federation = federation(config, &parts)?;
+        let media = MediaState {
+            accounts: accounts.clone(),
+            media,
+            remote: federation.as_ref().map(|federation| federation.media.clone()),
+            limits: Arc::clone(&limits),
+            allow_unauthenticated: config.media.allow_unauthenticated,
+            stopping: stopping.clone(),
+        };
         let admin = AdminState {
             accounts: accounts.clone(),
             federation: federation.clone(),
