@@ -27,7 +27,7 @@ use tracing::error;
 use wardroom_media::{Content, MediaError, MediaId, Method, Size, Thumbnail};
 use wardroom_web::{ApiError, Class, Routes, content_disposition};
 
-use crate::{FederationState, signed::{Signed, SignedRoutes as _}};
+use crate::{FederationState, Signed, SignedRoutes as _};
 
 /// Characters of the line between the parts: too many to be met in a content by chance.
 const BOUNDARY_CHARS: usize = 40;
@@ -80,8 +80,7 @@ async fn content(
 
 /// What is known of the media, which is nothing yet, and the content.
 async fn in_parts(content: &Content) -> Result<Response, ApiError> {
-    let boundary: String =
-        rand::rng().sample_iter(&Alphanumeric).map(char::from).take(BOUNDARY_CHARS).collect();
+    let boundary: String = rand::rng().sample_iter(&Alphanumeric).map(char::from).take(BOUNDARY_CHARS).collect();
     let disposition = content_disposition(&content.content_type, content.filename.as_deref());
     let mut head = format!(
         "--{boundary}\r\nContent-Type: application/json\r\n\r\n{{}}\r\n--{boundary}\r\nContent-Type: {}\r\n\

@@ -7,7 +7,9 @@ use axum::{
     extract::{Query, State},
 };
 use http::{Method, StatusCode};
-use ruma::api::{Metadata, error::ErrorKind, federation::openid::get_openid_userinfo::v1, path_builder::PathBuilder as _};
+use ruma::api::{
+    Metadata, error::ErrorKind, federation::openid::get_openid_userinfo::v1, path_builder::PathBuilder as _,
+};
 use serde_json::{Value, json};
 use wardroom_web::{ApiError, Routes};
 

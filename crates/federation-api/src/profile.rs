@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use wardroom_accounts::Profile;
 use wardroom_web::{ApiError, Routes};
 
-use crate::{FederationState, signed::{Signed, SignedRoutes as _}};
+use crate::{FederationState, Signed, SignedRoutes as _};
 
 pub(crate) fn routes() -> Routes<FederationState> {
     Routes::new().signed(query_profile)

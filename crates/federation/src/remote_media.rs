@@ -12,7 +12,6 @@ use http::{StatusCode, header};
 use quick_cache::sync::Cache;
 use reqwest::Response;
 use ruma::http_headers::ContentDisposition;
-use serde::Deserialize;
 use tokio::{sync::Semaphore, time::timeout};
 use tracing::debug;
 use url::Url;
@@ -40,8 +39,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long a whole answer may take. 100 MiB in this time are 1.4 Mbit/s.
 const FETCH_MAX: Duration = Duration::from_mins(10);
-/// What is read of an answer that is an error, in bytes.
-const ERROR_BYTES_MAX: usize = 64 * 1_024;
 /// Beyond the content itself, an answer in parts has so many bytes at most.
 const PARTS_BYTES_MAX: u64 = 128 * 1_024;
 /// Longest URL that a server may send this one to, in bytes.
@@ -240,19 +237,10 @@ impl Inner {
             Err(PartnerError::Denied(_)) => return Err(RemoteMediaError::NotFound),
             Err(_) => return Err(RemoteMediaError::Failed),
         };
-        let status = response.status();
-        if status.is_success() {
-            return Ok(Asked::Answer(response));
+        match response.status() {
+            status if status.is_success() => Ok(Asked::Answer(response)),
+            status => refusal(status, ""),
         }
-        #[derive(Default, Deserialize)]
-        struct Told {
-            #[serde(default)]
-            errcode: String,
-        }
-        let body = timeout(SILENCE_MAX, Outbound::read(response, ERROR_BYTES_MAX)).await;
-        let body = body.ok().and_then(Result::ok).unwrap_or_default();
-        let told: Told = serde_json::from_slice(&body).unwrap_or_default();
-        refusal(status, &told.errcode)
     }
 
     /// Reads the answer in parts: what is known of the media, which is nothing yet, and the content or where it is.
