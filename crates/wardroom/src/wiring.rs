@@ -260,6 +260,7 @@ impl App {
         let federation = federation(config, &parts)?;
         let admin = AdminState {
             accounts: accounts.clone(),
+            rooms: rooms.clone(),
             federation: federation.clone(),
             limits: Arc::clone(&limits),
             notices,
