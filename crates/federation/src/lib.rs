@@ -34,14 +34,17 @@ pub use self::{
     edus::Edus,
     ingest::Ingest,
     outbox::Outbox,
-    partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
+    partners::{
+        CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
+        SignatureError, parse_pin,
+    },
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
     remote_rooms::RemoteRooms,
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[];
+pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec()];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]

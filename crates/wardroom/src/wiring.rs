@@ -178,7 +178,16 @@ fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, Star
     if !config.federation.enabled {
         return Ok(None);
     }
-    let settings = PartnerSettings { enabled: true };
+    let section = &config.federation;
+    let settings = PartnerSettings {
+        enabled: true,
+        allow: section.allow.clone(),
+        deny: section.deny.clone(),
+        verify_certificates: section.verify_certificates,
+        extra_ca: extra_ca(config)?,
+        ranges: Ranges::new(section.deny_ip_ranges.clone(), Vec::new()),
+        ..PartnerSettings::default()
+    };
     Ok(Some(Federation::new(parts, settings)?))
 }
 
