@@ -273,6 +273,7 @@ impl App {
         };
         let admin = AdminState {
             accounts: accounts.clone(),
+            rooms: rooms.clone(),
             federation: federation.clone(),
             limits: Arc::clone(&limits),
             notices,
