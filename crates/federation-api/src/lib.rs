@@ -11,6 +11,9 @@ mod keys;
 mod membership;
 mod requests;
 mod shared_room;
+mod media;
+mod openid;
+mod profile;
 mod signed;
 mod state;
 mod stream;
@@ -40,4 +43,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(events::routes())
         .merge(directory::routes())
         .merge(hierarchy::routes())
+        .merge(media::routes())
+        .merge(openid::routes())
+        .merge(profile::routes())
 }

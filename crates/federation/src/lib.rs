@@ -44,8 +44,8 @@ pub use self::{
         CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
         SignatureError, parse_pin,
     },
-    profiles::RemoteProfiles,
-    remote_media::RemoteMedia,
+    profiles::{ProfileError, RemoteProfile, RemoteProfiles},
+    remote_media::{RemoteMedia, RemoteMediaError},
     remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
 };
 
@@ -108,6 +108,7 @@ impl Federation {
     /// # Errors
     /// When the client for requests cannot be made.
     pub fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
+        let elsewhere = remote_media::elsewhere(&settings)?;
         let partners = Partners::new(parts, settings)?;
         let outbox = Outbox::new(parts, &partners);
         let ingest = Ingest::new(parts, &partners);
@@ -115,7 +116,7 @@ impl Federation {
         let devices = RemoteDevices::new(parts, &partners);
         let edus = Edus::new(parts, &partners, &outbox, &devices);
         let profiles = RemoteProfiles::new(parts, &partners);
-        let media = RemoteMedia::new(parts, &partners);
+        let media = RemoteMedia::new(parts, &partners, elsewhere);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
     }
 
