@@ -39,9 +39,8 @@ struct BySize;
 impl Weighter<Key, Arc<Results>> for BySize {
     fn weight(&self, (origin, id): &Key, results: &Arc<Results>) -> u64 {
         let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX / 2);
-        let results = results.values().map(|result| {
-            RESULT_OVERHEAD_BYTES + size(result.as_ref().err().map_or(0, String::len))
-        });
+        let results =
+            results.values().map(|result| RESULT_OVERHEAD_BYTES + size(result.as_ref().err().map_or(0, String::len)));
         ANSWER_OVERHEAD_BYTES + size(origin.as_str().len() + id.as_str().len()) + results.sum::<u64>()
     }
 }
@@ -89,7 +88,7 @@ async fn send(
     if transaction_id.as_str().len() > TRANSACTION_ID_BYTES_MAX {
         return Err(ApiError::invalid_param(format!("txnId: longer than {TRANSACTION_ID_BYTES_MAX} bytes.")));
     }
-    state.federation.outbox.heard_from(&origin).await;
+    state.federation.outbox.heard_from(&origin);
     let work = async {
         // Neither waits for the other: what an event lacks may take long to fetch.
         let (results, taken) = futures_util::future::join(

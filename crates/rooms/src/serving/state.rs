@@ -10,8 +10,8 @@ use crate::{
     events::Stored,
     ids::{EventNid, Slot, UserNid},
     room::RoomView,
-    shared::Standing,
     tables::Membership,
+    tables::Standing,
     trie::{Root, StateWhich},
 };
 
@@ -81,7 +81,7 @@ impl Rooms {
     }
 
     async fn state_nids(&self, room: &RoomView, root: Root, which: StateWhich) -> Result<Vec<EventNid>, RoomError> {
-        let entries = self.engine.tries.entries(&self.engine.store.latest(), room.nid, root, which).await?;
+        let entries = self.engine.tries.entries(&self.engine.store.latest(), None, room.nid, root, which).await?;
         let mut nids: Vec<EventNid> = entries.into_iter().map(|(_, event)| event).collect();
         // In the order in which they came, which the disk likes.
         nids.sort_unstable();
