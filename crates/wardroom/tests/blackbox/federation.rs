@@ -3,4 +3,5 @@
 mod faults;
 mod sites;
 mod three_wardrooms;
+mod trust;
 mod two_wardrooms;
