@@ -19,6 +19,7 @@ mod state;
 mod stream;
 mod transactions;
 mod version;
+mod well_known;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -46,4 +47,5 @@ pub fn routes() -> Routes<FederationState> {
         .merge(media::routes())
         .merge(openid::routes())
         .merge(profile::routes())
+        .merge(well_known::routes())
 }

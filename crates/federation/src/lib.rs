@@ -41,8 +41,8 @@ pub use self::{
         Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
     },
     partners::{
-        CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
-        SignatureError, parse_pin,
+        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
+        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
@@ -57,6 +57,7 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::EDUS.spec(),
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
+    *partners::POLICY.spec(),
     *ingest::staging::STAGED.spec(),
 ];
 
@@ -118,6 +119,14 @@ impl Federation {
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+    }
+
+    /// Reads what was decided before this start. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self) -> Result<(), PartnerError> {
+        self.partners.load().await
     }
 
     /// Sends and fetches in the background until the server stops.
