@@ -187,7 +187,7 @@ impl Rooms {
             self.engine.meta(nid).await?.filter(|(meta, _)| meta.room == room.nid).ok_or_else(unknown)?;
         let event = self.engine.event(room.nid, nid).await?.ok_or_else(unknown)?;
         let reader = self.reader(actor, room).await?;
-        let item = TimelineItem { place, event: Arc::clone(&event), state_before: meta.state_before };
+        let item = TimelineItem::by_meta(place, Arc::clone(&event), &meta);
         if self.engine.sees(&reader, room, &item).await? { Ok((event, place)) } else { Err(unknown()) }
     }
 }

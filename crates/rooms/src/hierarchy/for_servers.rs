@@ -36,7 +36,7 @@ impl Rooms {
     ) -> Result<ServerHierarchy, RoomError> {
         const NO_SUCH_ROOM: RoomError = RoomError::NotFound("There is no such room, or you may not know of it.");
         let view = self.view(room).await?.ok_or(NO_SUCH_ROOM)?;
-        if !self.is_resident(view.nid).await? {
+        if !self.is_in_room(&view).await? {
             return Err(NO_SUCH_ROOM);
         }
         let summary = self.glimpse_of_server(server, &view).await?.ok_or(NO_SUCH_ROOM)?;
@@ -52,7 +52,7 @@ impl Rooms {
             }
             children_state.push(Arc::clone(&child.stripped));
             let Some(view) = self.view(&child.room).await? else { continue };
-            if !self.is_resident(view.nid).await? {
+            if !self.is_in_room(&view).await? {
                 continue;
             }
             match self.glimpse_of_server(server, &view).await? {

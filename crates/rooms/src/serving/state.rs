@@ -10,8 +10,7 @@ use crate::{
     events::Stored,
     ids::{EventNid, Slot, UserNid},
     room::RoomView,
-    shared::Standing,
-    tables::Membership,
+    tables::{Membership, Standing},
     trie::{Root, StateWhich},
 };
 
@@ -76,12 +75,12 @@ impl Rooms {
         if there != room.nid || !matches!(standing, Standing::Timeline | Standing::SoftFailed) {
             return Err(RoomError::NoSuchEvent);
         }
-        let (meta, _) = self.engine.meta(stored.nid).await?.ok_or(RoomError::NoSuchEvent)?;
+        let (meta, _) = self.engine.any_meta(stored.nid).await?.ok_or(RoomError::NoSuchEvent)?;
         Ok((stored, meta.state_before))
     }
 
     async fn state_nids(&self, room: &RoomView, root: Root, which: StateWhich) -> Result<Vec<EventNid>, RoomError> {
-        let entries = self.engine.tries.entries(&self.engine.store.latest(), room.nid, root, which).await?;
+        let entries = self.engine.tries.entries(&self.engine.store.latest(), None, room.nid, root, which).await?;
         let mut nids: Vec<EventNid> = entries.into_iter().map(|(_, event)| event).collect();
         // In the order in which they came, which the disk likes.
         nids.sort_unstable();

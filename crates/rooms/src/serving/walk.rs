@@ -9,7 +9,7 @@ use std::{
 
 use ruma::{EventId, OwnedEventId};
 
-use crate::{Rooms, error::RoomError, events::Stored, ids::RoomNid, shared::Standing};
+use crate::{Rooms, error::RoomError, events::Stored, ids::RoomNid, tables::Standing};
 
 /// Events that one walk looks at, whether it returns them or not.
 pub const WALK_EVENTS_MAX: usize = 2_000;
