@@ -102,8 +102,8 @@ impl Sent<'_> {
 async fn verified(state: &FederationState, pdu: &Pdu) -> Result<Arc<Pdu>, ApiError> {
     let checked = state.federation.partners.check_events(pdu.version(), vec![raw(pdu)?]).await.pop();
     let checked = checked.unwrap_or_else(|| Err("it was not checked".to_owned()));
-    let checked =
-        checked.map_err(|reason| ApiError::forbidden(format!("signatures: the event cannot be verified: {reason}.")))?;
+    let checked = checked
+        .map_err(|reason| ApiError::forbidden(format!("signatures: the event cannot be verified: {reason}.")))?;
     // What does not have the right hash comes back redacted.
     if checked.json() != pdu.json() {
         return Err(ApiError::invalid_param("hashes: the content is not what its hash says."));

@@ -39,9 +39,8 @@ struct BySize;
 impl Weighter<Key, Arc<Results>> for BySize {
     fn weight(&self, (origin, id): &Key, results: &Arc<Results>) -> u64 {
         let size = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX / 2);
-        let results = results.values().map(|result| {
-            RESULT_OVERHEAD_BYTES + size(result.as_ref().err().map_or(0, String::len))
-        });
+        let results =
+            results.values().map(|result| RESULT_OVERHEAD_BYTES + size(result.as_ref().err().map_or(0, String::len)));
         ANSWER_OVERHEAD_BYTES + size(origin.as_str().len() + id.as_str().len()) + results.sum::<u64>()
     }
 }

@@ -52,7 +52,9 @@ async fn invite(
 ) -> Result<Json<Invited>, ApiError> {
     let Ok(version) = body.room_version.parse::<RoomVersion>() else {
         let version = RoomVersionId::try_from(body.room_version.as_str());
-        return Err(version.map_or_else(|_| ApiError::bad_json("`room_version` is wrong."), |id| error::incompatible(&id)));
+        return Err(
+            version.map_or_else(|_| ApiError::bad_json("`room_version` is wrong."), |id| error::incompatible(&id))
+        );
     };
     let resident = admitted(&state, &room_id, version, &origin).await?;
     let membership = MembershipState::Invite;

@@ -106,8 +106,7 @@ async fn join<T: Metadata>(
 
     let members = !request.omit_members;
     let told = state.rooms.state_for_join(&view, pdu.event_id(), members).await.map_err(error::of_room)?;
-    let joined =
-        Joined { event: raw(&pdu)?, members_omitted: !members, origin: &state.server_name, servers_in_room };
+    let joined = Joined { event: raw(&pdu)?, members_omitted: !members, origin: &state.server_name, servers_in_room };
     let lists = vec![("state", told.state), ("auth_chain", told.auth_chain)];
     stream::answer(&state.rooms, view.nid, &joined, lists, old)
 }

@@ -66,6 +66,11 @@ impl Rooms {
         Ok(ServerHierarchy { room: HierarchyRoom { summary, children_state }, children, inaccessible })
     }
 
+    /// Whether users of this server are in a room.
+    async fn is_in_room(&self, room: &RoomView) -> Result<bool, RoomError> {
+        Ok(!room.servers.is_empty() && self.engine.is_resident(room).await?)
+    }
+
     /// What a room is, if users of a server are in it, are invited, or could join, ask to, or read it.
     async fn glimpse_of_server(&self, server: &ServerName, room: &RoomView) -> Result<Option<Arc<Summary>>, RoomError> {
         if !self.admits_server(room.nid, server).await? {
