@@ -8,7 +8,10 @@ mod error;
 mod events;
 mod hierarchy;
 mod keys;
+mod media;
 mod membership;
+mod openid;
+mod profile;
 mod requests;
 mod shared_room;
 mod signed;
@@ -40,4 +43,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(events::routes())
         .merge(directory::routes())
         .merge(hierarchy::routes())
+        .merge(media::routes())
+        .merge(openid::routes())
+        .merge(profile::routes())
 }

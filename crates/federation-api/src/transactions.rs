@@ -88,7 +88,7 @@ async fn send(
     if transaction_id.as_str().len() > TRANSACTION_ID_BYTES_MAX {
         return Err(ApiError::invalid_param(format!("txnId: longer than {TRANSACTION_ID_BYTES_MAX} bytes.")));
     }
-    state.federation.outbox.heard_from(&origin).await;
+    state.federation.outbox.heard_from(&origin);
     let work = async {
         // Neither waits for the other: what an event lacks may take long to fetch.
         let (results, taken) = futures_util::future::join(

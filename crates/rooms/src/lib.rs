@@ -104,7 +104,7 @@ pub use self::{
     thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
     trie::{Root, StateChange, StateWhich},
-    typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX},
+    typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX, TypingChange},
     upgrade::{ADDITIONAL_CREATORS_MAX, Replaced, Upgrade},
     visibility::Visibility,
 };
