@@ -55,7 +55,7 @@ impl Hearing<'_> {
                 timeline.state_at_known = Some(oldest.state_before);
             }
             let passing = self.visible(room, items).await?;
-            timeline.has_holes |= passing.len() < count;
+            timeline.has_holes |= passing.len() < count || passing.iter().any(|item| item.jump);
             timeline.items.extend(passing);
         }
         if timeline.items.len() > limit {
