@@ -3,6 +3,7 @@
 //! No server is believed more than it can prove: what it answers is checked event by event, and where it lies or does not
 //! answer, the next one is asked.
 
+mod directory;
 mod entry;
 mod invite;
 mod join;
