@@ -12,6 +12,7 @@
 mod ask;
 mod devices;
 mod edus;
+mod error;
 mod ingest;
 mod outbox;
 mod partners;
@@ -33,19 +34,31 @@ use wardroom_store::{Store, TableSpec};
 pub use self::{
     devices::RemoteDevices,
     edus::Edus,
+    error::FederationError,
     ingest::Ingest,
-    outbox::Outbox,
+    outbox::{
+        DestinationOrder, DestinationQuery, DestinationRoom, DestinationRooms, DestinationSample, DestinationView,
+        Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
+    },
     partners::{
         CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
         SignatureError, parse_pin,
     },
-    profiles::RemoteProfiles,
-    remote_media::RemoteMedia,
+    profiles::{ProfileError, RemoteProfile, RemoteProfiles},
+    remote_media::{RemoteMedia, RemoteMediaError},
     remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec(), *ingest::staging::STAGED.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *outbox::tables::DESTINATIONS.spec(),
+    *outbox::tables::EVENTS.spec(),
+    *outbox::tables::CATCH_UP.spec(),
+    *outbox::tables::EDUS.spec(),
+    *outbox::tables::SENT.spec(),
+    *partners::SERVER_KEYS.spec(),
+    *ingest::staging::STAGED.spec(),
+];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
@@ -95,6 +108,7 @@ impl Federation {
     /// # Errors
     /// When the client for requests cannot be made.
     pub fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
+        let elsewhere = remote_media::elsewhere(&settings)?;
         let partners = Partners::new(parts, settings)?;
         let outbox = Outbox::new(parts, &partners);
         let ingest = Ingest::new(parts, &partners);
@@ -102,7 +116,7 @@ impl Federation {
         let devices = RemoteDevices::new(parts, &partners);
         let edus = Edus::new(parts, &partners, &outbox, &devices);
         let profiles = RemoteProfiles::new(parts, &partners);
-        let media = RemoteMedia::new(parts, &partners);
+        let media = RemoteMedia::new(parts, &partners, elsewhere);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
     }
 

@@ -13,7 +13,7 @@ use wardroom_client_api::{
 };
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_federation::{Federation, PartnerError, PartnerSettings, Parts};
-use wardroom_federation_api::FederationState;
+use wardroom_federation_api::{FederationState, Transactions};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
@@ -111,6 +111,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
         },
         tokens: TokenLifetimes::default(),
         presence: config.presence.enabled,
+        federation: config.federation.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
@@ -155,6 +156,8 @@ async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Medi
         sync: config.durability.sync,
         upload_bytes_max: config.media.max_upload_bytes,
         user_bytes_max: Some(config.media.user_quota_bytes).filter(|bytes| *bytes > 0),
+        remote_bytes_max: config.media.max_remote_bytes,
+        remote_cache_days: Some(config.media.remote_cache_days).filter(|days| *days > 0),
         thumbnail_sizes: config.media.sizes(),
         previews,
     };
@@ -247,13 +250,7 @@ impl App {
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
-        let media = MediaState {
-            accounts: accounts.clone(),
-            media: media(config, store.clone(), Arc::clone(&clock)).await?,
-            limits: Arc::clone(&limits),
-            allow_unauthenticated: config.media.allow_unauthenticated,
-            stopping: stopping.clone(),
-        };
+        let media = media(config, store.clone(), Arc::clone(&clock)).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
         let parts = Parts {
@@ -262,13 +259,22 @@ impl App {
             clock: Arc::clone(&clock),
             accounts: accounts.clone(),
             rooms: rooms.clone(),
-            media: media.media.clone(),
+            media: media.clone(),
             signing_key,
             stopping: stopping.clone(),
         };
         let federation = federation(config, &parts)?;
+        let media = MediaState {
+            accounts: accounts.clone(),
+            media,
+            remote: federation.as_ref().map(|federation| federation.media.clone()),
+            limits: Arc::clone(&limits),
+            allow_unauthenticated: config.media.allow_unauthenticated,
+            stopping: stopping.clone(),
+        };
         let admin = AdminState {
             accounts: accounts.clone(),
+            rooms: rooms.clone(),
             federation: federation.clone(),
             limits: Arc::clone(&limits),
             notices,
@@ -283,6 +289,8 @@ impl App {
             limits: Arc::clone(&limits),
             signing_key: parts.signing_key,
             clock: parts.clock,
+            transactions: Transactions::default(),
+            public_rooms: config.federation.public_rooms,
         });
         let client = ClientState {
             accounts,

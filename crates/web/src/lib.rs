@@ -14,6 +14,7 @@ mod body;
 mod caller;
 mod causes;
 mod client_ip;
+mod content_disposition;
 mod error;
 mod guests;
 mod json_path;
@@ -31,6 +32,7 @@ pub use self::{
     body::{BODY_TIMEOUT_SECONDS, JSON_BODY_BYTES_MAX, check_object, drain, read as read_body},
     caller::Caller,
     client_ip::{TrustedProxies, of as client_ip},
+    content_disposition::of as content_disposition,
     error::ApiError,
     malformed::{Refused, explain},
     metrics::{DURATION_BUCKETS_MS, RequestMetrics, RouteSample},

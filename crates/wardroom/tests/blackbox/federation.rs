@@ -1,0 +1,6 @@
+//! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
+
+mod faults;
+mod sites;
+mod three_wardrooms;
+mod two_wardrooms;
