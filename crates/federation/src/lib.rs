@@ -31,8 +31,8 @@ use wardroom_rooms::Rooms;
 use wardroom_store::{Store, TableSpec};
 
 pub use self::{
-    devices::RemoteDevices,
-    edus::Edus,
+    devices::{KEYS_TIMEOUT_MAX, KeyAnswers, KeyClaim, KeyClaims, RemoteDevices, RemoteKeys},
+    edus::{Edus, OwnDeviceList},
     error::FederationError,
     ingest::Ingest,
     outbox::{Outbox, OutgoingEdu},
@@ -43,7 +43,7 @@ pub use self::{
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[];
+pub const TABLES: &[TableSpec] = &[*edus::TOLD_DEVICES.spec(), *edus::CURSORS.spec()];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
