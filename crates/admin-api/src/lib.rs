@@ -3,6 +3,7 @@
 //! So far the registration with a shared secret and server notices, at the paths and in the shapes that existing scripts
 //! know.
 
+mod federation_policy;
 mod notices;
 mod register;
 mod send_server_notice;
@@ -46,5 +47,5 @@ pub fn router(state: AdminState) -> Router {
 
 /// Every endpoint of the admin API.
 pub fn routes() -> Routes<AdminState> {
-    register::routes().merge(send_server_notice::routes())
+    register::routes().merge(send_server_notice::routes()).merge(federation_policy::routes())
 }

@@ -34,4 +34,4 @@ pub use redaction::{RedactError, redact};
 pub use resolution::{AUTH_CHAIN_EVENTS_MAX, ResolveError, StateMap, resolve};
 pub use room_version::{RoomVersion, UnsupportedRoomVersion};
 pub use signatures::{PublicKey, PublicKeys, Verified, VerifyError, required_servers, verify};
-pub use signing_key::{KeyError, SigningKey};
+pub use signing_key::{KeyError, SigningKey, is_signature};

@@ -3,13 +3,20 @@
 //! One endpoint is one function `(State<FederationState>, Signed<T>) -> Result<Reply<_>, ApiError>`, listed in the
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
+mod keys;
 mod signed;
 mod state;
+mod user_devices;
+mod user_keys;
+mod version;
 
 use axum::Router;
 use wardroom_web::Routes;
 
-pub use self::{signed::Signed, state::FederationState};
+pub use self::{
+    signed::{BODY_BYTES_MAX, Signed, SignedRoutes, TRANSACTION_BYTES_MAX},
+    state::FederationState,
+};
 
 /// The server-server API over `state`. Unknown paths are left to the listener's fallback.
 pub fn router(state: FederationState) -> Router {
@@ -18,5 +25,5 @@ pub fn router(state: FederationState) -> Router {
 
 /// Every endpoint of the server-server API.
 pub fn routes() -> Routes<FederationState> {
-    Routes::new()
+    keys::routes().merge(version::routes()).merge(user_devices::routes()).merge(user_keys::routes())
 }

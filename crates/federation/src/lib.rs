@@ -36,14 +36,18 @@ pub use self::{
     error::FederationError,
     ingest::Ingest,
     outbox::{Outbox, OutgoingEdu},
-    partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
+    partners::{
+        CheckedEvent, Limits, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Partner, PartnerError,
+        PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
+    },
     profiles::RemoteProfiles,
     remote_media::RemoteMedia,
     remote_rooms::RemoteRooms,
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*edus::TOLD_DEVICES.spec(), *edus::CURSORS.spec()];
+pub const TABLES: &[TableSpec] =
+    &[*partners::SERVER_KEYS.spec(), *partners::POLICY.spec(), *edus::TOLD_DEVICES.spec(), *edus::CURSORS.spec()];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
@@ -102,6 +106,14 @@ impl Federation {
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+    }
+
+    /// Reads what was decided before this start. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self) -> Result<(), PartnerError> {
+        self.partners.load().await
     }
 
     /// Sends and fetches in the background until the server stops.

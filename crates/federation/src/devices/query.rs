@@ -16,11 +16,8 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout_at};
 use wardroom_accounts::{ListState, QueriedDevice, UserNid};
 
-use super::{
-    KEYS_TIMEOUT_MAX, RemoteDevices,
-    resync::{is_unreachable, left_alone},
-};
-use crate::{FederationError, Limits};
+use super::{KEYS_TIMEOUT_MAX, RemoteDevices, resync::is_unreachable};
+use crate::{FederationError, Limits, PartnerError};
 
 /// Lists that one question fetches at the same time.
 const FETCHES_MAX: usize = 16;
@@ -123,8 +120,11 @@ impl RemoteDevices {
         let unreachable: Mutex<HashSet<OwnedServerName>> = Mutex::default();
         let fetch = async |user: OwnedUserId| {
             let server = user.server_name();
-            let done =
-                if unreachable.lock().contains(server) { Err(left_alone(server)) } else { self.fetch(&user).await };
+            let done = if unreachable.lock().contains(server) {
+                Err(PartnerError::BackingOff.into())
+            } else {
+                self.fetch(&user).await
+            };
             if let Err(error) = &done {
                 tracing::debug!(%server, %error, "a device list could not be fetched");
                 if is_unreachable(error) {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use ruma::{OwnedServerName, OwnedUserId, UserId};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -184,9 +184,4 @@ impl RemoteDevices {
 pub(super) fn is_unreachable(error: &FederationError) -> bool {
     let FederationError::Partner(error) = error else { return false };
     matches!(error, PartnerError::Denied(_) | PartnerError::BackingOff | PartnerError::Unreachable(_))
-}
-
-/// The error of a server that is not asked again for the moment.
-pub(super) fn left_alone(_server: &ServerName) -> FederationError {
-    FederationError::Partner(PartnerError::BackingOff)
 }

@@ -3,7 +3,7 @@
 //! What was told last is kept, as hashes; what differs from it is told, under the next number, in the batch that keeps
 //! it. So it does not matter how often a change is looked at.
 
-use ruma::{OwnedServerName, OwnedUserId, UserId};
+use ruma::{OwnedDeviceId, OwnedServerName, OwnedUserId, UserId};
 use serde_json::value::{RawValue, to_raw_value};
 use wardroom_accounts::{CrossSigningKeys, QueriedDevice, UserNid};
 use wardroom_store::{Batch, CommitError, Hash16, Packed, Position};
@@ -205,6 +205,24 @@ impl Edus {
 
     fn told_hash(&self, bytes: &[u8]) -> Hash16 {
         self.0.store.keyed_hash(DOMAIN_TOLD, bytes)
+    }
+
+    /// Keys of a local user's devices and the cross-signing keys, as another server may know them:
+    /// `POST /user/keys/query`. None where there is no such user.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn own_keys(
+        &self,
+        user: &UserId,
+        devices: &[OwnedDeviceId],
+    ) -> Result<Option<(Vec<QueriedDevice>, CrossSigningKeys)>, FederationError> {
+        let Some(found) = self.0.accounts.query_device_keys(user, devices).await? else { return Ok(None) };
+        let found = found.into_iter().filter_map(|device| {
+            let keys = without_unsigned(&device.keys)?;
+            Some(QueriedDevice { id: device.id, keys })
+        });
+        Ok(Some((found.collect(), self.0.accounts.public_cross_signing_keys(user).await?)))
     }
 
     /// A local user's devices and cross-signing keys as another server may know them: `GET /user/devices`. None where
