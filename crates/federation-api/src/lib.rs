@@ -18,6 +18,8 @@ mod signed;
 mod state;
 mod stream;
 mod transactions;
+mod user_devices;
+mod user_keys;
 mod version;
 mod well_known;
 
@@ -48,4 +50,6 @@ pub fn routes() -> Routes<FederationState> {
         .merge(openid::routes())
         .merge(profile::routes())
         .merge(well_known::routes())
+        .merge(user_devices::routes())
+        .merge(user_keys::routes())
 }

@@ -32,8 +32,8 @@ use wardroom_rooms::Rooms;
 use wardroom_store::{Store, TableSpec};
 
 pub use self::{
-    devices::RemoteDevices,
-    edus::Edus,
+    devices::{KEYS_TIMEOUT_MAX, KeyAnswers, KeyClaim, KeyClaims, RemoteDevices, RemoteKeys},
+    edus::{Edus, OwnDeviceList},
     error::FederationError,
     ingest::Ingest,
     outbox::{
@@ -59,6 +59,8 @@ pub const TABLES: &[TableSpec] = &[
     *partners::SERVER_KEYS.spec(),
     *partners::POLICY.spec(),
     *ingest::staging::STAGED.spec(),
+    *edus::TOLD_DEVICES.spec(),
+    *edus::CURSORS.spec(),
 ];
 
 /// What the parts are made of.
