@@ -1,6 +1,7 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
 mod faults;
+mod people;
 mod sites;
 mod three_wardrooms;
 mod two_wardrooms;
