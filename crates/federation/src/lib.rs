@@ -9,8 +9,10 @@
 //!
 //! Deliberately absent: HTTP towards us, which is `federation-api`.
 
+mod ask;
 mod devices;
 mod edus;
+mod error;
 mod ingest;
 mod outbox;
 mod partners;
@@ -32,19 +34,31 @@ use wardroom_store::{Store, TableSpec};
 pub use self::{
     devices::RemoteDevices,
     edus::Edus,
+    error::FederationError,
     ingest::Ingest,
-    outbox::Outbox,
+    outbox::{
+        DestinationOrder, DestinationQuery, DestinationRoom, DestinationRooms, DestinationSample, DestinationView,
+        Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
+    },
     partners::{
         CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
         SignatureError, parse_pin,
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
-    remote_rooms::RemoteRooms,
+    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*partners::SERVER_KEYS.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *outbox::tables::DESTINATIONS.spec(),
+    *outbox::tables::EVENTS.spec(),
+    *outbox::tables::CATCH_UP.spec(),
+    *outbox::tables::EDUS.spec(),
+    *outbox::tables::SENT.spec(),
+    *partners::SERVER_KEYS.spec(),
+    *ingest::staging::STAGED.spec(),
+];
 
 /// What the parts are made of.
 #[derive(Clone, Debug)]
@@ -108,6 +122,6 @@ impl Federation {
 
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
-        futures_util::future::join(self.outbox.run(), self.edus.run()).await;
+        futures_util::future::join3(self.outbox.run(), self.ingest.run(), self.edus.run()).await;
     }
 }

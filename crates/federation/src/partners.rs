@@ -31,7 +31,9 @@ use ruma::{
     },
     serde::Raw,
 };
+use wardroom_clock::SharedClock;
 use wardroom_event::Pdu;
+use wardroom_store::Store;
 
 pub(crate) use self::keyring::SERVER_KEYS;
 use self::{
@@ -61,7 +63,7 @@ struct Inner {
     keyring: Keyring,
     own_keys: OwnKeys,
     checkers: Checkers,
-    clock: wardroom_clock::SharedClock,
+    clock: SharedClock,
     settings: PartnerSettings,
 }
 
@@ -71,12 +73,19 @@ pub type CheckedEvent = Result<Arc<Pdu>, String>;
 impl Partners {
     /// The partners as the settings want them.
     pub(crate) fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
-        let clock = Arc::clone(&parts.clock);
-        let client = Arc::new(Client::new(&settings, Arc::clone(&clock))?);
-        let keyring =
-            Keyring::new(Arc::clone(&client), parts.store.clone(), Arc::clone(&clock), settings.notaries.clone());
         let (name, key) = (parts.server_name.clone(), Arc::clone(&parts.signing_key));
-        let own_keys = OwnKeys::new(name, key, settings.old_keys.clone(), Arc::clone(&clock));
+        let own_keys = OwnKeys::new(name, key, settings.old_keys.clone(), Arc::clone(&parts.clock));
+        Self::assemble(own_keys, parts.store.clone(), Arc::clone(&parts.clock), settings)
+    }
+
+    fn assemble(
+        own_keys: OwnKeys,
+        store: Store,
+        clock: SharedClock,
+        settings: PartnerSettings,
+    ) -> Result<Self, PartnerError> {
+        let client = Arc::new(Client::new(&settings, Arc::clone(&clock))?);
+        let keyring = Keyring::new(Arc::clone(&client), store, Arc::clone(&clock), settings.notaries.clone());
         let checkers = Checkers::new();
         Ok(Self { inner: Arc::new(Inner { client, keyring, own_keys, checkers, clock, settings }) })
     }
@@ -197,3 +206,8 @@ fn get(path_and_query: &str) -> Result<Request<Bytes>, PartnerError> {
     let request = Request::builder().method(Method::GET).uri(path_and_query).body(Bytes::new());
     request.map_err(|error| PartnerError::Malformed(error.to_string()))
 }
+
+#[cfg(test)]
+mod fake_server;
+#[cfg(test)]
+mod tests;

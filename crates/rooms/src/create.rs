@@ -194,7 +194,7 @@ impl Engine {
         create: Arc<Pdu>,
         first_index: u16,
     ) -> Result<Writer, RoomError> {
-        let mut writer = self.begin_new_room(version, &create).await?;
+        let mut writer = self.begin_new_room(version, create.room_id()).await?;
         self.permit(actor, &writer.view(), Action::Create).await?;
         writer.go_on_at(first_index);
         let stored = writer.add(create, None).await?;
@@ -208,9 +208,13 @@ impl Engine {
         Ok(writer)
     }
 
-    async fn begin_new_room(self: &Arc<Self>, version: RoomVersion, create: &Pdu) -> Result<Writer, RoomError> {
+    pub(crate) async fn begin_new_room(
+        self: &Arc<Self>,
+        version: RoomVersion,
+        room: &RoomId,
+    ) -> Result<Writer, RoomError> {
         let mut batch = Batch::default();
-        let nid = RoomNid::new(self.store.interner().intern(&mut batch, NS_ROOM, create.room_id().as_str()).await?);
+        let nid = RoomNid::new(self.store.interner().intern(&mut batch, NS_ROOM, room.as_str()).await?);
         let head = Head {
             extremities: Vec::new(),
             depth: 0,
@@ -223,7 +227,7 @@ impl Engine {
         };
         let view = RoomView {
             nid,
-            id: create.room_id().to_owned(),
+            id: room.to_owned(),
             version,
             create: EventNid::new(0),
             room_type: None,
@@ -233,6 +237,7 @@ impl Engine {
             visibility: Visibility::Shared,
             public: false,
             end: Place::FIRST,
+            servers: Arc::default(),
             head: Arc::new(head),
         };
         let mut writer = Writer::begin_room(Arc::clone(self), view).await?;
@@ -292,7 +297,7 @@ impl Writer {
 }
 
 /// `type` of a create event (specification, section "Types").
-fn room_type(create: &Pdu) -> Option<String> {
+pub(crate) fn room_type(create: &Pdu) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Content {
         r#type: Option<String>,

@@ -13,7 +13,7 @@ use wardroom_client_api::{
 };
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_federation::{Federation, PartnerError, PartnerSettings, Parts};
-use wardroom_federation_api::FederationState;
+use wardroom_federation_api::{FederationState, Transactions};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
@@ -111,6 +111,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
         },
         tokens: TokenLifetimes::default(),
         presence: config.presence.enabled,
+        federation: config.federation.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
@@ -288,6 +289,8 @@ impl App {
             limits: Arc::clone(&limits),
             signing_key: parts.signing_key,
             clock: parts.clock,
+            transactions: Transactions::default(),
+            public_rooms: config.federation.public_rooms,
         });
         let client = ClientState {
             accounts,

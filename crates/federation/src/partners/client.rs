@@ -217,7 +217,7 @@ impl Client {
         sent.map_err(|error| PartnerError::Unreachable(tls::sentence(&error)))
     }
 
-    /// Sends a request and reads the answer. Statuses from 400 on are errors.
+    /// Sends a request and reads the answer. Statuses from 400 on are errors, and so are redirections.
     pub(crate) async fn exchange(
         &self,
         server: &ServerName,
@@ -227,6 +227,9 @@ impl Client {
         let answer = self.send(server, request, limits).await?;
         let answer = Self::good(answer).await?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        if !status.is_success() {
+            return Err(PartnerError::Malformed(format!("it answers {status}")));
+        }
         match read(answer, limits.answer_bytes_max).await {
             Ok(body) => Ok((status, headers, body)),
             Err(error) => {

@@ -39,6 +39,8 @@ pub(crate) struct Federation {
     pub(crate) deny: Vec<String>,
     /// Whether certificates of other servers are checked.
     pub(crate) verify_certificates: bool,
+    /// Whether other servers are shown the directory of published rooms.
+    pub(crate) public_rooms: bool,
     /// Certificate authorities beyond the system's.
     pub(crate) extra_ca: Vec<PathBuf>,
     /// Addresses that are never connected to.
@@ -52,6 +54,7 @@ impl Default for Federation {
             allow: vec!["*".to_owned()],
             deny: Vec::new(),
             verify_certificates: true,
+            public_rooms: true,
             extra_ca: Vec::new(),
             deny_ip_ranges: SPECIAL_RANGES.iter().filter_map(|range| range.parse().ok()).collect(),
         }
