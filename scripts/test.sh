@@ -11,3 +11,6 @@ cargo test --locked --workspace
 step "Real clients against the real binary"
 # The binary is the one that the black-box tests had built.
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh
+
+step "An unmodified Synapse beside the real binary"
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-synapse.sh

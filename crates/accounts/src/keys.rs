@@ -11,6 +11,7 @@ mod cross_signing;
 mod device_keys;
 mod key_json;
 mod one_time_keys;
+mod remote_devices;
 mod signatures;
 pub(crate) mod tables;
 mod upload;
@@ -21,6 +22,7 @@ use ruma::{DeviceId, UserId};
 use tokio::sync::{Mutex, MutexGuard};
 use wardroom_store::{Batch, Packed, Position, WatchKey};
 
+pub(crate) use self::remote_devices::{LISTS, REMOTE_DEVICES, STALE_LISTS};
 use self::tables::{
     CROSS_SIGNING_KEYS, DEVICE_KEYS, FALLBACK_KEYS, GIVEN_KEYS, KEY_STATE, ONE_TIME_KEYS, WAITING_KEYS,
 };
@@ -28,6 +30,7 @@ pub use self::{
     cross_signing::{CROSS_SIGNING_KEY_BYTES_MAX, CrossSigningKeys, CrossSigningOutcome, CrossSigningUpload},
     device_keys::QueriedDevice,
     one_time_keys::ClaimedKey,
+    remote_devices::{DeviceSnapshot, DeviceUpdate, ListState, RemoteDevice, Updated},
     signatures::{SIGNATURES_PER_REQUEST_MAX, SignatureFailure},
     upload::{
         DEVICE_KEYS_BYTES_MAX, FALLBACK_KEYS_PER_DEVICE_MAX, KEY_ID_BYTES_MAX, KeyUpload, ONE_TIME_KEY_BYTES_MAX,

@@ -75,16 +75,17 @@ pub use self::{
     filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
     keys::{
         CROSS_SIGNING_KEY_BYTES_MAX, ClaimedKey, CrossSigningKeys, CrossSigningOutcome, CrossSigningUpload,
-        DEVICE_KEYS_BYTES_MAX, DeviceRef, FALLBACK_KEYS_PER_DEVICE_MAX, KEY_ID_BYTES_MAX, KeyCounts, KeyUpload,
-        ONE_TIME_KEY_BYTES_MAX, ONE_TIME_KEYS_PER_DEVICE_MAX, QueriedDevice, SIGNATURES_PER_REQUEST_MAX,
-        SignatureFailure, WATCH_DEVICE,
+        DEVICE_KEYS_BYTES_MAX, DeviceRef, DeviceSnapshot, DeviceUpdate, FALLBACK_KEYS_PER_DEVICE_MAX, KEY_ID_BYTES_MAX,
+        KeyCounts, KeyUpload, ListState, ONE_TIME_KEY_BYTES_MAX, ONE_TIME_KEYS_PER_DEVICE_MAX, QueriedDevice,
+        RemoteDevice, SIGNATURES_PER_REQUEST_MAX, SignatureFailure, Updated, WATCH_DEVICE,
     },
     login::{Login, LoginRequest},
     moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
     presence::{
-        Availability, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence,
-        PresenceChange, PresenceView, STATUS_MSG_BYTES_MAX, SyncMark, presence_watch_of_room, presence_watch_of_user,
+        Availability, PRESENCE_ACTIVE_FOR, PRESENCE_ELSEWHERE_FOR, PRESENCE_ELSEWHERE_MAX, PRESENCE_IDLE_AFTER,
+        PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence, PresenceChange, PresenceElsewhere, PresenceView,
+        STATUS_MSG_BYTES_MAX, SyncMark, presence_watch_of_room, presence_watch_of_user,
     },
     profile::{AVATAR_URL_BYTES_MAX, DISPLAY_NAME_CHARS_MAX, Profile},
     profile_fields::{PROFILE_BYTES_MAX, PROFILE_KEY_BYTES_MAX, ProfileFields},
@@ -102,8 +103,9 @@ pub use self::{
     tables::{NS_USER, TABLES, WATCH_PRESENCE, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     to_device::{
-        INBOX_BYTES_MAX, INBOX_MESSAGES_MAX, TO_DEVICE_CONTENT_BYTES_MAX, TO_DEVICE_REQUEST_BYTES_MAX,
-        TO_DEVICE_TYPE_BYTES_MAX, ToDeviceEvent, ToDeviceMessages, ToDeviceTarget,
+        INBOX_BYTES_MAX, INBOX_MESSAGES_MAX, OutgoingToDevice, TO_DEVICE_CONTENT_BYTES_MAX,
+        TO_DEVICE_REQUEST_BYTES_MAX, TO_DEVICE_TYPE_BYTES_MAX, ToDeviceEvent, ToDeviceMessages, ToDeviceTarget,
+        WATCH_OUTGOING,
     },
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
@@ -147,7 +149,7 @@ impl Accounts {
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
         let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
-        let presence = Presence::load(&store, Arc::clone(&clock), settings.presence).await?;
+        let presence = Presence::load(&store, Arc::clone(&clock), settings.presence, &settings.server_name).await?;
         Ok(Self(Arc::new(Inner {
             store,
             clock,
@@ -178,7 +180,8 @@ impl Accounts {
         &self.0.settings
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
+    /// The time, in milliseconds since the epoch.
+    pub fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()
     }
 }

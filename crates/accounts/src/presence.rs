@@ -17,13 +17,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use wardroom_clock::SharedClock;
 use wardroom_store::{Batch, Packed, Position, Scan, Store, WatchKey};
 
-pub use self::person::{Availability, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER};
+pub use self::person::{
+    Availability, PRESENCE_ACTIVE_FOR, PRESENCE_ELSEWHERE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER,
+};
 use self::person::{Person, Shown};
 use crate::{
     AccountError, Accounts, Session, UserNid,
@@ -32,6 +34,8 @@ use crate::{
 
 /// Users whose presence is known, about 500 bytes each. Beyond it, those who are offline are forgotten.
 pub const PRESENCE_USERS_MAX: usize = 50_000;
+/// Of these, users of other servers.
+pub const PRESENCE_ELSEWHERE_MAX: usize = 25_000;
 /// Longest status message, in bytes.
 pub const STATUS_MSG_BYTES_MAX: usize = 1_024;
 /// Users whose changes are published in one commit.
@@ -83,6 +87,19 @@ pub struct PresenceView {
     pub rooms_at: Position,
 }
 
+/// What another server says of its user.
+#[derive(Clone, Debug)]
+pub struct PresenceElsewhere {
+    /// How reachable.
+    pub availability: Availability,
+    /// Active within the last minute.
+    pub currently_active: bool,
+    /// Since the user last did something.
+    pub last_active_ago: Option<Duration>,
+    /// What the user says. Too long a message counts as none.
+    pub status_msg: Option<String>,
+}
+
 /// A user whose change is to be published, with the rooms the user is in.
 #[derive(Clone, Debug)]
 pub struct PresenceChange {
@@ -96,6 +113,8 @@ pub struct PresenceChange {
 
 struct Known {
     id: OwnedUserId,
+    /// A user of another server.
+    elsewhere: bool,
     person: Person,
     /// What others were told.
     shown: Shown,
@@ -114,6 +133,8 @@ struct People {
     due: BTreeSet<(Instant, UserNid)>,
     /// To be told of, again or anew.
     marked: HashSet<UserNid>,
+    /// How many are users of other servers.
+    elsewhere: usize,
     trimmed: Option<Instant>,
 }
 
@@ -144,18 +165,34 @@ impl People {
         Some(self.known.entry(nid).or_insert_with(|| Known::new(id.to_owned())))
     }
 
+    /// The same for a user of another server: all of them together leave room for those of this one.
+    fn enter_elsewhere(&mut self, nid: UserNid, id: &UserId, now: Instant) -> Option<&mut Known> {
+        if !self.known.contains_key(&nid) {
+            if self.elsewhere >= PRESENCE_ELSEWHERE_MAX {
+                self.trim(now);
+            }
+            if self.elsewhere >= PRESENCE_ELSEWHERE_MAX {
+                return None;
+            }
+            self.enter(nid, id, now)?.elsewhere = true;
+            self.elsewhere += 1;
+        }
+        self.known.get_mut(&nid)
+    }
+
     /// Forgets who is offline.
     fn trim(&mut self, now: Instant) {
         if self.trimmed.is_some_and(|last| now < last + TRIM_EVERY) {
             return;
         }
         self.trimmed = Some(now);
-        let Self { known, by_change, marked, .. } = self;
+        let Self { known, by_change, marked, elsewhere, .. } = self;
         known.retain(|nid, known| {
             let stays =
                 known.shown.availability != Availability::Offline || known.due.is_some() || marked.contains(nid);
             if !stays {
                 by_change.remove(&(known.changed, *nid));
+                *elsewhere -= usize::from(known.elsewhere);
             }
             stays
         });
@@ -179,6 +216,7 @@ impl Known {
     fn new(id: OwnedUserId) -> Self {
         Self {
             id,
+            elsewhere: false,
             person: Person::default(),
             shown: Shown::default(),
             changed: Position::ZERO,
@@ -221,7 +259,12 @@ impl Drop for SyncMark {
 
 impl Presence {
     /// As it was when the server stopped. Not `enabled`, nobody is ever present.
-    pub(crate) async fn load(store: &Store, clock: SharedClock, enabled: bool) -> Result<Self, AccountError> {
+    pub(crate) async fn load(
+        store: &Store,
+        clock: SharedClock,
+        enabled: bool,
+        server_name: &ServerName,
+    ) -> Result<Self, AccountError> {
         let mut people = People::default();
         let rows = if enabled {
             store.latest().scan(&PRESENCE, Scan::all().limit(PRESENCE_USERS_MAX)).await?
@@ -238,6 +281,11 @@ impl Presence {
             let mut known = Known::new(id);
             known.person = Person::returning(row.availability, last_active, now);
             known.person.status_msg = row.status_msg.map(Arc::from);
+            if known.id.server_name() != server_name {
+                known.elsewhere = true;
+                people.elsewhere += 1;
+                known.person.set_elsewhere(row.availability, false, now);
+            }
             known.shown = known.person.shown(now);
             known.stored = true;
             people.by_change.insert((known.changed, UserNid::new(nid)));
@@ -300,6 +348,21 @@ impl Presence {
         let status_msg = status_msg.filter(|text| !text.is_empty()).map(Arc::from);
         self.enter_and_change(session, |person, now| person.set(session.device_nid, availability, status_msg, now));
         Ok(())
+    }
+
+    /// Another server says how its user is. It is published like what local users do.
+    pub fn set_elsewhere(&self, user: UserNid, id: &UserId, said: &PresenceElsewhere) {
+        if !self.0.enabled {
+            return;
+        }
+        let now = Instant::now();
+        let mut people = self.0.people.lock();
+        let Some(known) = people.enter_elsewhere(user, id, now) else { return };
+        known.person.set_elsewhere(said.availability, said.currently_active, now);
+        known.person.last_active = said.last_active_ago.and_then(|ago| now.checked_sub(ago));
+        let status_msg = said.status_msg.as_deref().filter(|text| !text.is_empty());
+        known.person.status_msg = status_msg.filter(|text| text.len() <= STATUS_MSG_BYTES_MAX).map(Arc::from);
+        people.review(user, now);
     }
 
     /// The user of a device does something.

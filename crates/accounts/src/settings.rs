@@ -20,6 +20,8 @@ pub struct Settings {
     pub tokens: TokenLifetimes,
     /// Users see who is there.
     pub presence: bool,
+    /// What is for users of other servers is sent to them.
+    pub federation: bool,
 }
 
 impl Settings {
@@ -31,6 +33,7 @@ impl Settings {
             registration: Registration::default(),
             tokens: TokenLifetimes::default(),
             presence: true,
+            federation: false,
         }
     }
 }

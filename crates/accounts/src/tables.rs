@@ -27,6 +27,7 @@ pub(crate) mod domain {
     pub(crate) const KEY_ALGORITHM: u8 = 0x21;
     pub(crate) const KEY_CONTENT: u8 = 0x22;
     pub(crate) const TO_DEVICE_TRANSACTION: u8 = 0x23;
+    pub(crate) const TO_DEVICE_RECEIVED: u8 = 0x24;
     pub(crate) const SHORT_LIVED: u8 = 0x50;
 }
 
@@ -119,6 +120,11 @@ pub const TABLES: &[TableSpec] = &[
     *key_tables::SIGNED_USERS.spec(),
     *key_tables::INBOXES.spec(),
     *key_tables::TO_DEVICE_TRANSACTIONS.spec(),
+    *crate::keys::LISTS.spec(),
+    *crate::keys::REMOTE_DEVICES.spec(),
+    *crate::keys::STALE_LISTS.spec(),
+    *crate::to_device::OUTGOING.spec(),
+    *crate::to_device::RECEIVED.spec(),
     *MODERATION.spec(),
     *NOTICE_ROOMS.spec(),
     *PROFILE_FIELDS.spec(),

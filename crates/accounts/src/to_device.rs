@@ -4,6 +4,7 @@
 //! not behind the token of a sync was delivered by an earlier one and is deleted. So each message is told until the
 //! client has shown that it has it, and after that never again.
 
+mod across_servers;
 mod inbox_sizes;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -13,8 +14,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use wardroom_store::{Batch, Packed, Position, Scan};
 
+pub use self::across_servers::{OutgoingToDevice, WATCH_OUTGOING};
 use self::inbox_sizes::InboxSize;
-pub(crate) use self::inbox_sizes::InboxSizes;
+pub(crate) use self::{
+    across_servers::{OUTGOING, RECEIVED},
+    inbox_sizes::InboxSizes,
+};
 use crate::{
     AccountError, Accounts, DeviceRef, Session,
     device_lists::next,
@@ -90,8 +95,8 @@ struct Recipient {
 
 impl Accounts {
     /// Sends messages from a device, all or none of them. With a transaction id that the device used before for this
-    /// type, nothing is sent. Devices and users that do not exist are passed over, and so are those of other servers as
-    /// long as this one does not federate.
+    /// type, nothing is sent. Devices and users that do not exist are passed over, and so are those of other servers where
+    /// this one speaks to none.
     ///
     /// # Errors
     /// [`AccountError::Limit`], [`AccountError::Invalid`] when a content is not an object, or the store's.
@@ -119,6 +124,7 @@ impl Accounts {
             batch.put(&TO_DEVICE_TRANSACTIONS, &(today, hash), &());
             let recipients = self.recipients(&sender.user, event_type, messages).await?;
             self.deliver(&mut batch, &recipients).await?;
+            self.send_away(&mut batch, &sender.user, event_type, messages)?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -175,7 +181,8 @@ impl Accounts {
         }
     }
 
-    /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.
+    /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept. Those of other
+    /// servers are kept longer.
     ///
     /// # Errors
     /// When the store fails.
@@ -187,7 +194,7 @@ impl Accounts {
             batch.delete_prefix(&TO_DEVICE_TRANSACTIONS, &day);
             self.0.store.commit(batch).await?;
         }
-        Ok(())
+        self.forget_received().await
     }
 
     /// Adds the end of a device's inbox to the batch.
@@ -211,7 +218,6 @@ impl Accounts {
         let mut recipients: Vec<Recipient> = Vec::new();
         let mut bytes = 0;
         for (user, contents) in messages {
-            // Other servers' users come with federation.
             if !self.is_local(user) {
                 continue;
             }

@@ -1,10 +1,12 @@
 //! The admin API: what operators and their scripts do with the server over HTTP.
 //!
 //! So far the registration with a shared secret and server notices, at the paths and in the shapes that existing scripts
-//! know.
+//! know, and the graphs of rooms.
 
+mod federation_policy;
 mod notices;
 mod register;
+mod room_graph;
 mod send_server_notice;
 
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use wardroom_accounts::Accounts;
 use wardroom_federation::Federation;
+use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits, Routes};
 
 pub use self::notices::{Notice, NoticeError, NoticeSettings, Notices};
@@ -21,6 +24,8 @@ pub use self::notices::{Notice, NoticeError, NoticeSettings, Notices};
 pub struct AdminState {
     /// Users, devices, tokens.
     pub accounts: Accounts,
+    /// The rooms.
+    pub rooms: Rooms,
     /// Other servers, where this one speaks to any.
     pub federation: Option<Federation>,
     /// Rate limits, one set for all listeners.
@@ -46,5 +51,8 @@ pub fn router(state: AdminState) -> Router {
 
 /// Every endpoint of the admin API.
 pub fn routes() -> Routes<AdminState> {
-    register::routes().merge(send_server_notice::routes())
+    register::routes()
+        .merge(room_graph::routes())
+        .merge(send_server_notice::routes())
+        .merge(federation_policy::routes())
 }

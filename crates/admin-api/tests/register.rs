@@ -9,12 +9,14 @@ use axum::{
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, header};
-use ruma::owned_server_name;
+use ruma::{RoomVersionId, owned_server_name};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Settings, TABLES};
 use wardroom_admin_api::{AdminState, router};
 use wardroom_clock::ManualClock;
+use wardroom_event::SigningKey;
+use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{Catalogue, Store};
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
@@ -23,10 +25,17 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     let mut settings = Settings::new(owned_server_name!("hospital-a.example"));
     settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
     settings.registration.shared_secret = secret.map(str::to_owned);
-    let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+    let store = Store::in_memory(Catalogue::new(&[TABLES, wardroom_rooms::TABLES]).unwrap());
+    let rooms = wardroom_rooms::Settings {
+        server_name: settings.server_name.clone(),
+        default_version: RoomVersionId::V12,
+        signing_key: Arc::new(SigningKey::generate("1").unwrap()),
+    };
+    let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), rooms);
     let accounts = Accounts::new(store, clock.clone(), settings).await.unwrap();
     let state = AdminState {
         accounts: accounts.clone(),
+        rooms,
         federation: None,
         limits: Arc::new(RateLimits::new(clock, false)),
         notices: None,

@@ -1,7 +1,6 @@
 //! The content repository (client-server API, section "Content repository"). Served by listeners of their own choice,
 //! so its handlers have a state of their own.
 
-mod disposition;
 mod download;
 mod preview;
 mod query;
@@ -22,6 +21,7 @@ use ruma::{
 };
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
+use wardroom_federation::{RemoteMedia, RemoteMediaError};
 use wardroom_media::{Content, InvalidMediaId, Media, MediaError, MediaId};
 use wardroom_web::{ApiError, ApiState, RateLimits, Reply, Routes, Ruma};
 
@@ -34,6 +34,8 @@ pub struct MediaState {
     pub accounts: Accounts,
     /// The content repository.
     pub media: Media,
+    /// Media of other servers, where this one speaks to any.
+    pub remote: Option<RemoteMedia>,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Whether the old paths, which ask for no token, serve what this server has. The specification wants them frozen:
@@ -95,6 +97,7 @@ fn told(error: MediaError) -> ApiError {
             ApiError::forbidden(sentence)
         }
         MediaError::TooLarge { .. } | MediaError::TooLargeToThumbnail => ApiError::too_large(sentence),
+        MediaError::RemoteTooLarge { .. } => too_large_elsewhere(sentence),
         MediaError::FilenameTooLong { .. } | MediaError::InvalidUrl(_) => ApiError::invalid_param(sentence),
         MediaError::Busy { retry_after } => ApiError::limit_exceeded(*retry_after),
         MediaError::NotAnImage => bad(ErrorKind::Unknown),
@@ -107,11 +110,42 @@ fn told(error: MediaError) -> ApiError {
     }
 }
 
+/// What a client is told of media of other servers.
+fn told_of_remote(error: RemoteMediaError) -> ApiError {
+    let sentence = error.to_string();
+    match error {
+        RemoteMediaError::NotFound => ApiError::not_found(sentence),
+        RemoteMediaError::NotYetUploaded => {
+            ApiError::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::NotYetUploaded, sentence)
+        }
+        RemoteMediaError::TooLarge { .. } | RemoteMediaError::TooLargeThere => too_large_elsewhere(sentence),
+        RemoteMediaError::Failed => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
+        RemoteMediaError::Busy { retry_after } => ApiError::limit_exceeded(retry_after),
+        RemoteMediaError::Media(error) => told(error),
+    }
+}
+
+/// 502 `M_TOO_LARGE`, as the specification has it for media of other servers.
+fn too_large_elsewhere(sentence: String) -> ApiError {
+    ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::TooLarge, sentence)
+}
+
 /// The content that a path names, once it is there.
 async fn content(state: &MediaState, server_name: &str, id: &str, params: &Params) -> Result<Content, ApiError> {
     let (media, wait) = (media_id(server_name, id)?, params.wait()?);
-    let found = state.stopping.run_until_cancelled(state.media.content(&media, wait)).await;
-    found.unwrap_or(Err(MediaError::NotYetUploaded)).map_err(told)
+    let may_fetch = params.parse("allow_remote", "\"true\" or \"false\"")?.unwrap_or(true);
+    let found = async {
+        if state.media.is_local(&media) {
+            return state.media.content(&media, wait).await.map_err(told);
+        }
+        match &state.remote {
+            Some(remote) if may_fetch => remote.content(&media, wait).await.map_err(told_of_remote),
+            // What is here needs no fetching.
+            _ => state.media.remote_now(&media).await.and_then(|here| here.ok_or(MediaError::NotFound)).map_err(told),
+        }
+    };
+    let found = state.stopping.run_until_cancelled(found).await;
+    found.unwrap_or_else(|| Err(told(MediaError::NotYetUploaded)))
 }
 
 /// The media that a path names.
@@ -121,9 +155,10 @@ fn media_id(server_name: &str, media_id: &str) -> Result<MediaId, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use wardroom_federation::RemoteMediaError;
     use wardroom_media::MediaError;
 
-    use super::told;
+    use super::{told, told_of_remote};
 
     #[test]
     fn errors_have_the_codes_of_the_specification() {
@@ -135,6 +170,7 @@ mod tests {
             (MediaError::NotCreator, 403, "Forbidden"),
             (MediaError::QuotaReached { bytes_max: 1 }, 403, "Forbidden"),
             (MediaError::TooLarge { bytes_max: 1 }, 413, "TooLarge"),
+            (MediaError::RemoteTooLarge { bytes_max: 1 }, 502, "TooLarge"),
             (MediaError::TooLargeToThumbnail, 413, "TooLarge"),
             (MediaError::NotAnImage, 400, "Unknown"),
             (MediaError::Busy { retry_after: wait }, 429, "LimitExceeded"),
@@ -143,6 +179,23 @@ mod tests {
         ] {
             let name = format!("{error:?}");
             let answer = told(error);
+            assert_eq!(answer.status(), status, "{name}");
+            assert!(format!("{answer:?}").contains(errcode), "{name}: {answer:?}");
+        }
+    }
+
+    #[test]
+    fn errors_of_other_servers_have_the_codes_of_the_specification() {
+        for (error, status, errcode) in [
+            (RemoteMediaError::NotFound, 404, "NotFound"),
+            (RemoteMediaError::NotYetUploaded, 504, "NotYetUploaded"),
+            (RemoteMediaError::TooLarge { bytes_max: 1 }, 502, "TooLarge"),
+            (RemoteMediaError::TooLargeThere, 502, "TooLarge"),
+            (RemoteMediaError::Failed, 502, "Unknown"),
+            (RemoteMediaError::Media(MediaError::NotFound), 404, "NotFound"),
+        ] {
+            let name = format!("{error:?}");
+            let answer = told_of_remote(error);
             assert_eq!(answer.status(), status, "{name}");
             assert!(format!("{answer:?}").contains(errcode), "{name}: {answer:?}");
         }

@@ -10,6 +10,7 @@
 mod auth;
 mod canonical;
 mod client_format;
+mod cosign;
 mod draft;
 mod hash;
 mod pdu;
@@ -31,7 +32,7 @@ pub use pdu_format::{
 };
 pub use power::{Action, PowerLevels, UserPower, level_for, power_of};
 pub use redaction::{RedactError, redact};
-pub use resolution::{AUTH_CHAIN_EVENTS_MAX, ResolveError, StateMap, resolve};
+pub use resolution::{AUTH_CHAIN_EVENTS_MAX, Conflict, ResolveError, StateMap, resolve, resolve_conflict};
 pub use room_version::{RoomVersion, UnsupportedRoomVersion};
 pub use signatures::{PublicKey, PublicKeys, Verified, VerifyError, required_servers, verify};
-pub use signing_key::{KeyError, SigningKey};
+pub use signing_key::{KeyError, SigningKey, is_signature};

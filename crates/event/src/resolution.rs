@@ -53,11 +53,6 @@ pub fn resolve(
     if rest.iter().all(|state| state == first) {
         return Ok(first.clone());
     }
-    let rules = version.rules();
-    let Some(state_res_rules) = rules.state_res.v2_rules() else {
-        return Err(ResolveError::Failed("unsupported state resolution".to_owned()));
-    };
-
     let graph = AuthGraph::new(event);
     let unconflicted = unconflicted(first, rest);
     let conflicted: Vec<Vec<&OwnedEventId>> = states
@@ -65,10 +60,54 @@ pub fn resolve(
         .map(|state| state.iter().filter(|(key, _)| !unconflicted.contains_key(*key)).map(|(_, id)| id).collect())
         .collect();
     let chains = graph.chains(&conflicted, &unconflicted)?;
-
     let all_conflicted: HashSet<OwnedEventId> = conflicted.into_iter().flatten().cloned().collect();
-    let subgraph = graph.subgraph(&all_conflicted)?;
-    graph.check_complete(version, &all_conflicted, &chains, &subgraph, &unconflicted)?;
+    finish(version, &graph, states, chains, &all_conflicted, &unconflicted)
+}
+
+/// States that differ in a part, with what is known of the rest: for who can tell what differs without walking
+/// everything.
+#[derive(Clone, Debug, Default)]
+pub struct Conflict {
+    /// What differs: of each state, the events at the places about which the states do not agree.
+    pub sides: Vec<StateMap>,
+    /// Of what all states agree about, at least what the authorization of the events that take part asks for.
+    pub agreed: StateMap,
+    /// Per state, the events of its full auth chain that are not in the auth chains of all of them.
+    pub differences: Vec<HashSet<OwnedEventId>>,
+}
+
+/// As [`resolve`], with the conflict worked out by the caller. The answer has places about which the states do not
+/// agree, and those of [`Conflict::agreed`]; a place that is not in it is empty in the resolved state.
+pub fn resolve_conflict(
+    version: RoomVersion,
+    conflict: Conflict,
+    event: impl Fn(&EventId) -> Option<Arc<Pdu>>,
+) -> Result<StateMap, ResolveError> {
+    let Conflict { mut sides, agreed, differences } = conflict;
+    let graph = AuthGraph::new(event);
+    let all_conflicted: HashSet<OwnedEventId> = sides.iter().flat_map(HashMap::values).cloned().collect();
+    for side in &mut sides {
+        side.extend(agreed.iter().map(|(key, id)| (key.clone(), id.clone())));
+    }
+    let unconflicted = agreed.iter().collect();
+    finish(version, &graph, &sides, differences, &all_conflicted, &unconflicted)
+}
+
+/// The algorithm itself, once it is known what is in conflict.
+fn finish<F: Fn(&EventId) -> Option<Arc<Pdu>>>(
+    version: RoomVersion,
+    graph: &AuthGraph<F>,
+    states: &[StateMap],
+    chains: Vec<HashSet<OwnedEventId>>,
+    all_conflicted: &HashSet<OwnedEventId>,
+    unconflicted: &HashMap<&(StateEventType, String), &OwnedEventId>,
+) -> Result<StateMap, ResolveError> {
+    let rules = version.rules();
+    let Some(state_res_rules) = rules.state_res.v2_rules() else {
+        return Err(ResolveError::Failed("unsupported state resolution".to_owned()));
+    };
+    let subgraph = graph.subgraph(all_conflicted)?;
+    graph.check_complete(version, all_conflicted, &chains, &subgraph, unconflicted)?;
 
     state_res::resolve(
         &rules.authorization,

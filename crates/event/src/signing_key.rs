@@ -83,6 +83,14 @@ impl SigningKey {
     }
 }
 
+/// Whether this is the signature of a message by the key with this public half. Anything that is no key or no signature
+/// is not. The strict rules of RFC 8032 hold: no weak keys, no second form of a signature.
+pub fn is_signature(public_key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(public_key) else { return false };
+    let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
+    key.verify_strict(message, &signature).is_ok()
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("key_id", &self.key_id).finish_non_exhaustive()
@@ -103,6 +111,17 @@ mod tests {
         for version in ["", "a b", "a:b", "é", "a-b"] {
             assert!(matches!(SigningKey::from_seed([0; 32], version), Err(KeyError::Version)));
         }
+    }
+
+    #[test]
+    fn signatures_are_of_one_message_by_one_key() {
+        let key = SigningKey::generate("1").unwrap();
+        let signature = key.sign(b"x");
+        assert!(is_signature(&key.public_key(), b"x", &signature));
+        assert!(!is_signature(&key.public_key(), b"y", &signature));
+        assert!(!is_signature(&SigningKey::generate("1").unwrap().public_key(), b"x", &signature));
+        assert!(!is_signature(&key.public_key(), b"x", &signature[1..]));
+        assert!(!is_signature(&[0xff; 32], b"x", &signature));
     }
 
     #[test]

@@ -12,6 +12,8 @@ use wardroom_rooms::Rooms;
 use wardroom_sync::Syncer;
 use wardroom_web::{ApiState, RateLimits};
 
+use crate::Transactions;
+
 /// The services, as every handler receives them. Clones are cheap: everything inside is shared.
 #[derive(Clone, Debug)]
 pub struct FederationState {
@@ -31,8 +33,14 @@ pub struct FederationState {
     pub limits: Arc<RateLimits>,
     /// Key that signs events and key documents.
     pub signing_key: Arc<SigningKey>,
+    /// What `/.well-known/matrix/server` tells, if anything.
+    pub well_known_server: Option<OwnedServerName>,
     /// The time.
     pub clock: SharedClock,
+    /// Transactions that were answered lately.
+    pub transactions: Transactions,
+    /// Whether other servers are shown the directory of published rooms.
+    pub public_rooms: bool,
 }
 
 impl ApiState for FederationState {

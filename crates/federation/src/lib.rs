@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: HTTP towards us, which is `federation-api`.
 
+mod ask;
 mod devices;
 mod edus;
 mod error;
@@ -31,18 +32,21 @@ use wardroom_rooms::Rooms;
 use wardroom_store::{Store, TableSpec};
 
 pub use self::{
-    devices::RemoteDevices,
-    edus::Edus,
+    devices::{KEYS_TIMEOUT_MAX, KeyAnswers, KeyClaim, KeyClaims, RemoteDevices, RemoteKeys},
+    edus::{Edus, OwnDeviceList},
     error::FederationError,
     ingest::Ingest,
     outbox::{
         DestinationOrder, DestinationQuery, DestinationRoom, DestinationRooms, DestinationSample, DestinationView,
         Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
     },
-    partners::{CheckedEvent, Limits, PartnerError, PartnerSettings, Partners},
-    profiles::RemoteProfiles,
-    remote_media::RemoteMedia,
-    remote_rooms::RemoteRooms,
+    partners::{
+        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
+        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
+    },
+    profiles::{ProfileError, RemoteProfile, RemoteProfiles},
+    remote_media::{RemoteMedia, RemoteMediaError},
+    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
@@ -52,6 +56,11 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::CATCH_UP.spec(),
     *outbox::tables::EDUS.spec(),
     *outbox::tables::SENT.spec(),
+    *partners::SERVER_KEYS.spec(),
+    *partners::POLICY.spec(),
+    *ingest::staging::STAGED.spec(),
+    *edus::TOLD_DEVICES.spec(),
+    *edus::CURSORS.spec(),
 ];
 
 /// What the parts are made of.
@@ -102,6 +111,7 @@ impl Federation {
     /// # Errors
     /// When the client for requests cannot be made.
     pub fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
+        let elsewhere = remote_media::elsewhere(&settings)?;
         let partners = Partners::new(parts, settings)?;
         let outbox = Outbox::new(parts, &partners);
         let ingest = Ingest::new(parts, &partners);
@@ -109,12 +119,20 @@ impl Federation {
         let devices = RemoteDevices::new(parts, &partners);
         let edus = Edus::new(parts, &partners, &outbox, &devices);
         let profiles = RemoteProfiles::new(parts, &partners);
-        let media = RemoteMedia::new(parts, &partners);
+        let media = RemoteMedia::new(parts, &partners, elsewhere);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+    }
+
+    /// Reads what was decided before this start. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self) -> Result<(), PartnerError> {
+        self.partners.load().await
     }
 
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
-        futures_util::future::join(self.outbox.run(), self.edus.run()).await;
+        futures_util::future::join3(self.outbox.run(), self.ingest.run(), self.edus.run()).await;
     }
 }

@@ -1,81 +1,77 @@
 //! Other servers: whether they are admitted, where they are, which keys they have, and requests to them.
 
-use std::{sync::Arc, time::Duration};
+mod backoff;
+mod checking;
+mod client;
+mod discovery;
+mod dns;
+mod http_date;
+mod key_document;
+mod keyring;
+mod notary;
+mod outcome;
+mod own_keys;
+mod policy;
+mod request_signature;
+mod settings;
+mod tls;
+mod well_known;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderMap, Method, Request, StatusCode};
 use ruma::{
-    OwnedServerName, ServerName,
-    api::{OutgoingRequest, federation::authentication::ServerSignatures, path_builder::SinglePath},
-};
-use serde_json::value::RawValue as RawJsonValue;
-use wardroom_event::{Pdu, RoomVersion};
-
-use crate::Parts;
-
-/// What a request may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Time for the whole request, its answer included.
-    pub timeout: Duration,
-    /// Bytes of the answer.
-    pub answer_bytes_max: usize,
-    /// Whether to ask although the server did not answer lately.
-    pub ignore_backoff: bool,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), answer_bytes_max: 10 * 1024 * 1024, ignore_backoff: false }
-    }
-}
-
-/// Why another server could not be asked, or what is wrong with its answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum PartnerError {
-    /// Federation is off, or the policy does not admit the server.
-    #[error("this server does not speak to {0}")]
-    Denied(OwnedServerName),
-    /// It did not answer lately and is left alone for a while.
-    #[error("the server did not answer lately")]
-    BackingOff,
-    /// It cannot be found or reached; the sentence says where it failed.
-    #[error("the server cannot be reached: {0}")]
-    Unreachable(String),
-    /// It answered with an error.
-    #[error("the server answered {status}: {message}")]
-    Refused {
-        /// The status.
-        status: StatusCode,
-        /// `errcode`, where the answer has one.
-        errcode: String,
-        /// `error`, where the answer has one.
-        message: String,
-        /// The whole answer, where it is a JSON object.
-        body: Option<Bytes>,
+    ServerName,
+    api::{
+        IncomingResponseExt as _, OutgoingRequest, OutgoingRequestExt as _,
+        federation::{
+            authentication::{ServerSignatures, XMatrix, XMatrixSigningInput},
+            discovery::ServerSigningKeys,
+        },
+        path_builder::SinglePath,
     },
-    /// Its answer is not what the specification says.
-    #[error("the server's answer makes no sense: {0}")]
-    Malformed(String),
-    /// Its answer is longer than it may be.
-    #[error("the server's answer is longer than {0} bytes")]
-    TooLong(usize),
-    /// A setting is wrong.
-    #[error("{0}")]
-    Setting(String),
-}
+    serde::Raw,
+};
+use wardroom_clock::SharedClock;
+use wardroom_event::Pdu;
+use wardroom_store::Store;
 
-/// What an operator decides about other servers.
-#[derive(Clone, Debug, Default)]
-pub struct PartnerSettings {
-    /// Whether to speak to other servers at all.
-    pub enabled: bool,
-}
+use self::{
+    checking::Checkers,
+    client::Client,
+    keyring::{Keyring, Known, Wanted},
+    own_keys::OwnKeys,
+    policy::Policies,
+};
+pub(crate) use self::{keyring::SERVER_KEYS, policy::POLICY};
+pub use self::{
+    notary::{AskedKeys, NOTARY_SERVERS_MAX},
+    outcome::{Limits, PartnerError},
+    own_keys::OldKey,
+    policy::{POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Policy},
+    request_signature::{RequestSignature, SignatureError},
+    settings::{Partner, PartnerSettings},
+    tls::{Pin, parse_pin},
+};
+use crate::Parts;
 
 /// Other servers. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Partners {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    client: Arc<Client>,
+    keyring: Keyring,
+    own_keys: OwnKeys,
+    checkers: Checkers,
+    policies: Policies,
+    store: Store,
+    clock: SharedClock,
+    settings: PartnerSettings,
 }
 
 /// An event of another server as it came, and what became of the check of its signatures.
@@ -83,13 +79,86 @@ pub type CheckedEvent = Result<Arc<Pdu>, String>;
 
 impl Partners {
     /// The partners as the settings want them.
-    pub(crate) fn new(_parts: &Parts, _settings: PartnerSettings) -> Result<Self, PartnerError> {
-        Ok(Self { _inner: Arc::new(()) })
+    pub(crate) fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
+        let (name, key) = (parts.server_name.clone(), Arc::clone(&parts.signing_key));
+        let own_keys = OwnKeys::new(name, key, settings.old_keys.clone(), Arc::clone(&parts.clock));
+        Self::assemble(own_keys, parts.store.clone(), Arc::clone(&parts.clock), settings)
     }
 
-    /// Whether the policy admits a server.
-    pub fn admits(&self, _server: &ServerName) -> bool {
-        true
+    fn assemble(
+        own_keys: OwnKeys,
+        store: Store,
+        clock: SharedClock,
+        settings: PartnerSettings,
+    ) -> Result<Self, PartnerError> {
+        let client = Arc::new(Client::new(&settings, Arc::clone(&clock))?);
+        let keyring = Keyring::new(Arc::clone(&client), store.clone(), Arc::clone(&clock), settings.notaries.clone());
+        let checkers = Checkers::new();
+        let policies = Policies::new(Policy { allow: settings.allow.clone(), deny: settings.deny.clone() });
+        let inner = Inner { client, keyring, own_keys, checkers, policies, store, clock, settings };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The name of this server.
+    pub fn own_name(&self) -> &ServerName {
+        &self.inner.own_keys.server_name
+    }
+
+    /// Reads what was decided while the server ran before. Once, before anything is asked.
+    pub(crate) async fn load(&self) -> Result<(), PartnerError> {
+        self.inner.policies.load(&self.inner.store).await
+    }
+
+    /// Whether the policy admits a server. This server is always admitted.
+    pub fn admits(&self, server: &ServerName) -> bool {
+        self.inner.settings.enabled && (server == self.own_name() || self.inner.policies.current().0.admits(server))
+    }
+
+    /// The policy in force, and whether an administrator set it while the server ran.
+    pub fn policy(&self) -> (Arc<Policy>, bool) {
+        self.inner.policies.current()
+    }
+
+    /// Puts a policy in force, at once and for good; `None` goes back to the configured one.
+    ///
+    /// # Errors
+    /// [`PartnerError::Setting`] when the policy makes no sense, [`PartnerError::Store`] when it cannot be stored.
+    pub async fn set_policy(&self, policy: Option<Policy>) -> Result<(), PartnerError> {
+        if let Some(problem) = policy.iter().flat_map(Policy::problems).next() {
+            return Err(PartnerError::Setting(problem));
+        }
+        self.inner.policies.set(&self.inner.store, policy).await
+    }
+
+    /// How many requests a server may make in a second; `None` for as many as it likes.
+    pub fn requests_per_second(&self, server: &ServerName) -> Option<u32> {
+        let settings = &self.inner.settings;
+        let partner = settings.partners.iter().find(|partner| partner.name == server);
+        let limit = partner.and_then(|partner| partner.requests_per_second).unwrap_or(settings.requests_per_second);
+        (limit > 0).then_some(limit)
+    }
+
+    /// Whether a server did not answer lately, so that requests which do not insist fail at once.
+    pub fn is_backing_off(&self, server: &ServerName) -> bool {
+        self.inner.client.backoff.holds(server)
+    }
+
+    /// Notes that a server could not be reached. Requests made here note it themselves.
+    pub fn note_failure(&self, server: &ServerName) {
+        self.inner.client.backoff.note_failure(server);
+    }
+
+    /// Notes that a server answered or was heard of. Requests made here note it themselves.
+    pub fn note_success(&self, server: &ServerName) {
+        self.inner.client.backoff.note_success(server);
+    }
+
+    /// The document in which this server publishes its keys, signed.
+    ///
+    /// # Errors
+    /// When it cannot be signed, which is a defect of this server.
+    pub fn key_document(&self) -> Result<Raw<ServerSigningKeys>, PartnerError> {
+        self.inner.own_keys.document().map_err(PartnerError::Setting)
     }
 
     /// Asks another server, with a signed request.
@@ -99,19 +168,84 @@ impl Partners {
     pub async fn request<R>(
         &self,
         server: &ServerName,
-        _request: R,
-        _limits: Limits,
+        request: R,
+        limits: Limits,
     ) -> Result<R::IncomingResponse, PartnerError>
     where
         R: OutgoingRequest<Authentication = ServerSignatures, PathBuilder = SinglePath>,
     {
-        Err(PartnerError::Denied(server.to_owned()))
+        self.permit(server)?;
+        let own = &self.inner.own_keys;
+        let input = XMatrixSigningInput::new(own.server_name.clone(), server.to_owned(), own.signing_key.pair());
+        // The host is a stand-in: signed are path and query.
+        let request = request.try_into_http_request::<Vec<u8>>("https://server", input, ());
+        let request = request.map_err(|error| PartnerError::Malformed(error.to_string()))?.map(Bytes::from);
+        let (status, headers, body) = self.inner.client.exchange(server, request, limits).await?;
+        let mut answer = http::Response::new(&*body);
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        R::IncomingResponse::try_from_http_response(answer).map_err(|error| PartnerError::Malformed(error.to_string()))
     }
 
-    /// Checks events of one room exactly as they came: format, signatures with the keys of their servers (fetched where
-    /// need be, in parallel), content hash. Events whose hash is wrong come back in their redacted form. The answers are in the
-    /// order of the events.
-    pub async fn check_events(&self, _version: RoomVersion, events: Vec<Box<RawJsonValue>>) -> Vec<CheckedEvent> {
-        events.iter().map(|_| Err(String::from("keys cannot be fetched"))).collect()
+    /// Asks another server with a signed GET whose answer is read as it comes. Redirections are not followed; statuses
+    /// from 400 on are errors. `limits.answer_bytes_max` is the caller's to keep.
+    ///
+    /// # Errors
+    /// As [`PartnerError`] says.
+    pub async fn stream(
+        &self,
+        server: &ServerName,
+        path_and_query: &str,
+        limits: Limits,
+    ) -> Result<reqwest::Response, PartnerError> {
+        self.permit(server)?;
+        let mut request = get(path_and_query)?;
+        let own = &self.inner.own_keys;
+        let input = XMatrixSigningInput::new(own.server_name.clone(), server.to_owned(), own.signing_key.pair());
+        let signed = XMatrix::sign_http_request(&request, input);
+        let signed = signed.map_err(|error| PartnerError::Malformed(error.to_string()))?;
+        request.headers_mut().insert(http::header::AUTHORIZATION, (&signed).into());
+        Client::good(self.inner.client.send(server, request, limits).await?).await
+    }
+
+    /// Asks another server with a GET that is not signed.
+    ///
+    /// # Errors
+    /// As [`PartnerError`] says.
+    pub async fn get_unsigned(
+        &self,
+        server: &ServerName,
+        path_and_query: &str,
+        limits: Limits,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), PartnerError> {
+        self.permit(server)?;
+        self.inner.client.exchange(server, get(path_and_query)?, limits).await
+    }
+
+    /// Nothing is asked of a server that is not admitted, nor of this one.
+    fn permit(&self, server: &ServerName) -> Result<(), PartnerError> {
+        if self.admits(server) && server != self.own_name() {
+            Ok(())
+        } else {
+            Err(PartnerError::Denied(server.to_owned()))
+        }
+    }
+
+    /// The keys of a server. Those of one that is not admitted are not fetched.
+    async fn keys_of(&self, server: &ServerName, wanted: &[Wanted]) -> Result<Arc<Known>, PartnerError> {
+        if self.permit(server).is_ok() {
+            return self.inner.keyring.with(server, wanted).await;
+        }
+        self.inner.keyring.known(server).await?.ok_or_else(|| PartnerError::Denied(server.to_owned()))
     }
 }
+
+fn get(path_and_query: &str) -> Result<Request<Bytes>, PartnerError> {
+    let request = Request::builder().method(Method::GET).uri(path_and_query).body(Bytes::new());
+    request.map_err(|error| PartnerError::Malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod fake_server;
+#[cfg(test)]
+mod tests;

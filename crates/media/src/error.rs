@@ -27,6 +27,12 @@ pub enum MediaError {
         /// What is allowed.
         bytes_max: u64,
     },
+    /// The content of another server is longer than what is taken from there.
+    #[error("The content is larger than the {bytes_max} bytes that this server takes from others.")]
+    RemoteTooLarge {
+        /// What is taken.
+        bytes_max: u64,
+    },
     /// The user has stored as much as one user may.
     #[error("Your uploads have reached the limit of {bytes_max} bytes that this server sets for each user.")]
     QuotaReached {

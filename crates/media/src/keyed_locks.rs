@@ -12,6 +12,7 @@ type Locks<K> = Arc<Mutex<HashMap<K, Arc<AsyncMutex<()>>>>>;
 pub(crate) struct KeyedLocks<K>(Locks<K>);
 
 /// The lock of a key; held until dropped.
+#[derive(Debug)]
 pub(crate) struct KeyedGuard<K: Eq + Hash> {
     locks: Locks<K>,
     key: K,

@@ -12,8 +12,11 @@
 //! - *Hostile content is somebody else's problem*: images and pages are parsed within limits of size, memory and
 //!   concurrency, on threads where a panic ends the one request.
 //!
-//! Deliberately absent: media of other servers (they come with federation), deduplication (equal contents of two
-//! users would tell one about the other), and any knowledge of rooms.
+//! Media of other servers are kept here too, for as long as somebody looks at them now and then; fetching them is for
+//! `federation`.
+//!
+//! Deliberately absent: deduplication (equal contents of two users would tell one about the other), and any knowledge
+//! of rooms.
 
 mod blobs;
 mod content;
@@ -23,6 +26,7 @@ mod media_id;
 mod moderation;
 mod previews;
 mod random;
+mod remote;
 mod seal;
 mod service;
 mod tables;
@@ -38,6 +42,7 @@ pub use self::{
     media_id::{InvalidMediaId, MediaId, UserNid},
     moderation::MediaInfo,
     previews::{PREVIEW_SECONDS, PreviewSettings},
+    remote::{Remote, RemoteUpload},
     service::{Media, Settings, Totals},
     tables::TABLES,
     thumbnails::{Method, Size, THUMBNAIL_SIZES_DEFAULT, Thumbnail},

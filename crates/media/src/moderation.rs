@@ -5,7 +5,10 @@ use wardroom_store::{Batch, CommitError, Packed, ReadError, Scan};
 use crate::{
     Media, MediaError, MediaId, UserNid,
     content::PAGE_ROWS,
-    tables::{EXPIRING, MEDIA, MEDIA_OF_USER, MediaKey, MediaRow, THUMBNAILS, ThumbnailRow, USAGE, watch_key},
+    tables::{
+        ContentRow, EXPIRING, MEDIA, MEDIA_OF_USER, MediaKey, MediaRow, REMOTE_MEDIA, RemoteRow, THUMBNAILS,
+        ThumbnailRow, USAGE, watch_key,
+    },
 };
 
 /// How often a change is tried that others got in the way of.
@@ -16,9 +19,9 @@ const TRIES_MAX: usize = 16;
 pub struct MediaInfo {
     /// Its address.
     pub media: MediaId,
-    /// Who uploaded it.
-    pub owner: UserNid,
-    /// When its id was made, in milliseconds since 1970.
+    /// Who uploaded it; none for media of other servers.
+    pub owner: Option<UserNid>,
+    /// When its id was made, or when it was fetched from its server, in milliseconds since 1970.
     pub created_ms: u64,
     /// Bytes; none if it has not been uploaded yet.
     pub length: Option<u64>,
@@ -36,7 +39,15 @@ impl Media {
     /// # Errors
     /// When the store fails.
     pub async fn info(&self, media: &MediaId) -> Result<Option<MediaInfo>, MediaError> {
-        let row = self.0.store.latest().get(&MEDIA, &self.key(media)).await?;
+        let (view, key) = (self.0.store.latest(), self.key(media));
+        if !self.is_local(media) {
+            let row = view.get(&REMOTE_MEDIA, &key).await?;
+            return Ok(row.map(|Packed(row)| {
+                let RemoteRow { content, fetched_ms, quarantined_ms, .. } = row;
+                info(media.clone(), None, fetched_ms, content, quarantined_ms)
+            }));
+        }
+        let row = view.get(&MEDIA, &key).await?;
         Ok(row.map(|Packed(row)| self.info_of(row)))
     }
 
@@ -64,12 +75,16 @@ impl Media {
         Ok(rows.into_iter().map(|(_, row)| self.info_of(row)).collect())
     }
 
-    /// Hides a media from everybody, or shows it again. Answers whether there is such a media.
+    /// Hides a media from everybody, or shows it again. Answers whether there is such a media; of another server's it
+    /// is not known, so each can be hidden, also before somebody looked at it.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn set_quarantine(&self, media: &MediaId, quarantined: bool) -> Result<bool, MediaError> {
-        self.quarantine_key(&self.key(media), quarantined).await
+        match self.is_local(media) {
+            true => self.quarantine_key(&self.key(media), quarantined).await,
+            false => self.quarantine_remote(media, quarantined).await,
+        }
     }
 
     /// Hides everything that a user uploaded, or shows it again. Answers how many media there are.
@@ -94,7 +109,10 @@ impl Media {
     /// # Errors
     /// When the store fails; nothing is deleted then.
     pub async fn delete(&self, media: &MediaId) -> Result<bool, MediaError> {
-        self.delete_key(&self.key(media), |_| true).await
+        match self.is_local(media) {
+            true => self.delete_key(&self.key(media), |_| true).await,
+            false => self.delete_remote(&self.key(media), |_| true).await,
+        }
     }
 
     /// Deletes a media if its row is one that `wanted` says.
@@ -197,18 +215,21 @@ impl Media {
     }
 
     fn info_of(&self, row: MediaRow) -> MediaInfo {
-        let (length, content_type, filename) = match row.content {
-            Some(content) => (Some(content.blob.length), Some(content.content_type), content.filename),
-            None => (None, None, None),
-        };
-        MediaInfo {
-            media: MediaId::known(self.0.server_name.clone(), row.id),
-            owner: UserNid::new(row.owner),
-            created_ms: row.created_ms,
-            length,
-            content_type,
-            filename,
-            quarantined_ms: row.quarantined_ms,
-        }
+        let media = MediaId::known(self.0.server_name.clone(), row.id);
+        info(media, Some(UserNid::new(row.owner)), row.created_ms, row.content, row.quarantined_ms)
     }
+}
+
+fn info(
+    media: MediaId,
+    owner: Option<UserNid>,
+    created_ms: u64,
+    content: Option<ContentRow>,
+    quarantined_ms: Option<u64>,
+) -> MediaInfo {
+    let (length, content_type, filename) = match content {
+        Some(content) => (Some(content.blob.length), Some(content.content_type), content.filename),
+        None => (None, None, None),
+    };
+    MediaInfo { media, owner, created_ms, length, content_type, filename, quarantined_ms }
 }

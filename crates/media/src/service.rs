@@ -19,6 +19,7 @@ use crate::{
     MediaError, MediaId, PreviewSettings, Size,
     blobs::Blobs,
     content::PAGE_ROWS,
+    keyed_locks::KeyedLocks,
     previews::Previews,
     tables::{BLOBS, BlobRow, MediaKey, domain},
     thumbnails::Thumbnailer,
@@ -38,6 +39,10 @@ pub struct Settings {
     pub upload_bytes_max: u64,
     /// What one user may store, in bytes; none for as much as there is space.
     pub user_bytes_max: Option<u64>,
+    /// Largest content that is taken from another server, in bytes.
+    pub remote_bytes_max: u64,
+    /// How long a content of another server is kept that nobody looks at, in days; none for ever.
+    pub remote_cache_days: Option<u32>,
     /// Sizes in which thumbnails are made.
     pub thumbnail_sizes: Vec<Size>,
     /// Previews of pages, and who asks for them; none for no previews.
@@ -56,6 +61,9 @@ pub(crate) struct Inner {
     pub(crate) blobs: Blobs,
     pub(crate) upload_bytes_max: u64,
     pub(crate) user_bytes_max: Option<u64>,
+    pub(crate) remote_bytes_max: u64,
+    pub(crate) remote_cache_days: Option<u32>,
+    pub(crate) fetching: KeyedLocks<MediaKey>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) uploading: Mutex<Uploading>,
     pub(crate) thumbnailer: Thumbnailer,
@@ -70,7 +78,7 @@ pub(crate) struct Counters {
     bytes: AtomicU64,
 }
 
-/// What is stored: uploads, thumbnails and images of previews.
+/// What is stored: uploads, thumbnails, images of previews, and what was fetched from other servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Files.
@@ -94,6 +102,9 @@ impl Media {
             blobs: blobs?,
             upload_bytes_max: settings.upload_bytes_max,
             user_bytes_max: settings.user_bytes_max,
+            remote_bytes_max: settings.remote_bytes_max,
+            remote_cache_days: settings.remote_cache_days,
+            fetching: KeyedLocks::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
             uploading: Mutex::default(),
             thumbnailer: Thumbnailer::new(settings.thumbnail_sizes),
@@ -133,9 +144,9 @@ impl Media {
     /// The key of a media of this server.
     ///
     /// # Errors
-    /// `NotFound` for those of others: fetching them comes with federation.
+    /// `NotFound` for those of others.
     pub(crate) fn local_key(&self, media: &MediaId) -> Result<MediaKey, MediaError> {
-        if *media.server() == *self.0.server_name { Ok(self.key(media)) } else { Err(MediaError::NotFound) }
+        if self.is_local(media) { Ok(self.key(media)) } else { Err(MediaError::NotFound) }
     }
 
     pub(crate) fn key(&self, media: &MediaId) -> MediaKey {

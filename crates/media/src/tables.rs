@@ -38,9 +38,24 @@ pub(crate) const BLOBS: Table<BlobName, u64> = Table::new(0x0304, "media_blobs",
 pub(crate) const THUMBNAILS: Table<ThumbnailKey, Packed<ThumbnailRow>> =
     Table::new(0x0305, "media_thumbnails", Profile::Scan, Seal::System);
 
+/// media of another server -> [`RemoteRow`].
+pub(crate) const REMOTE_MEDIA: Table<MediaKey, Packed<RemoteRow>> =
+    Table::new(0x0310, "media_remote", Profile::Point, Seal::System);
+/// (day since 1970 on which it was last looked at, media): media of other servers, those nobody looks at first.
+pub(crate) const REMOTE_MEDIA_BY_USE: Table<(u64, MediaKey), ()> =
+    Table::new(0x0311, "media_remote_by_use", Profile::Churn, Seal::System);
+
 /// All tables of this crate, for the store's catalogue.
-pub const TABLES: &[TableSpec] =
-    &[*MEDIA.spec(), *MEDIA_OF_USER.spec(), *EXPIRING.spec(), *USAGE.spec(), *BLOBS.spec(), *THUMBNAILS.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *MEDIA.spec(),
+    *MEDIA_OF_USER.spec(),
+    *EXPIRING.spec(),
+    *USAGE.spec(),
+    *BLOBS.spec(),
+    *THUMBNAILS.spec(),
+    *REMOTE_MEDIA.spec(),
+    *REMOTE_MEDIA_BY_USE.spec(),
+];
 
 /// Where its content lies.
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -86,6 +101,28 @@ pub(crate) struct MediaRow {
 impl fmt::Debug for MediaRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MediaRow").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+/// One media of another server.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct RemoteRow {
+    /// The server's name.
+    pub(crate) server: String,
+    /// The id, as that server made it.
+    pub(crate) id: String,
+    pub(crate) fetched_ms: u64,
+    /// Days since 1970.
+    pub(crate) used_day: u64,
+    /// Absent where it was quarantined and is not here.
+    pub(crate) content: Option<ContentRow>,
+    /// Since when nobody gets it.
+    pub(crate) quarantined_ms: Option<u64>,
+}
+
+impl fmt::Debug for RemoteRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteRow").field("used_day", &self.used_day).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The service over a store in memory and a directory.
 
 mod images;
+mod remote;
 mod thumbnails;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -33,6 +34,8 @@ fn settings(dir: &Path) -> Settings {
         sync: false,
         upload_bytes_max: 1_000_000,
         user_bytes_max: Some(1_500_000),
+        remote_bytes_max: 2_000_000,
+        remote_cache_days: Some(30),
         thumbnail_sizes: THUMBNAIL_SIZES_DEFAULT.to_vec(),
         previews: None,
     }
@@ -226,7 +229,7 @@ async fn a_users_media_are_listed_and_deleted() {
     assert_eq!((page.len(), rest.len()), (3, 2));
     assert!(page.iter().chain(&rest).is_sorted_by_key(|info| info.created_ms));
     for info in page.iter().chain(&rest) {
-        assert_eq!((info.owner, info.length, info.filename.as_deref()), (ALICE, Some(1), Some("a.txt")));
+        assert_eq!((info.owner, info.length, info.filename.as_deref()), (Some(ALICE), Some(1), Some("a.txt")));
         assert!(world.media.delete(&info.media).await.unwrap());
         assert!(!world.media.delete(&info.media).await.unwrap());
         assert!(matches!(world.read(&info.media).await, Err(MediaError::NotFound)));

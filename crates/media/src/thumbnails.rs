@@ -23,7 +23,7 @@ use crate::{
     Content, Media, MediaError,
     blobs::{BlobWriter, NewBlob},
     keyed_locks::KeyedLocks,
-    tables::{ContentRow, MEDIA, MediaKey, THUMBNAILS, ThumbnailKey, ThumbnailRow},
+    tables::{ContentRow, MEDIA, MediaKey, REMOTE_MEDIA, THUMBNAILS, ThumbnailKey, ThumbnailRow},
 };
 
 /// Most images that are decoded at the same time: half as many as there are processors, for messages need some too.
@@ -241,14 +241,11 @@ impl Media {
         let mut claim = None;
         for _ in 0..KEEP_TRIES_MAX {
             let view = self.0.store.latest();
-            let media = view.get_versioned(&MEDIA, &content.media).await?;
-            let visible = media.filter(|(Packed(media), _)| media.quarantined_ms.is_none());
-            let (_, version) = visible.ok_or(MediaError::NotFound)?;
+            let mut batch = Batch::default();
+            self.expect_visible(&mut batch, &content.media).await?;
             if view.get(&THUMBNAILS, &key(content, wanted)).await?.is_some() {
                 return Ok(false);
             }
-            let mut batch = Batch::default();
-            batch.expect_version(&MEDIA, &content.media, Some(version));
             batch.expect_absent(&THUMBNAILS, &key(content, wanted));
             batch.put(&THUMBNAILS, &key(content, wanted), &Packed(row.clone()));
             if let ThumbnailRow::Made { blob, .. } = row {
@@ -262,6 +259,20 @@ impl Media {
             }
         }
         Err(MediaError::Busy { retry_after: BUSY_RETRY })
+    }
+
+    /// Lets the batch fail if the media is deleted or hidden meanwhile, be it this server's or another's.
+    async fn expect_visible(&self, batch: &mut Batch, media: &MediaKey) -> Result<(), MediaError> {
+        let view = self.0.store.latest();
+        if let Some((Packed(row), version)) = view.get_versioned(&MEDIA, media).await? {
+            batch.expect_version(&MEDIA, media, Some(version));
+            return if row.quarantined_ms.is_none() { Ok(()) } else { Err(MediaError::NotFound) };
+        }
+        let remote = view.get_versioned(&REMOTE_MEDIA, media).await?;
+        let visible = remote.filter(|(Packed(row), _)| row.quarantined_ms.is_none() && row.content.is_some());
+        let (_, version) = visible.ok_or(MediaError::NotFound)?;
+        batch.expect_version(&REMOTE_MEDIA, media, Some(version));
+        Ok(())
     }
 
     fn refuse(&self, content: &Content, refusal: Refusal) -> MediaError {

@@ -22,6 +22,11 @@ impl Media {
             if let Err(error) = self.expire().await {
                 tracing::warn!(%error, "media that have expired could not be deleted");
             }
+            match self.forget_remote().await {
+                Ok(0) => {}
+                Ok(media) => tracing::info!(media, "media of other servers that nobody looked at were removed"),
+                Err(error) => tracing::warn!(%error, "media of other servers could not be deleted"),
+            }
             match self.sweep().await {
                 Ok(0) => {}
                 Ok(files) => tracing::info!(files, "media files without a row were removed"),

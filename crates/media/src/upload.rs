@@ -284,7 +284,7 @@ impl Upload {
     /// # Errors
     /// When the file name is too long, the user has no room left, or the id has got its content meanwhile.
     pub async fn finish(self, content_type: Option<&str>, filename: Option<&str>) -> Result<MediaId, MediaError> {
-        let content_type = content_type.filter(|text| is_media_type(text)).unwrap_or(UNKNOWN_TYPE).to_owned();
+        let content_type = content_type_or_unknown(content_type);
         let filename = check_filename(filename)?.map(str::to_owned);
         let finishing = async move {
             let Self { writer, target, slot, .. } = self;
@@ -309,6 +309,16 @@ pub fn check_filename(filename: Option<&str>) -> Result<Option<&str>, MediaError
         }
         name => Ok(name.filter(|name| !name.is_empty())),
     }
+}
+
+/// A media type that a header can say, whatever was given.
+pub(crate) fn content_type_or_unknown(content_type: Option<&str>) -> String {
+    content_type.filter(|text| is_media_type(text)).unwrap_or(UNKNOWN_TYPE).to_owned()
+}
+
+/// A file name that another server gives; none if it is empty or too long.
+pub(crate) fn filename_if_short(filename: Option<&str>) -> Option<String> {
+    check_filename(filename).ok().flatten().map(str::to_owned)
 }
 
 /// Whether this is a media type with parameters (RFC 9110, section 8.3.1) that a header can say.

@@ -80,7 +80,8 @@ pub struct NewRoom {
     pub topic: Option<String>,
     /// Alias that becomes the canonical one.
     pub alias: Option<OwnedRoomAliasId>,
-    /// Whom to invite, with their profiles.
+    /// Whom to invite, with their profiles. Users of other servers get what the preset gives the invited; their
+    /// invitations are sent once the room is there, because their servers sign them.
     pub invite: Vec<(OwnedUserId, MemberProfile)>,
     /// The invitations are to a direct chat.
     pub is_direct: bool,
@@ -194,7 +195,7 @@ impl Engine {
         create: Arc<Pdu>,
         first_index: u16,
     ) -> Result<Writer, RoomError> {
-        let mut writer = self.begin_new_room(version, &create).await?;
+        let mut writer = self.begin_new_room(version, create.room_id()).await?;
         self.permit(actor, &writer.view(), Action::Create).await?;
         writer.go_on_at(first_index);
         let stored = writer.add(create, None).await?;
@@ -208,9 +209,13 @@ impl Engine {
         Ok(writer)
     }
 
-    async fn begin_new_room(self: &Arc<Self>, version: RoomVersion, create: &Pdu) -> Result<Writer, RoomError> {
+    pub(crate) async fn begin_new_room(
+        self: &Arc<Self>,
+        version: RoomVersion,
+        room: &RoomId,
+    ) -> Result<Writer, RoomError> {
         let mut batch = Batch::default();
-        let nid = RoomNid::new(self.store.interner().intern(&mut batch, NS_ROOM, create.room_id().as_str()).await?);
+        let nid = RoomNid::new(self.store.interner().intern(&mut batch, NS_ROOM, room.as_str()).await?);
         let head = Head {
             extremities: Vec::new(),
             depth: 0,
@@ -223,7 +228,7 @@ impl Engine {
         };
         let view = RoomView {
             nid,
-            id: create.room_id().to_owned(),
+            id: room.to_owned(),
             version,
             create: EventNid::new(0),
             room_type: None,
@@ -233,6 +238,7 @@ impl Engine {
             visibility: Visibility::Shared,
             public: false,
             end: Place::FIRST,
+            servers: Arc::default(),
             head: Arc::new(head),
         };
         let mut writer = Writer::begin_room(Arc::clone(self), view).await?;
@@ -274,7 +280,8 @@ impl Writer {
             let rich = json!({ "m.text": [{ "body": topic }] });
             self.set(creator, "m.room.topic", &json!({ "topic": topic, "m.topic": rich })).await?;
         }
-        for (user, profile) in request.invite {
+        let server_name = self.engine.server_name.clone();
+        for (user, profile) in request.invite.into_iter().filter(|(user, _)| user.server_name() == server_name) {
             let is_direct = request.is_direct.then_some(true);
             let invite = MemberChange { profile, is_direct, ..MemberChange::new(creator, &user, "invite") };
             self.append(invite.event()?).await?;
@@ -292,7 +299,7 @@ impl Writer {
 }
 
 /// `type` of a create event (specification, section "Types").
-fn room_type(create: &Pdu) -> Option<String> {
+pub(crate) fn room_type(create: &Pdu) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Content {
         r#type: Option<String>,

@@ -11,7 +11,7 @@ use crate::{
     Engine,
     error::RoomError,
     ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid},
-    tables::{EVENT_META, EVENTS, EventMeta, EventRecord},
+    tables::{EVENT_META, EVENTS, EventMeta, EventRecord, Standing},
     trie::{Root, StateWhich},
 };
 
@@ -60,11 +60,16 @@ impl Engine {
         Ok(self.store.interner().lookup(NS_EVENT, id.as_str()).await?.map(EventNid::new))
     }
 
-    /// Where an event stands, and the position of the commit that brought it.
+    /// Where an event stands in its room's timeline; `None` of one that is in none.
     pub(crate) async fn meta(&self, event: EventNid) -> Result<Option<(EventMeta, Place)>, RoomError> {
+        Ok(self.any_meta(event).await?.filter(|(meta, _)| meta.standing == Standing::Timeline))
+    }
+
+    /// Where an event stands, whatever it is to its room; the place is one in the timeline for [`Standing::Timeline`] only.
+    pub(crate) async fn any_meta(&self, event: EventNid) -> Result<Option<(EventMeta, Place)>, RoomError> {
         let found: Option<(_, Position)> = self.store.latest().get_versioned(&EVENT_META, &event).await?;
         Ok(found.map(|(meta, position)| {
-            let place = Place::new(position, meta.0.index);
+            let place = meta.0.past.unwrap_or(Place::new(position, meta.0.index));
             (meta.0, place)
         }))
     }
@@ -110,7 +115,8 @@ impl Engine {
         record: EventRecord,
     ) -> Result<Stored, RoomError> {
         let corrupt = |_| RoomError::inconsistent("event that does not parse");
-        let pdu = Arc::new(Pdu::from_stored(record.json, record.id, version).map_err(corrupt)?);
+        let pdu = Pdu::from_stored(record.json, record.id, version).map_err(corrupt)?;
+        let pdu = Arc::new(pdu.with_rejected(record.rejected));
         let redaction = match record.redacted_by {
             Some(by) => self.store.latest().get(&EVENTS, &(room, by)).await?,
             None => None,
@@ -174,7 +180,7 @@ impl Engine {
     ) -> Result<Vec<Arc<Stored>>, RoomError> {
         let mut nids: Vec<EventNid> = self
             .tries
-            .entries(&self.store.latest(), room, root, which)
+            .entries(&self.store.latest(), None, room, root, which)
             .await?
             .into_iter()
             .map(|entry| entry.1)

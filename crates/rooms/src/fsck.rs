@@ -11,8 +11,8 @@ use crate::{
     relations::RelationsCheck,
     search::{SEARCH_WORDS, missing_words},
     tables::{
-        EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, HEADS, Head, MEMBERS, MEMBERSHIPS, Membership, ROOMS,
-        TIMELINE, TimelineEntry,
+        EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, GAPS, HEADS, Head, MEMBERS, MEMBERSHIPS, Membership,
+        ROOMS, Standing, TIMELINE, TimelineEntry,
     },
     trie::{Root, StateWhich, Tries},
 };
@@ -69,7 +69,10 @@ struct Walk {
     seen: HashSet<EventNid>,
     ids: HashSet<String>,
     previous: Option<(EventNid, Root, u64)>,
-    members: HashMap<UserNid, Membership>,
+    /// The state behind the event before is not the one after it in the graph.
+    forked: bool,
+    /// Events of other servers came: the timeline alone does not make the state.
+    shared: bool,
     relations: RelationsCheck,
     /// Entries of the search index that the events should have.
     words: usize,
@@ -91,6 +94,10 @@ impl Check<'_> {
             self.problem("has an unknown version");
             return Ok(());
         };
+        if record.0.create.get() == 0 {
+            // Only heard of, by an invite or a knock.
+            return Ok(());
+        }
         let mut walk = Walk::default();
         let mut scan = Scan::prefix(&self.room).limit(ROWS_PER_PAGE);
         loop {
@@ -107,7 +114,31 @@ impl Check<'_> {
             self.problem(problem);
         }
         self.words(&walk).await?;
-        self.members(head, &walk).await
+        self.members(head).await
+    }
+
+    /// Memberships as the current state has them.
+    async fn members_of_state(&mut self, head: &Head) -> Result<HashMap<UserNid, Membership>, RoomError> {
+        let which = StateWhich::Members;
+        let entries = self.tries.entries(&self.store.latest(), None, self.room, head.state, which).await?;
+        let mut members = HashMap::with_capacity(entries.len());
+        for (slot, nid) in entries {
+            let membership = self.rows(nid).await?.and_then(|(_, record)| {
+                #[derive(serde::Deserialize)]
+                struct Event {
+                    content: Content,
+                }
+                #[derive(serde::Deserialize)]
+                struct Content {
+                    membership: ruma::events::room::member::MembershipState,
+                }
+                serde_json::from_slice::<Event>(&record.json).ok().map(|event| event.content.membership)
+            });
+            if let (Some(user), Some(membership)) = (slot.user(), membership) {
+                members.insert(user, Membership::from(&membership));
+            }
+        }
+        Ok(members)
     }
 
     /// The search index must hold nothing but the words of the room's events.
@@ -141,8 +172,9 @@ impl Check<'_> {
             self.problem(format_args!("event {} is in the timeline but not stored", nid.get()));
             return Ok(());
         };
-        if (meta.0.room, Place::new(meta.1, meta.0.index), meta.0.state_before)
-            != (self.room, place, entry.state_before)
+        let stands = meta.0.past.unwrap_or(Place::new(meta.1, meta.0.index));
+        let before = entry.graph_before.unwrap_or(entry.state_before);
+        if (meta.0.room, meta.0.standing, stands, meta.0.state_before) != (self.room, Standing::Timeline, place, before)
         {
             self.problem(format_args!("event {} stands elsewhere than its record says", nid.get()));
         }
@@ -162,11 +194,16 @@ impl Check<'_> {
             self.problem(format_args!("event {} is not found by its time", nid.get()));
         }
         let expected = walk.previous.map_or(Root::EMPTY, |(_, state, _)| state);
-        if meta.0.state_before != expected {
+        // Where lines of the graph come together, or events are missing, the state goes on from elsewhere.
+        let gap = self.store.latest().get(&GAPS, &(self.room, place.position(), place.index())).await?.is_some();
+        let forked = walk.forked || entry.graph_before.is_some() || meta.0.past.is_some() || gap;
+        walk.forked = entry.jump || meta.0.past.is_some();
+        walk.shared |= forked || walk.forked;
+        if !forked && meta.0.state_before != expected {
             self.problem(format_args!("event {} does not start from the state that the one before left", nid.get()));
         }
         if pdu.is_state() {
-            self.state_event(walk, nid, &pdu, &meta.0).await?;
+            self.state_event(nid, &pdu, &meta.0).await?;
         } else if meta.0.state_after != meta.0.state_before {
             self.problem(format_args!("message event {} changes the state", nid.get()));
         }
@@ -187,13 +224,7 @@ impl Check<'_> {
         Ok(meta.zip(record).map(|((meta, written), record)| ((meta.0, written), record)))
     }
 
-    async fn state_event(
-        &mut self,
-        walk: &mut Walk,
-        nid: EventNid,
-        pdu: &Pdu,
-        meta: &EventMeta,
-    ) -> Result<(), RoomError> {
+    async fn state_event(&mut self, nid: EventNid, pdu: &Pdu, meta: &EventMeta) -> Result<(), RoomError> {
         let (names, state_key) = (self.store.interner(), pdu.state_key().unwrap_or_default());
         let slot = if is_member(pdu.kind()) {
             names.lookup(NS_USER, state_key).await?.map(|user| Slot::member(UserNid::new(user)))
@@ -206,9 +237,6 @@ impl Check<'_> {
             return Ok(());
         };
         self.state.insert(slot, nid);
-        if let (Some(user), Some(membership)) = (slot.user(), pdu.membership()) {
-            walk.members.insert(user, Membership::from(&membership));
-        }
         let found = self.tries.get(&self.store.latest(), None, self.room, meta.state_after, slot).await?;
         if found != Some(nid) {
             self.problem(format_args!("the state after event {} does not hold it", nid.get()));
@@ -238,24 +266,29 @@ impl Check<'_> {
             self.problem("has no events");
             return Ok(());
         };
-        if head.extremities != [last] || head.state != state || head.depth != depth {
+        if !walk.shared && (head.extremities != [last] || head.state != state || head.depth != depth) {
             self.problem("has a head that is not the end of its timeline");
+        }
+        if let [extremity] = head.extremities[..]
+            && self.rows(extremity).await?.is_none_or(|((meta, _), _)| meta.state_after != head.state)
+        {
+            self.problem("has a current state that is not the one after its newest event");
         }
         if head.events != walk.seen.len() as u64 {
             self.problem(format_args!("counts {} events but has {}", head.events, walk.seen.len()));
         }
-        if !walk.seen.contains(&create) {
+        if !walk.shared && !walk.seen.contains(&create) {
             self.problem("does not hold its create event");
         }
-        let entries = self.tries.entries(&self.store.latest(), self.room, head.state, StateWhich::All).await?;
-        if entries.into_iter().collect::<BTreeMap<_, _>>() != self.state {
+        let entries = self.tries.entries(&self.store.latest(), None, self.room, head.state, StateWhich::All).await?;
+        if !walk.shared && entries.into_iter().collect::<BTreeMap<_, _>>() != self.state {
             self.problem("has a current state that its timeline does not make");
         }
         Ok(())
     }
 
     /// The membership index must say what the state says.
-    async fn members(&mut self, head: &Head, walk: &Walk) -> Result<(), RoomError> {
+    async fn members(&mut self, head: &Head) -> Result<(), RoomError> {
         let mut scan = Scan::prefix(&self.room).limit(ROWS_PER_PAGE);
         let mut indexed: HashMap<UserNid, u8> = HashMap::new();
         loop {
@@ -268,7 +301,8 @@ impl Check<'_> {
             }
             scan = Scan::prefix(&self.room).after(&last).limit(ROWS_PER_PAGE);
         }
-        for (user, membership) in &walk.members {
+        let members = self.members_of_state(head).await?;
+        for (user, membership) in &members {
             let record = self.store.latest().get(&MEMBERSHIPS, &(*user, self.room)).await?;
             if indexed.remove(user) != Some(*membership as u8)
                 || record.is_none_or(|record| record.0.membership != *membership)
@@ -279,8 +313,7 @@ impl Check<'_> {
         if !indexed.is_empty() {
             self.problem("has members in the index that are not in its state");
         }
-        let count =
-            |wanted: Membership| walk.members.values().filter(|membership| **membership == wanted).count() as u64;
+        let count = |wanted: Membership| members.values().filter(|membership| **membership == wanted).count() as u64;
         if (head.joined, head.invited) != (count(Membership::Join), count(Membership::Invite)) {
             self.problem("counts its members wrongly");
         }

@@ -4,6 +4,8 @@
 //! and what changes between two pages moves no other room. The walk reads rooms' summaries and the children of spaces
 //! from memory where they did not change.
 
+mod for_servers;
+
 use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use quick_cache::{Weighter, sync::Cache};
@@ -15,6 +17,7 @@ use serde_json::{
 };
 use wardroom_event::Pdu;
 
+pub use self::for_servers::ServerHierarchy;
 use crate::{
     Actor, Engine, Rooms,
     error::RoomError,

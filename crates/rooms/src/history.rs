@@ -169,7 +169,7 @@ impl Rooms {
             return Err(RoomError::NoSuchEvent);
         }
         let event = self.engine.event(view.nid, nid).await?.ok_or(RoomError::NoSuchEvent)?;
-        let item = TimelineItem { place, event, state_before: meta.state_before };
+        let item = TimelineItem::by_meta(place, event, &meta);
         if self.engine.sees(reader, view, &item).await? { Ok(item) } else { Err(RoomError::NoSuchEvent) }
     }
 

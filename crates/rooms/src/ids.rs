@@ -18,10 +18,15 @@ pub const NS_EVENT: u8 = 3;
 /// Interner namespace of state keys other than memberships.
 pub const NS_SLOT: u8 = 4;
 
+/// Interner namespace of server names.
+pub const NS_SERVER: u8 = 5;
+
 /// Kind of the [`WatchKey`] of a room: its timeline, receipts or typing moved.
 pub const WATCH_ROOM: u8 = 1;
 /// Kind of the [`WatchKey`] of a user: something for this user alone moved. Shared with `accounts`.
 pub const WATCH_USER: u8 = 2;
+/// The [`WatchKey`] of what has to reach other servers: events, under id 0.
+pub const WATCH_OUTGOING: WatchKey = WatchKey { kind: 8, id: 0 };
 /// Kind of the [`WatchKey`] of a room's memberships: somebody joined, left, was invited or banned.
 pub const WATCH_MEMBERS: u8 = 6;
 
@@ -66,6 +71,10 @@ number! {
 number! {
     /// A user.
     UserNid
+}
+number! {
+    /// A server.
+    ServerNid
 }
 number! {
     /// A place in a room's state: an event type and a state key.
@@ -153,6 +162,15 @@ impl Place {
             Self { position: self.position.saturating_add(1), index: 0 }
         } else {
             Self { position: self.position, index: self.index + 1 }
+        }
+    }
+
+    /// The last place before this one.
+    pub const fn before(self) -> Self {
+        if self.index > 0 {
+            Self { position: self.position, index: self.index - 1 }
+        } else {
+            Self { position: self.position.saturating_sub(1), index: u16::MAX }
         }
     }
 

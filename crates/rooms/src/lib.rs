@@ -10,6 +10,8 @@
 //! Deliberately absent: HTTP, who is logged in, what other servers say.
 
 mod acquaintances;
+mod afar;
+mod auth_chain;
 mod create;
 mod delayed;
 mod directory;
@@ -17,25 +19,32 @@ mod error;
 mod events;
 mod filter;
 mod fsck;
+mod gaps;
 mod gate;
 mod glance;
 mod hierarchy;
 mod history;
 mod ids;
+mod introduction;
 mod join_rules;
 mod log;
 mod members;
 mod membership;
+mod outgoing;
 mod receipts;
+mod receive;
 mod relations;
 mod reports;
 mod room;
 mod search;
 mod send;
+mod servers;
+mod serving;
 mod shared;
 mod state;
 mod summary;
 mod tables;
+mod templates;
 mod thread_subscriptions;
 mod timeline;
 mod timestamps;
@@ -55,6 +64,7 @@ use wardroom_store::{Batch, Scan, Store};
 
 pub use self::{
     acquaintances::MutualRooms,
+    afar::Entry,
     create::{NewRoom, Preset},
     delayed::{
         DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
@@ -64,18 +74,21 @@ pub use self::{
     events::Stored,
     filter::passes,
     fsck::{FsckReport, fsck},
+    gaps::{GAP_EVENTS_MAX, Gap},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
     glance::Glance,
-    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom},
+    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy},
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
-        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, WATCH_MEMBERS,
-        WATCH_ROOM, WATCH_USER,
+        BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SERVER, NS_SLOT, NS_USER, Place, RoomNid, ServerNid, Slot, UserNid,
+        WATCH_MEMBERS, WATCH_OUTGOING, WATCH_ROOM, WATCH_USER,
     },
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,
     membership::{MemberProfile, ProfileSource},
+    outgoing::Outgoing,
     receipts::{RECEIPTS_READ_MAX, Receipt},
+    receive::{Before, Lacking, Received},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
@@ -83,14 +96,15 @@ pub use self::{
         SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
         SearchToken,
     },
-    shared::{Before, Entry, Gap, Lacking, Outgoing, Received, Standing, Template},
+    serving::{Admission, ServerReader, StateServed, WALK_EVENTS_MAX},
     state::StateAt,
     summary::{ReadSummary, Summary},
-    tables::{Membership, TABLES},
+    tables::{Membership, Standing, TABLES},
+    templates::Template,
     thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
     trie::{Root, StateChange, StateWhich},
-    typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX},
+    typing::{TYPING_TIMEOUT_DEFAULT, TYPING_TIMEOUT_MAX, TypingChange},
     upgrade::{ADDITIONAL_CREATORS_MAX, Replaced, Upgrade},
     visibility::Visibility,
 };

@@ -42,6 +42,8 @@ pub(crate) enum LogRecord {
 pub enum Follower {
     /// Push notifications.
     Push = 1,
+    /// What other servers are told besides events.
+    Edus = 2,
 }
 
 /// Something that happened in a room.
@@ -85,6 +87,20 @@ impl Rooms {
             }
         }
         Err(RoomError::inconsistent("a follower that never starts"))
+    }
+
+    /// Ends following: what happens from now on is not kept for this follower. One that comes back starts anew.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn unfollow(&self, follower: Follower) -> Result<(), RoomError> {
+        let (store, key) = (&self.engine.store, follower as u8);
+        if store.latest().get(&FOLLOWERS, &key).await?.is_some() {
+            let mut batch = Batch::default();
+            batch.delete(&FOLLOWERS, &key);
+            store.commit(batch).await?;
+        }
+        Ok(())
     }
 
     /// What happened from a boundary on, up to and with the commit at `up_to`, oldest first: at most [`LOG_PAGE_MAX`]

@@ -10,7 +10,8 @@ use crate::{
     error::RoomError,
     ids::{EventNid, NS_USER, Place, RoomNid, UserNid},
     tables::{
-        MEMBERS, MEMBERSHIP_CHANGES, MEMBERSHIPS, Membership, MembershipChange, MembershipRecord, STRIPPED_STATE,
+        MEMBERS, MEMBERSHIP_CHANGES, MEMBERSHIPS, Membership, MembershipChange, MembershipRecord, ROOM_SERVERS,
+        STRIPPED_STATE,
     },
     writer::Writer,
 };
@@ -20,7 +21,7 @@ const CHANGES_MAX: usize = 10_000;
 /// Rooms a user may have a membership in, as far as one read goes.
 const ROOMS_PER_USER_MAX: usize = 100_000;
 /// State that invited and knocking users are told (specification, "Stripped state").
-const STRIPPED_TYPES: [StateEventType; 8] = [
+pub(crate) const STRIPPED_TYPES: [StateEventType; 8] = [
     StateEventType::RoomCreate,
     StateEventType::RoomName,
     StateEventType::RoomAvatar,
@@ -188,6 +189,16 @@ impl Writer {
         pdu: &Pdu,
     ) -> Result<(), RoomError> {
         let Some(membership) = pdu.membership().as_ref().map(Membership::from) else { return Ok(()) };
+        self.set_membership(user, membership, event, pdu).await
+    }
+
+    async fn set_membership(
+        &mut self,
+        user: UserNid,
+        membership: Membership,
+        event: EventNid,
+        pdu: &Pdu,
+    ) -> Result<(), RoomError> {
         let (room, index) = (self.nid(), self.next_index());
         let before = self.membership(user).await?;
         let unchanged = before.as_ref().is_some_and(|before| before.membership == membership);
@@ -214,7 +225,10 @@ impl Writer {
             }
             self.batch.put(&MEMBERS, &(room, membership as u8, user), &());
             self.batch.touch(room.members_watch());
-            self.count(before.map(|before| before.membership), membership);
+            self.count(before.as_ref().map(|before| before.membership), membership);
+            if let Some(user) = pdu.state_key().and_then(|key| <&UserId>::try_from(key).ok()) {
+                self.count_server(user, before.map(|before| before.membership), membership).await?;
+            }
             self.tell_user(user, membership, pdu).await?;
         }
         self.batch.put(&MEMBERSHIPS, &(user, room), &Packed(record.clone()));
@@ -233,6 +247,41 @@ impl Writer {
                 *count += 1;
             }
         }
+    }
+
+    /// Counts the joined users of the user's server.
+    async fn count_server(
+        &mut self,
+        user: &UserId,
+        before: Option<Membership>,
+        now: Membership,
+    ) -> Result<(), RoomError> {
+        let (was, is) = (before == Some(Membership::Join), now == Membership::Join);
+        if was == is {
+            return Ok(());
+        }
+        let server = self.server(user.server_name()).await?;
+        let count = self.servers.get(&server).copied().unwrap_or_default();
+        let count = if is { count + 1 } else { count.saturating_sub(1) };
+        let key = (self.nid(), server);
+        if count == 0 {
+            self.servers.remove(&server);
+            self.batch.delete(&ROOM_SERVERS, &key);
+        } else {
+            self.servers.insert(server, count);
+            self.batch.put(&ROOM_SERVERS, &key, &Packed(count));
+        }
+        Ok(())
+    }
+
+    /// Ends a membership that the state does not know any more, since it resolved to another line of the graph.
+    pub(crate) async fn drop_membership(&mut self, user: UserNid) -> Result<(), RoomError> {
+        let Some(before) = self.membership(user).await? else { return Ok(()) };
+        if before.membership == Membership::Leave {
+            return Ok(());
+        }
+        let Some(event) = self.event(before.event).await? else { return Ok(()) };
+        self.set_membership(user, Membership::Leave, before.event, &event.pdu).await
     }
 
     /// Writes what a local user's sync has to hear of a changed membership.

@@ -321,7 +321,12 @@ impl Rooms {
     }
 
     /// Only members act on others; strangers must not learn that the room exists.
-    async fn require_joined(&self, actor: Actor<'_>, room: &RoomView, action: Action<'_>) -> Result<(), RoomError> {
+    pub(crate) async fn require_joined(
+        &self,
+        actor: Actor<'_>,
+        room: &RoomView,
+        action: Action<'_>,
+    ) -> Result<(), RoomError> {
         let entry = self.engine.permit(actor, room, action).await?;
         match entry.map(|entry| entry.membership) {
             Some(Membership::Join) => Ok(()),

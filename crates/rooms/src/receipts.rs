@@ -10,14 +10,14 @@
 use std::sync::Arc;
 
 use ruma::{
-    EventId, OwnedEventId, OwnedUserId, RoomId,
+    EventId, OwnedEventId, OwnedUserId, RoomId, UserId,
     events::receipt::{ReceiptThread, ReceiptType},
 };
 use serde::{Deserialize, Serialize};
 use wardroom_store::{Batch, CommitError, Packed, Position, Profile, Scan, Seal, Table};
 
 use crate::{
-    Actor, Engine, Rooms,
+    Actor, Engine, Membership, Rooms,
     error::RoomError,
     events::Stored,
     ids::{EventNid, NS_EVENT, NS_USER, Place, RoomNid, UserNid},
@@ -105,7 +105,57 @@ impl Rooms {
             ReceiptThread::Thread(root) => self.engine.thread_of_receipt(&view, root, &event).await?.get(),
             _ => return Err(invalid("thread_id: must be \"main\" or the id of a thread's root event.")),
         };
-        self.engine.move_receipt((view.nid, actor.nid, kind, thread), event.nid, place).await
+        let ts_ms = self.engine.clock.now_ms();
+        self.engine.move_receipt((view.nid, actor.nid, kind, thread), event.nid, place, ts_ms).await
+    }
+
+    /// Takes a public receipt of a user of another server. Where the user is not joined or the event is not in the
+    /// room's timeline, nothing happens.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_receipt_elsewhere(
+        &self,
+        room: RoomNid,
+        user: &UserId,
+        event: &EventId,
+        thread: &ReceiptThread,
+        ts_ms: Option<u64>,
+    ) -> Result<(), RoomError> {
+        let Some(nid) = self.engine.user_nid(user).await? else { return Ok(()) };
+        let member = self.membership(nid, room).await?;
+        if member.is_none_or(|entry| entry.membership != Membership::Join) {
+            return Ok(());
+        }
+        let Some(event) = self.engine.event_nid(event).await? else { return Ok(()) };
+        let Some((_, place)) = self.engine.meta(event).await?.filter(|(meta, _)| meta.room == room) else {
+            return Ok(());
+        };
+        let thread = match thread {
+            ReceiptThread::Unthreaded => UNTHREADED,
+            ReceiptThread::Main => MAIN,
+            ReceiptThread::Thread(root) => match self.engine.event_nid(root).await? {
+                // Whether the event is in that thread is for its server to say.
+                Some(root) if self.engine.meta(root).await?.is_some_and(|(meta, _)| meta.room == room) => root.get(),
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        // A clock that goes ahead elsewhere does not make somebody have read in the future.
+        let now_ms = self.engine.clock.now_ms();
+        let ts_ms = ts_ms.map_or(now_ms, |ts_ms| ts_ms.min(now_ms));
+        self.engine.move_receipt((room, nid, PUBLIC, thread), event, place, ts_ms).await
+    }
+
+    /// The public receipts of a user that one commit moved and that still stand where it moved them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn receipts_moved(&self, user: UserNid, room: RoomNid, at: Position) -> Result<Vec<Receipt>, RoomError> {
+        let store = self.engine.store.latest();
+        let scan = Scan::range(&(room, at, user, PUBLIC, UNTHREADED), &(room, at, user, PRIVATE, UNTHREADED));
+        let rows = store.scan(&RECEIPT_CHANGES, scan.limit(RECEIPTS_READ_MAX)).await?;
+        self.engine.name_receipts(rows).await
     }
 
     /// Receipts that changed in (since, `up_to`], oldest change first. Of those that changed more than once, the last.
@@ -187,7 +237,7 @@ impl Rooms {
             self.engine.meta(nid).await?.filter(|(meta, _)| meta.room == room.nid).ok_or_else(unknown)?;
         let event = self.engine.event(room.nid, nid).await?.ok_or_else(unknown)?;
         let reader = self.reader(actor, room).await?;
-        let item = TimelineItem { place, event: Arc::clone(&event), state_before: meta.state_before };
+        let item = TimelineItem::by_meta(place, Arc::clone(&event), &meta);
         if self.engine.sees(&reader, room, &item).await? { Ok((event, place)) } else { Err(unknown()) }
     }
 }
@@ -242,6 +292,7 @@ impl Engine {
         key: (RoomNid, UserNid, u8, u64),
         event: EventNid,
         place: Place,
+        ts_ms: u64,
     ) -> Result<(), RoomError> {
         let (room, user, kind, thread) = key;
         for _ in 0..MOVE_ATTEMPTS_MAX {
@@ -256,7 +307,7 @@ impl Engine {
                 batch.delete(&RECEIPT_CHANGES, &(room, written, user, kind, thread));
             }
             batch.put(&RECEIPTS, &key, &Packed(place));
-            let record = ReceiptRecord { event, ts_ms: self.clock.now_ms() };
+            let record = ReceiptRecord { event, ts_ms };
             batch.put(&RECEIPT_CHANGES, &(room, Position::COMMIT, user, kind, thread), &Packed(record));
             batch.put(&LOG, &(Position::COMMIT, 0), &Packed(LogRecord::Read(room, user)));
             batch.touch(room.watch());

@@ -1,21 +1,21 @@
 //! Rooms in memory: an immutable picture of each for readers, and one queue of writes each.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, PoisonError, RwLock},
 };
 
 use parking_lot::Mutex;
 use ruma::{OwnedRoomId, RoomId, events::StateEventType};
 use wardroom_event::RoomVersion;
-use wardroom_store::Position;
+use wardroom_store::{Packed, Position, Scan};
 
 use crate::{
     Engine,
     error::RoomError,
-    ids::{EventNid, NS_ROOM, Place, RoomNid},
+    ids::{EventNid, NS_ROOM, Place, RoomNid, ServerNid},
     join_rules::JoinRules,
-    tables::{HEADS, Head, ROOMS},
+    tables::{HEADS, Head, ROOM_SERVERS, ROOMS},
     trie::Root,
     visibility::Visibility,
     writer::Job,
@@ -23,6 +23,9 @@ use crate::{
 
 /// Rooms kept in memory, about 500 bytes each. Rooms at rest are dropped beyond that.
 const ROOMS_IN_MEMORY_MAX: usize = 20_000;
+
+/// Servers of one room, as far as one read goes; the index of a room with more would be wrong.
+const SERVERS_PER_ROOM_MAX: usize = 1_000_000;
 
 /// An immutable picture of a room at one position of the log.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct RoomView {
     pub public: bool,
     /// Boundary after the newest event.
     pub end: Place,
+    /// Joined users by server.
+    pub(crate) servers: Arc<BTreeMap<ServerNid, u64>>,
     pub(crate) head: Arc<Head>,
 }
 
@@ -162,6 +167,7 @@ impl Engine {
         let id = id.and_then(|id| OwnedRoomId::try_from(&*id).ok());
         let id = id.ok_or_else(|| RoomError::inconsistent("room without id"))?;
         let version = RoomVersion::new(&record.version).ok_or_else(|| RoomError::unsupported(&record.version))?;
+        let servers = store.scan(&ROOM_SERVERS, Scan::prefix(&nid).limit(SERVERS_PER_ROOM_MAX)).await?;
         let mut read = Vec::with_capacity(2);
         for kind in [StateEventType::RoomHistoryVisibility, StateEventType::RoomJoinRules] {
             let event = match self.slot(&kind, "").await? {
@@ -184,6 +190,7 @@ impl Engine {
             visibility: Visibility::of(read(0)),
             public: JoinRules::of(read(1)).is_public(),
             end: Place::after(written),
+            servers: Arc::new(servers.into_iter().map(|((_, server), Packed(count))| (server, count)).collect()),
             head,
         })
     }

@@ -26,7 +26,7 @@ use crate::{
     error::RoomError,
     events::Stored,
     ids::{Place, RoomNid},
-    writer::Writer,
+    writer::{KeyPlace, Writer},
 };
 
 /// Different words of one event that are found; those beyond are not.
@@ -131,11 +131,11 @@ pub(crate) fn occurrences(store: &Store, room: RoomNid, pdu: &Pdu) -> BTreeMap<u
 }
 
 impl Writer {
-    /// Enters the words of a new event, at this index of the commit.
-    pub(crate) fn index_words(&mut self, pdu: &Pdu, index: u16) {
+    /// Enters the words of a new event, at this place.
+    pub(crate) fn index_words(&mut self, pdu: &Pdu, at: KeyPlace) {
         let room = self.nid();
         for (word, occurrence) in occurrences(&self.engine.store, room, pdu) {
-            self.batch.put(&SEARCH_WORDS, &(room, word, Position::COMMIT, index), &Packed(occurrence));
+            self.batch.put(&SEARCH_WORDS, &(room, word, at.0, at.1), &Packed(occurrence));
         }
     }
 

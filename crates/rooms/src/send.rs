@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use ruma::{CanonicalJsonObject, EventId, OwnedEventId, RoomAliasId, RoomId, TransactionId, events::StateEventType};
 use serde::Deserialize;
 use serde_json::value::{RawValue as RawJsonValue, to_raw_value};
-use wardroom_event::{PowerLevels, redact};
+use wardroom_event::redact;
 use wardroom_store::Packed;
 
 use crate::{
@@ -110,11 +110,7 @@ impl Writer {
         if target.pdu.sender() == sender {
             return Ok(true);
         }
-        let levels = self.state_event(&StateEventType::RoomPowerLevels, "").await?;
-        let create = self.state_event(&StateEventType::RoomCreate, "").await?;
-        let create = create.ok_or_else(|| RoomError::inconsistent("room without create event"))?;
-        let levels = PowerLevels::new(levels.as_ref().map(|stored| &*stored.pdu), &create.pdu);
-        Ok(levels.of(sender).reaches(levels.required(wardroom_event::Action::Redact)))
+        self.has_power_to_redact(sender).await
     }
 }
 

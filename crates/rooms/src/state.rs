@@ -185,7 +185,7 @@ impl Rooms {
 
     /// What differs between two states of a room, at a cost in proportion to what does. Ungated.
     pub async fn state_difference(&self, room: RoomNid, from: Root, to: Root) -> Result<Vec<StateChange>, RoomError> {
-        Ok(self.engine.tries.difference(&self.engine.store.latest(), room, from, to).await?)
+        Ok(self.engine.tries.difference(&self.engine.store.latest(), None, room, from, to).await?)
     }
 
     /// Events of a room by number; those that are gone are left out. Ungated.

@@ -92,7 +92,7 @@ impl Summary {
     }
 
     /// Whether everybody may see this summary, with an account or without: who may join, ask to, or read.
-    fn is_for_everybody(&self) -> bool {
+    pub(crate) fn is_for_everybody(&self) -> bool {
         self.join_rules.is_public() || self.join_rules.is_knockable(self.version) || self.chunk.world_readable
     }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue as RawJsonValue;
 use wardroom_store::{CodecError, Json, Packed, Position, Profile, Seal, Table, TableSpec, Value};
 
 use crate::{
-    ids::{EventNid, Place, RoomNid, UserNid},
+    ids::{EventNid, Place, RoomNid, ServerNid, UserNid},
     trie::Root,
 };
 
@@ -15,6 +15,7 @@ use crate::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RoomRecord {
     pub(crate) version: RoomVersionId,
+    /// The create event; 0 while only an invite or knock of this room is known.
     pub(crate) create: EventNid,
     /// `type` of the create event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,7 +29,7 @@ pub(crate) struct Head {
     pub(crate) extremities: Vec<EventNid>,
     /// Depth of the deepest extremity.
     pub(crate) depth: u64,
-    /// Current state.
+    /// Current state: that after the extremity, or what the states after all of them resolve to.
     pub(crate) state: Root,
     /// Users whose membership is `join`.
     pub(crate) joined: u64,
@@ -46,9 +47,14 @@ pub(crate) struct Head {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventMeta {
     pub(crate) room: RoomNid,
+    pub(crate) standing: Standing,
     /// Index within its commit; the commit's position is the version of this record.
     pub(crate) index: u16,
+    /// Place in the timeline of an event of the past, which is not where its commit put it.
+    pub(crate) past: Option<Place>,
+    /// State before the event in the graph; of outliers unknown, and then empty.
     pub(crate) state_before: Root,
+    /// State after it.
     pub(crate) state_after: Root,
     /// Day of arrival, in days since 1970: with the room it names the data key of the event's content.
     pub(crate) day: u32,
@@ -58,21 +64,25 @@ pub(crate) struct EventMeta {
 
 /// An event at rest: its id and canonical JSON, and by what it was redacted.
 ///
-/// On disk: number of the redaction (u64, 0 for none), length of the id (u8), id, JSON.
+/// On disk: number of the redaction (u64, 0 for none; the top bit marks a rejected event), length of the id (u8), id, JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EventRecord {
     pub(crate) redacted_by: Option<EventNid>,
+    /// Authorization failed when the event came.
+    pub(crate) rejected: bool,
     pub(crate) id: OwnedEventId,
     pub(crate) json: Bytes,
 }
 
+const REJECTED_BIT: u64 = 1 << 63;
 const NO_EVENT: CodecError = CodecError::expected("event record");
 const NO_ENTRY: CodecError = CodecError::expected("timeline entry");
 
 impl Value for EventRecord {
     fn encode(&self, out: &mut Vec<u8>) {
         out.reserve(9 + self.id.as_bytes().len() + self.json.len());
-        out.extend_from_slice(&self.redacted_by.map_or(0, EventNid::get).to_be_bytes());
+        let rejected = if self.rejected { REJECTED_BIT } else { 0 };
+        out.extend_from_slice(&(self.redacted_by.map_or(0, EventNid::get) | rejected).to_be_bytes());
         // Event ids are at most 255 bytes long (specification, appendix "Common identifier format").
         out.push(u8::try_from(self.id.as_bytes().len()).unwrap_or(u8::MAX));
         out.extend_from_slice(self.id.as_bytes());
@@ -84,33 +94,96 @@ impl Value for EventRecord {
         let (&length, rest) = rest.split_first().ok_or(NO_EVENT)?;
         let (id, _) = rest.split_at_checked(usize::from(length)).ok_or(NO_EVENT)?;
         let id = std::str::from_utf8(id).ok().and_then(|id| OwnedEventId::try_from(id).ok()).ok_or(NO_EVENT)?;
-        let redacted_by = match u64::from_be_bytes(*redacted_by) {
+        let marks = u64::from_be_bytes(*redacted_by);
+        let rejected = marks & REJECTED_BIT != 0;
+        let redacted_by = match marks & !REJECTED_BIT {
             0 => None,
             nid => Some(EventNid::new(nid)),
         };
-        Ok(Self { redacted_by, id, json: bytes.slice(9 + usize::from(length)..) })
+        Ok(Self { redacted_by, rejected, id, json: bytes.slice(9 + usize::from(length)..) })
     }
 }
 
 /// An entry of a timeline.
+///
+/// On disk: number of the event (u64, the top bits mark a jump and a gap), state before, and state of the graph where it differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimelineEntry {
     pub(crate) event: EventNid,
+    /// The room's state when the event came: what clients know before they hear of it.
     pub(crate) state_before: Root,
+    /// State before the event in the graph, where that is another: it decides who may see the event.
+    pub(crate) graph_before: Option<Root>,
+    /// The room's state changed by more or by less than this event, since another line of the graph came together with
+    /// the one that was known.
+    pub(crate) jump: bool,
+    /// Events were missing before it when it came.
+    pub(crate) gap: bool,
 }
+
+const JUMP_BIT: u64 = 1 << 63;
+const GAP_BIT: u64 = 1 << 62;
 
 impl Value for TimelineEntry {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.event.get().to_be_bytes());
+        let marks = if self.jump { JUMP_BIT } else { 0 } | if self.gap { GAP_BIT } else { 0 };
+        out.extend_from_slice(&(self.event.get() | marks).to_be_bytes());
         out.extend_from_slice(self.state_before.as_bytes());
+        if let Some(root) = &self.graph_before {
+            out.extend_from_slice(root.as_bytes());
+        }
     }
 
     fn decode(bytes: Bytes) -> Result<Self, CodecError> {
-        let (event, root) = bytes.split_first_chunk::<8>().ok_or(NO_ENTRY)?;
+        let (event, roots) = bytes.split_first_chunk::<8>().ok_or(NO_ENTRY)?;
+        let event = u64::from_be_bytes(*event);
+        let (root, rest) = roots.split_first_chunk::<16>().ok_or(NO_ENTRY)?;
+        let graph_before = match rest {
+            [] => None,
+            rest => Some(Root::from_bytes(rest.try_into().map_err(|_| NO_ENTRY)?)),
+        };
         Ok(Self {
-            event: EventNid::new(u64::from_be_bytes(*event)),
-            state_before: Root::from_bytes(root.try_into().map_err(|_| NO_ENTRY)?),
+            event: EventNid::new(event & !(JUMP_BIT | GAP_BIT)),
+            state_before: Root::from_bytes(*root),
+            graph_before,
+            jump: event & JUMP_BIT != 0,
+            gap: event & GAP_BIT != 0,
         })
+    }
+}
+
+/// An event that has to reach other servers, at rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OutgoingRecord {
+    pub(crate) room: RoomNid,
+    pub(crate) event: EventNid,
+    pub(crate) servers: Vec<ServerNid>,
+}
+
+/// What an event is to its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// Part of the timeline.
+    Timeline,
+    /// Allowed where it was sent, but not by the state that the room had when it came. Clients do not see it.
+    SoftFailed,
+    /// Not allowed. Later events may name it all the same.
+    Rejected,
+    /// Known because others name it as authorization or state; where it stands in the graph is not known.
+    Outlier,
+    /// An outlier that its own authorization events do not allow.
+    RejectedOutlier,
+}
+
+impl Standing {
+    /// Whether the event has a place in the graph, and a state before it.
+    pub const fn is_placed(self) -> bool {
+        matches!(self, Self::Timeline | Self::SoftFailed | Self::Rejected)
+    }
+
+    /// Whether the authorization rules rejected the event.
+    pub const fn is_rejected(self) -> bool {
+        matches!(self, Self::Rejected | Self::RejectedOutlier)
     }
 }
 
@@ -211,6 +284,22 @@ pub(crate) const LISTED: Table<RoomNid, ()> = Table::new(0x020D, "listed_rooms",
 pub(crate) const EVENT_TIMES: Table<(RoomNid, u64, Position, u16), ()> =
     Table::new(0x0230, "event_times", Profile::Scan, Seal::System);
 
+/// Authorization events of an event, for walks along authorization chains that need no contents.
+pub(crate) const AUTH_EDGES: Table<(RoomNid, EventNid), Packed<Vec<EventNid>>> =
+    Table::new(0x0252, "auth_edges", Profile::Scan, Seal::System);
+/// Joined users of a room by server.
+pub(crate) const ROOM_SERVERS: Table<(RoomNid, ServerNid), Packed<u64>> =
+    Table::new(0x0253, "room_servers", Profile::Scan, Seal::System);
+/// Events that have to reach other servers, until whoever sends them has taken them over.
+pub(crate) const OUTGOING: Table<(Position, u16), Packed<OutgoingRecord>> =
+    Table::new(0x0254, "outgoing_events", Profile::Churn, Seal::System);
+/// Places in timelines before which events are missing, with the events that are named and missing.
+pub(crate) const GAPS: Table<(RoomNid, Position, u16), Packed<Vec<OwnedEventId>>> =
+    Table::new(0x0255, "timeline_gaps", Profile::Scan, Seal::System);
+/// Redactions of events that were not here when the redaction came: (room, event) to the redaction.
+pub(crate) const EARLY_REDACTIONS: Table<(RoomNid, EventNid), Packed<EventNid>> =
+    Table::new(0x0256, "early_redactions", Profile::Point, Seal::System);
+
 /// The tables of the room engine, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
     *ROOMS.spec(),
@@ -228,6 +317,11 @@ pub const TABLES: &[TableSpec] = &[
     *ROOM_ALIASES.spec(),
     *LISTED.spec(),
     *EVENT_TIMES.spec(),
+    *AUTH_EDGES.spec(),
+    *ROOM_SERVERS.spec(),
+    *OUTGOING.spec(),
+    *GAPS.spec(),
+    *EARLY_REDACTIONS.spec(),
     *crate::reports::REPORTS.spec(),
     *crate::reports::REPORT_TIMES.spec(),
     *crate::receipts::RECEIPTS.spec(),
@@ -259,9 +353,10 @@ mod tests {
 
     #[test]
     fn an_event_record_survives_the_store() {
-        for redacted_by in [None, Some(EventNid::new(9))] {
+        for (redacted_by, rejected) in [(None, false), (Some(EventNid::new(9)), true)] {
             let record = EventRecord {
                 redacted_by,
+                rejected,
                 id: owned_event_id!("$abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
                 json: Bytes::from_static(b"{}"),
             };

@@ -43,8 +43,13 @@ impl World {
     }
 
     fn over(store: Store) -> Self {
+        Self::of(owned_server_name!("a.example"), store)
+    }
+
+    /// The world of another server.
+    pub(crate) fn of(server_name: ruma::OwnedServerName, store: Store) -> Self {
         let settings = Settings {
-            server_name: owned_server_name!("a.example"),
+            server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };

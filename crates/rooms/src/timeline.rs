@@ -14,7 +14,7 @@ use crate::{
     ids::{EventNid, Place, RoomNid, Slot, UserNid},
     members::MembershipEntry,
     room::RoomView,
-    tables::{Membership, TIMELINE},
+    tables::{EventMeta, Membership, TIMELINE, TimelineEntry},
     trie::Root,
     visibility::Visibility,
 };
@@ -29,8 +29,26 @@ pub struct TimelineItem {
     pub place: Place,
     /// The event.
     pub event: Arc<Stored>,
-    /// The room's state before it.
+    /// The room's state when it came: what clients know before they hear of it.
     pub state_before: Root,
+    /// The state before it in the graph, which decides who may see it.
+    pub seen_under: Root,
+    /// The room's state changed by more or by less than this event.
+    pub jump: bool,
+    /// Events were missing before it when it came: what stands before it in the timeline may not be what came before.
+    pub gap: bool,
+}
+
+impl TimelineItem {
+    pub(crate) fn new(place: Place, event: Arc<Stored>, entry: &TimelineEntry) -> Self {
+        let TimelineEntry { state_before, graph_before, jump, gap, .. } = *entry;
+        Self { place, event, state_before, seen_under: graph_before.unwrap_or(state_before), jump, gap }
+    }
+
+    /// An event by its record.
+    pub(crate) fn by_meta(place: Place, event: Arc<Stored>, meta: &EventMeta) -> Self {
+        Self { place, event, state_before: meta.state_before, seen_under: meta.state_before, jump: false, gap: false }
+    }
 }
 
 /// A stretch of a timeline.
@@ -85,7 +103,7 @@ impl Engine {
         let nids: Vec<EventNid> = entries.iter().map(|(_, entry)| entry.event).collect();
         let events = self.events(room, &nids).await?;
         let items = entries.into_iter().zip(events).filter_map(|(((_, position, index), entry), event)| {
-            Some(TimelineItem { place: Place::new(position, index), event: event?, state_before: entry.state_before })
+            Some(TimelineItem::new(Place::new(position, index), event?, &entry))
         });
         Ok(items.collect())
     }
@@ -109,7 +127,7 @@ impl Engine {
     }
 
     /// The history visibility of a state.
-    async fn visibility_at(&self, room: RoomNid, root: Root) -> Result<Visibility, RoomError> {
+    pub(crate) async fn visibility_at(&self, room: RoomNid, root: Root) -> Result<Visibility, RoomError> {
         if let Some(visibility) = self.sights.get(&root) {
             return Ok(visibility);
         }
@@ -132,7 +150,7 @@ impl Engine {
     /// Whether the reader sees an event, by the history visibility rules.
     pub(crate) async fn sees(&self, reader: &Reader, room: &RoomView, item: &TimelineItem) -> Result<bool, RoomError> {
         let joined_after = item.place < reader.end;
-        let mut visibility = self.visibility_at(room.nid, item.state_before).await?;
+        let mut visibility = self.visibility_at(room.nid, item.seen_under).await?;
         let pdu = &item.event.pdu;
         if pdu.is_state() && *pdu.kind() == ruma::events::TimelineEventType::RoomHistoryVisibility {
             // A change of the visibility is seen under the more permissive of the two (specification, same module).
@@ -141,7 +159,7 @@ impl Engine {
         if visibility.shows(None, joined_after) {
             return Ok(true);
         }
-        let then = self.membership_at(room.nid, item.state_before, reader.nid).await?;
+        let then = self.membership_at(room.nid, item.seen_under, reader.nid).await?;
         if visibility.shows(then, joined_after) {
             return Ok(true);
         }

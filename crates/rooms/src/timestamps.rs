@@ -3,6 +3,8 @@
 //! Times are what the senders' servers said. They need not follow the order in which the events came, so the search
 //! goes along an index of its own, written with each event.
 
+mod for_servers;
+
 use std::sync::Arc;
 
 use ruma::RoomId;
@@ -75,7 +77,7 @@ impl Rooms {
         let events = self.engine.events_in(room.nid, Some(room.version), &nids).await?;
         for ((&(_, position, index), entry), event) in found.into_iter().zip(events) {
             let Some(event) = event else { continue };
-            let item = TimelineItem { place: Place::new(position, index), event, state_before: entry.state_before };
+            let item = TimelineItem::new(Place::new(position, index), event, &entry);
             if self.engine.sees(reader, room, &item).await? {
                 return Ok(Some(item.event));
             }

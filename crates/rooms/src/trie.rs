@@ -271,10 +271,64 @@ impl Tries {
         Ok(Root(id))
     }
 
+    /// The state with nothing at `slot`.
+    pub(crate) async fn remove(&self, growth: &mut Growth<'_>, root: Root, slot: Slot) -> Result<Root, ReadError> {
+        let path = path(slot);
+        let mut above: Vec<Box<[NodeId; 16]>> = Vec::new();
+        let mut id = root.0;
+        let mut id = loop {
+            if id == ABSENT {
+                return Ok(root);
+            }
+            match &*self.node(growth.view, Some(growth.overlay), growth.room, id).await? {
+                Node::Leaf(entries) => {
+                    let Ok(index) = entries.binary_search_by_key(&slot, |entry| entry.0) else { return Ok(root) };
+                    let mut entries = entries.clone();
+                    entries.remove(index);
+                    let depth = u32::try_from(above.len()).unwrap_or(DEPTH_MAX);
+                    break growth.build(entries, depth);
+                }
+                Node::Branch(children) => {
+                    let depth = u32::try_from(above.len()).unwrap_or(DEPTH_MAX).min(DEPTH_MAX - 1);
+                    id = children[nibble(path, depth)];
+                    above.push(children.clone());
+                }
+            }
+        };
+        while let Some(mut children) = above.pop() {
+            let depth = u32::try_from(above.len()).unwrap_or(DEPTH_MAX);
+            children[nibble(path, depth)] = id;
+            // Equal states must have equal roots: what fits in a leaf is one.
+            id = match self.few_entries(growth, &children).await? {
+                Some(entries) => growth.build(entries, depth),
+                None => growth.add(Node::Branch(children)),
+            };
+        }
+        Ok(Root(id))
+    }
+
+    /// What stands below a branch, where that fits in a leaf.
+    async fn few_entries(
+        &self,
+        growth: &Growth<'_>,
+        children: &[NodeId; 16],
+    ) -> Result<Option<Vec<(Slot, EventNid)>>, ReadError> {
+        let mut found: Vec<(Slot, EventNid)> = Vec::new();
+        for child in children.iter().filter(|child| **child != ABSENT) {
+            match &*self.node(growth.view, Some(growth.overlay), growth.room, *child).await? {
+                Node::Leaf(entries) if found.len() + entries.len() <= LEAF_ENTRIES_MAX => found.extend(entries),
+                _ => return Ok(None),
+            }
+        }
+        found.sort_unstable_by_key(|entry| entry.0);
+        Ok(Some(found))
+    }
+
     /// The entries of a state, in no particular order.
     pub(crate) async fn entries(
         &self,
         view: &View,
+        overlay: Option<&Overlay>,
         room: RoomNid,
         root: Root,
         which: StateWhich,
@@ -285,7 +339,7 @@ impl Tries {
             if id == ABSENT {
                 continue;
             }
-            match &*self.node(view, None, room, id).await? {
+            match &*self.node(view, overlay, room, id).await? {
                 Node::Leaf(entries) => found.extend(entries.iter().filter(|entry| which.wants(entry.0))),
                 Node::Branch(children) => {
                     let wanted =
@@ -301,6 +355,7 @@ impl Tries {
     pub(crate) async fn difference(
         &self,
         view: &View,
+        overlay: Option<&Overlay>,
         room: RoomNid,
         from: Root,
         to: Root,
@@ -311,17 +366,17 @@ impl Tries {
             if from == to {
                 continue;
             }
-            let from = self.optional_node(view, room, from).await?;
-            let to = self.optional_node(view, room, to).await?;
+            let from = self.optional_node(view, overlay, room, from).await?;
+            let to = self.optional_node(view, overlay, room, to).await?;
             if let (Some(Node::Branch(from)), Some(Node::Branch(to))) = (from.as_deref(), to.as_deref()) {
                 waiting.extend(from.iter().copied().zip(to.iter().copied()));
                 continue;
             }
             let mut changed: HashMap<Slot, StateChange> = HashMap::new();
-            for (slot, old) in self.below(view, room, from).await? {
+            for (slot, old) in self.below(view, overlay, room, from).await? {
                 changed.insert(slot, StateChange { slot, old: Some(old), new: None });
             }
-            for (slot, new) in self.below(view, room, to).await? {
+            for (slot, new) in self.below(view, overlay, room, to).await? {
                 changed.entry(slot).or_insert(StateChange { slot, old: None, new: None }).new = Some(new);
             }
             changes.extend(changed.into_values().filter(|change| change.old != change.new));
@@ -329,14 +384,21 @@ impl Tries {
         Ok(changes)
     }
 
-    async fn optional_node(&self, view: &View, room: RoomNid, id: NodeId) -> Result<Option<Arc<Node>>, ReadError> {
-        if id == ABSENT { Ok(None) } else { self.node(view, None, room, id).await.map(Some) }
+    async fn optional_node(
+        &self,
+        view: &View,
+        overlay: Option<&Overlay>,
+        room: RoomNid,
+        id: NodeId,
+    ) -> Result<Option<Arc<Node>>, ReadError> {
+        if id == ABSENT { Ok(None) } else { self.node(view, overlay, room, id).await.map(Some) }
     }
 
     /// Everything below a node.
     async fn below(
         &self,
         view: &View,
+        overlay: Option<&Overlay>,
         room: RoomNid,
         top: Option<Arc<Node>>,
     ) -> Result<Vec<(Slot, EventNid)>, ReadError> {
@@ -347,7 +409,7 @@ impl Tries {
                 Node::Leaf(entries) => found.extend_from_slice(entries),
                 Node::Branch(children) => {
                     for child in children.iter().filter(|child| **child != ABSENT) {
-                        waiting.push(self.node(view, None, room, *child).await?);
+                        waiting.push(self.node(view, overlay, room, *child).await?);
                     }
                 }
             }
@@ -381,6 +443,11 @@ impl Growth<'_> {
             self.batch.put(&STATE_NODES, &(self.room, id), &bytes);
         }
         id
+    }
+
+    /// The state with these entries and no others, which are sorted by slot.
+    pub(crate) fn whole(&mut self, entries: Vec<(Slot, EventNid)>) -> Root {
+        Root(self.build(entries, 0))
     }
 
     /// A leaf where the entries fit in one, else a branch over leaves.
@@ -454,21 +521,21 @@ mod tests {
                 let (tries, view) = (Tries::new(), store.latest());
                 for (length, root) in roots.iter().enumerate().step_by(9) {
                     let expected = model(&changes[..length]);
-                    let all = tries.entries(&view, ROOM, *root, StateWhich::All).await.unwrap();
+                    let all = tries.entries(&view, None, ROOM, *root, StateWhich::All).await.unwrap();
                     let all: BTreeMap<_, _> = all.into_iter().map(|(slot, event)| (slot, event.get())).collect();
                     assert_eq!(all, expected);
                     for (slot, event) in &expected {
                         let found = tries.get(&view, None, ROOM, *root, *slot).await.unwrap();
                         assert_eq!(found, Some(EventNid::new(*event)));
                     }
-                    let members = tries.entries(&view, ROOM, *root, StateWhich::Members).await.unwrap();
-                    let others = tries.entries(&view, ROOM, *root, StateWhich::WithoutMembers).await.unwrap();
+                    let members = tries.entries(&view, None, ROOM, *root, StateWhich::Members).await.unwrap();
+                    let others = tries.entries(&view, None, ROOM, *root, StateWhich::WithoutMembers).await.unwrap();
                     assert!(members.iter().all(|entry| entry.0.user().is_some()));
                     assert!(others.iter().all(|entry| entry.0.user().is_none()));
                     assert_eq!(members.len() + others.len(), expected.len());
                 }
                 let from = from.min(changes.len());
-                let difference = tries.difference(&view, ROOM, roots[from], *roots.last().unwrap()).await.unwrap();
+                let difference = tries.difference(&view, None, ROOM, roots[from], *roots.last().unwrap()).await.unwrap();
                 let (old, new) = (model(&changes[..from]), model(&changes));
                 let changed: HashSet<Slot> =
                     old.keys().chain(new.keys()).filter(|slot| old.get(slot) != new.get(slot)).copied().collect();

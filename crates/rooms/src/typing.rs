@@ -3,6 +3,8 @@
 //! Who starts or stops typing is a commit without writes: it gets a position and wakes the room's waiters, and its
 //! hook changes the lists, so that a reader at a position never misses a change up to it. One task
 //! ([`Rooms::run_typing`]) stops those whose time is up.
+//!
+//! What local users do is noted for other servers, where somebody asks for it ([`Rooms::follow_typing`]).
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,7 +13,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use ruma::{OwnedUserId, RoomId};
+use ruma::{OwnedUserId, RoomId, UserId};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -19,7 +21,7 @@ use tokio::{
 use wardroom_store::{Batch, CommitError, Position};
 
 use crate::{
-    Actor, Engine, Rooms,
+    Actor, Engine, Membership, Rooms,
     error::RoomError,
     ids::{RoomNid, UserNid},
 };
@@ -32,6 +34,12 @@ pub const TYPING_TIMEOUT_MAX: Duration = Duration::from_secs(120);
 const TYPING_USERS_PER_ROOM_MAX: usize = 50;
 /// Rooms whose last change is remembered. Beyond that, those are forgotten where nobody types.
 const TYPING_ROOMS_MAX: usize = 10_000;
+/// How long users of other servers type at most without their server saying so again.
+const TYPING_ELSEWHERE: Duration = Duration::from_secs(60);
+/// How often other servers are told that somebody goes on typing: they give up after about a minute.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// Changes that wait to be told to other servers; more are not told.
+const TYPING_NEWS_MAX: usize = 10_000;
 /// Pause after a commit that failed.
 const EXPIRY_RETRY: Duration = Duration::from_secs(1);
 
@@ -41,6 +49,26 @@ pub(crate) struct Typing {
     lists: Mutex<Lists>,
     /// The earliest time at which somebody's time is up.
     next: watch::Sender<Option<Instant>>,
+    news: Mutex<News>,
+}
+
+/// What other servers have to be told.
+#[derive(Debug, Default)]
+struct News {
+    /// Somebody asks for it.
+    followed: bool,
+    changes: HashMap<(RoomNid, UserNid), TypingChange>,
+}
+
+/// A local user began, goes on or ceased to type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypingChange {
+    /// Where.
+    pub room: RoomNid,
+    /// Who.
+    pub user: OwnedUserId,
+    /// Types now.
+    pub typing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,11 +90,13 @@ struct Typist {
     nid: UserNid,
     id: OwnedUserId,
     until: Instant,
+    /// When other servers were told last; none of their own users.
+    told: Option<Instant>,
 }
 
 impl Default for Typing {
     fn default() -> Self {
-        Self { lists: Mutex::default(), next: watch::Sender::new(None) }
+        Self { lists: Mutex::default(), next: watch::Sender::new(None), news: Mutex::default() }
     }
 }
 
@@ -78,6 +108,29 @@ impl Typing {
         let due = lists.deadlines.first().map(|(due, ..)| *due);
         self.next.send_if_modified(|next| std::mem::replace(next, due) != due);
         result
+    }
+
+    /// Notes a change of a local user's typing for other servers.
+    fn note(&self, room: RoomNid, nid: UserNid, user: &UserId, typing: bool) {
+        let mut news = self.news.lock();
+        if news.followed && (news.changes.len() < TYPING_NEWS_MAX || news.changes.contains_key(&(room, nid))) {
+            news.changes.insert((room, nid), TypingChange { room, user: user.to_owned(), typing });
+        }
+    }
+
+    fn begin(&self, room: RoomNid, typist: Typist, at: Position) {
+        if typist.told.is_some() {
+            self.note(room, typist.nid, &typist.id, true);
+        }
+        self.change(|lists| lists.start(room, typist, at));
+    }
+
+    fn end(&self, room: RoomNid, user: UserNid, at: Position) {
+        if let Some(typist) = self.change(|lists| lists.stop(room, user, at))
+            && typist.told.is_some()
+        {
+            self.note(room, user, &typist.id, false);
+        }
     }
 
     fn is_typing(&self, room: RoomNid, user: UserNid) -> bool {
@@ -94,6 +147,14 @@ impl Lists {
         self.deadlines.insert((until, room, user));
         typist.until = until;
         true
+    }
+
+    /// Whether it is time to tell other servers again that somebody types.
+    fn tell_again(&mut self, room: RoomNid, user: UserNid, now: Instant) -> bool {
+        let typist = self.rooms.get_mut(&room).and_then(|room| room.users.iter_mut().find(|typist| typist.nid == user));
+        let told = typist.and_then(|typist| typist.told.as_mut());
+        let due = told.filter(|told| now.saturating_duration_since(**told) >= TELL_AGAIN_AFTER);
+        due.map(|told| *told = now).is_some()
     }
 
     /// Whether one more may type in a room.
@@ -117,12 +178,13 @@ impl Lists {
         list.changed = at;
     }
 
-    fn stop(&mut self, room: RoomNid, user: UserNid, at: Position) {
-        let Some(list) = self.rooms.get_mut(&room) else { return };
-        let Some(index) = list.users.iter().position(|typist| typist.nid == user) else { return };
+    fn stop(&mut self, room: RoomNid, user: UserNid, at: Position) -> Option<Typist> {
+        let list = self.rooms.get_mut(&room)?;
+        let index = list.users.iter().position(|typist| typist.nid == user)?;
         let typist = list.users.remove(index);
         list.changed = at;
         self.deadlines.remove(&(typist.until, room, user));
+        Some(typist)
     }
 
     /// Those whose time is up.
@@ -144,19 +206,52 @@ impl Rooms {
         let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) else {
             return self.stop_typing(actor.nid, room).await;
         };
+        let now = Instant::now();
+        let until = now + timeout.min(TYPING_TIMEOUT_MAX);
+        let told = (actor.user.server_name() == self.engine.server_name).then_some(now);
+        if self.engine.typing.change(|lists| lists.tell_again(room, actor.nid, now)) {
+            self.engine.typing.note(room, actor.nid, actor.user, true);
+        }
+        self.start_typing(room, Typist { nid: actor.nid, id: actor.user.to_owned(), until, told }).await
+    }
+
+    /// A user of another server starts, goes on, or stops typing. Who is not joined does not type.
+    pub async fn set_typing_elsewhere(&self, room: RoomNid, user: &UserId, typing: bool) -> Result<(), RoomError> {
+        let Some(nid) = self.engine.user_nid(user).await? else { return Ok(()) };
+        if !typing {
+            return self.stop_typing(nid, room).await;
+        }
+        let member = self.membership(nid, room).await?;
+        if member.is_none_or(|entry| entry.membership != Membership::Join) {
+            return Ok(());
+        }
+        let until = Instant::now() + TYPING_ELSEWHERE;
+        self.start_typing(room, Typist { nid, id: user.to_owned(), until, told: None }).await
+    }
+
+    async fn start_typing(&self, room: RoomNid, typist: Typist) -> Result<(), RoomError> {
         let typing = &self.engine.typing;
-        let until = Instant::now() + timeout.min(TYPING_TIMEOUT_MAX);
-        let silent = typing.change(|lists| lists.renew(room, actor.nid, until) || !lists.has_space(room));
+        let silent = typing.change(|lists| lists.renew(room, typist.nid, typist.until) || !lists.has_space(room));
         if silent {
             return Ok(());
         }
-        let typist = Typist { nid: actor.nid, id: actor.user.to_owned(), until };
         let typing = Arc::clone(typing);
         let mut batch = Batch::default();
         batch.touch(room.watch());
-        batch.on_commit(move |position| typing.change(|lists| lists.start(room, typist, position)));
+        batch.on_commit(move |position| typing.begin(room, typist, position));
         self.engine.store.commit(batch).await?;
         Ok(())
+    }
+
+    /// From now on, what local users do is noted for [`Rooms::take_typing_changes`].
+    pub fn follow_typing(&self) {
+        self.engine.typing.news.lock().followed = true;
+    }
+
+    /// Who of this server's users began, goes on or ceased to type since the last call.
+    pub fn take_typing_changes(&self) -> Vec<TypingChange> {
+        let changes = std::mem::take(&mut self.engine.typing.news.lock().changes);
+        changes.into_values().collect()
     }
 
     /// Ends a user's typing, as leaving a room does. Costs nothing where the user does not type.
@@ -223,7 +318,7 @@ impl Engine {
         if self.typing.is_typing(room, user) {
             let typing = Arc::clone(&self.typing);
             batch.touch(room.watch());
-            batch.on_commit(move |position| typing.change(|lists| lists.stop(room, user, position)));
+            batch.on_commit(move |position| typing.end(room, user, position));
         }
     }
 
@@ -239,12 +334,11 @@ impl Engine {
         }
         let typing = Arc::clone(&self.typing);
         batch.on_commit(move |position| {
-            typing.change(|lists| {
-                // Some may have gone on typing in the meantime, and in other rooms others may be due by now.
-                for (room, user) in lists.due(now).into_iter().filter(|(room, _)| rooms.contains(room)) {
-                    lists.stop(room, user, position);
-                }
-            });
+            // Some may have gone on typing in the meantime, and in other rooms others may be due by now.
+            let due = typing.lists.lock().due(now);
+            for (room, user) in due.into_iter().filter(|(room, _)| rooms.contains(room)) {
+                typing.end(room, user, position);
+            }
         });
         self.store.commit(batch).await.map(drop)
     }
@@ -338,7 +432,8 @@ mod tests {
     }
 
     fn typist(user: u64, until: Instant) -> Typist {
-        Typist { nid: UserNid::new(user), id: OwnedUserId::try_from(format!("@u{user}:a.example")).unwrap(), until }
+        let id = OwnedUserId::try_from(format!("@u{user}:a.example")).unwrap();
+        Typist { nid: UserNid::new(user), id, until, told: None }
     }
 
     #[test]

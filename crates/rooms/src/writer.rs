@@ -5,32 +5,34 @@
 //! write ever builds on something that is not yet part of the same or an earlier commit. A job that is refused
 //! leaves nothing behind; when the commit fails, nothing of any of them happened.
 
-use std::{collections::HashMap, mem, sync::Arc};
+mod draft;
+mod place;
+mod resolve;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::Arc,
+};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use ruma::{
-    OwnedUserId, UserId,
-    events::{StateEventType, TimelineEventType},
-};
+use ruma::{OwnedUserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
-use wardroom_event::{Draft, Pdu, RoomVersion, auth_types, authorize};
-use wardroom_store::{Batch, DataKey, Position, Scope, View};
+use wardroom_event::RoomVersion;
+use wardroom_store::{Batch, DataKey, Json, Position, Scope, View};
 
+pub(crate) use self::place::{Placing, Tell};
 use crate::{
     Engine,
     error::RoomError,
     events::Stored,
     glance::Glance,
-    ids::{EventNid, NS_EVENT, NS_SLOT, NS_USER, Place, RoomNid, Slot, UserNid, is_member},
-    join_rules::JoinRules,
-    log::{LOG, LogRecord},
+    ids::{EventNid, Place, RoomNid, ServerNid, Slot, UserNid},
     relations::Relating,
     room::{Room, RoomView},
-    tables::{
-        EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, HEADS, Head, MembershipRecord, TIMELINE, TimelineEntry,
-    },
-    trie::{Growth, Overlay, Root},
+    tables::{HEADS, Head, MembershipRecord, ROOMS, RoomRecord, Standing},
+    trie::{Overlay, Root},
     visibility::Visibility,
 };
 
@@ -48,6 +50,9 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 pub(crate) fn day_of(now_ms: u64) -> u32 {
     u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX)
 }
+
+/// Where an event stands, as keys have it: what is being added stands at [`Position::COMMIT`].
+pub(crate) type KeyPlace = (Position, u16);
 
 /// Something that wants to write to a room.
 pub(crate) trait Job: Send {
@@ -181,13 +186,22 @@ pub(crate) struct Writer {
     pub(crate) visibility: Visibility,
     public: bool,
     pub(crate) batch: Batch,
-    overlay: Overlay,
-    store: View,
+    pub(crate) overlay: Overlay,
+    pub(crate) store: View,
     next_index: u16,
     /// Events of this group, which the store does not have yet.
     fresh: HashMap<EventNid, Arc<Stored>>,
-    /// Their indexes within the commit.
-    pub(crate) fresh_indexes: HashMap<EventNid, u16>,
+    /// Where those of them stand that are in the timeline.
+    pub(crate) fresh_places: HashMap<EventNid, KeyPlace>,
+    /// What they are, and the states after them.
+    fresh_graph: HashMap<EventNid, Standing>,
+    fresh_roots: HashMap<EventNid, Root>,
+    /// Events are missing before the next that is added.
+    pub(crate) gap_before_next: bool,
+    /// Their authorization events.
+    fresh_auth: HashMap<EventNid, Vec<EventNid>>,
+    /// Joined users by server.
+    pub(crate) servers: BTreeMap<ServerNid, u64>,
     /// Memberships of this group.
     pub(crate) memberships: HashMap<UserNid, MembershipRecord>,
     /// Transactions of this group.
@@ -195,7 +209,7 @@ pub(crate) struct Writer {
     /// Relations of this group.
     pub(crate) relating: Relating,
     /// First failure after which the batch must not be committed.
-    failed: Option<RoomError>,
+    pub(crate) failed: Option<RoomError>,
     pub(crate) now_ms: u64,
     key: DataKey,
     new_room: bool,
@@ -224,7 +238,12 @@ impl Writer {
             store: engine.store.latest(),
             next_index: 0,
             fresh: HashMap::new(),
-            fresh_indexes: HashMap::new(),
+            fresh_places: HashMap::new(),
+            fresh_graph: HashMap::new(),
+            fresh_roots: HashMap::new(),
+            fresh_auth: HashMap::new(),
+            gap_before_next: false,
+            servers: (*base.servers).clone(),
             memberships: HashMap::new(),
             transactions: HashMap::new(),
             relating: Relating::default(),
@@ -253,6 +272,12 @@ impl Writer {
         self.base.version
     }
 
+    /// Takes the room for what another server says it is, which this server has only heard of until now.
+    pub(crate) fn becomes(&mut self, record: RoomRecord) {
+        self.created_by(record.create, record.room_type.as_deref().map(Arc::from));
+        self.batch.put(&ROOMS, &self.nid(), &Json(record));
+    }
+
     /// The room as this group leaves it so far.
     pub(crate) fn view(&self) -> RoomView {
         RoomView {
@@ -261,9 +286,14 @@ impl Writer {
             invited: self.head.invited,
             visibility: self.visibility,
             public: self.public,
+            servers: self.servers_of_view(),
             head: Arc::new(self.head.clone()),
             ..(*self.base).clone()
         }
+    }
+
+    fn servers_of_view(&self) -> Arc<BTreeMap<ServerNid, u64>> {
+        if *self.base.servers == self.servers { Arc::clone(&self.base.servers) } else { Arc::new(self.servers.clone()) }
     }
 
     /// The room's state before this group.
@@ -290,181 +320,38 @@ impl Writer {
         kind: &StateEventType,
         state_key: &str,
     ) -> Result<Option<Arc<Stored>>, RoomError> {
+        self.state_event_at(self.head.state, kind, state_key).await
+    }
+
+    /// The state event at this place of a state of the room.
+    pub(crate) async fn state_event_at(
+        &self,
+        root: Root,
+        kind: &StateEventType,
+        state_key: &str,
+    ) -> Result<Option<Arc<Stored>>, RoomError> {
         let Some(slot) = self.known_slot(kind, state_key).await? else { return Ok(None) };
-        let tries = &self.engine.tries;
-        match tries.get(&self.store, Some(&self.overlay), self.nid(), self.head.state, slot).await? {
+        match self.engine.tries.get(&self.store, Some(&self.overlay), self.nid(), root, slot).await? {
             Some(nid) => self.event(nid).await,
             None => Ok(None),
         }
+    }
+
+    /// Refuses to act on a room of other servers: they have to be asked.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`].
+    pub(crate) async fn check_resident(&self) -> Result<(), RoomError> {
+        if self.new_room || self.engine.is_resident(&self.view()).await? { Ok(()) } else { Err(RoomError::NoSuchRoom) }
     }
 
     async fn known_slot(&self, kind: &StateEventType, state_key: &str) -> Result<Option<Slot>, RoomError> {
         self.engine.slot(kind, state_key).await
     }
 
-    /// Makes an event on the forward extremities, checks it against the authorization rules, and adds it to the batch.
-    pub(crate) async fn append(&mut self, new: NewEvent) -> Result<Arc<Stored>, RoomError> {
-        if let Some(failure) = &self.failed {
-            return Err(failure.clone());
-        }
-        let transaction = new.transaction.clone();
-        let pdu = self.prepare(new).await?;
-        self.accept(pdu, transaction).await
-    }
-
-    /// Makes an event on the forward extremities and checks it against the authorization rules. It is the next that
-    /// [`Writer::accept`] takes, or none.
-    pub(crate) async fn prepare(&self, new: NewEvent) -> Result<Arc<Pdu>, RoomError> {
-        self.check_reachable(&new)?;
-        let (pdu, state) = self.draft(new).await?;
-        let find = |kind: &StateEventType, key: &str| {
-            state.iter().find(|(k, s, _)| k == kind && s == key).map(|(_, _, stored)| Arc::clone(&stored.pdu))
-        };
-        authorize(&pdu, find).map_err(|rejection| RoomError::Forbidden(rejection.to_string()))?;
-        self.check_relation(&pdu).await?;
-        Ok(pdu)
-    }
-
-    /// Adds a prepared event to the batch.
-    pub(crate) async fn accept(
-        &mut self,
-        pdu: Arc<Pdu>,
-        transaction: Option<([u8; 16], String)>,
-    ) -> Result<Arc<Stored>, RoomError> {
-        // From here on the batch changes, and only the store can fail.
-        let added = self.add(pdu, transaction).await;
-        if let Ok(stored) = &added {
-            self.end_typing(&stored.pdu).await?;
-        }
-        if let Err(failure) = &added {
-            self.failed = Some(failure.clone());
-        }
-        added
-    }
-
-    /// An invitation to a user of another server would never arrive: this server does not federate.
-    fn check_reachable(&self, new: &NewEvent) -> Result<(), RoomError> {
-        #[derive(serde::Deserialize)]
-        struct Content {
-            membership: Option<String>,
-        }
-        let Some(user) = new.state_key.as_deref().filter(|_| new.kind == "m.room.member") else { return Ok(()) };
-        let remote = <&UserId>::try_from(user).is_ok_and(|user| user.server_name() != self.engine.server_name);
-        let content = remote.then(|| serde_json::from_str::<Content>(new.content.get()));
-        match content {
-            Some(Ok(Content { membership: Some(membership) })) if membership == "invite" => {
-                Err(RoomError::Forbidden("user_id: users of other servers cannot be invited.".to_owned()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Who is in the room no more does not type any more. Who has sent a message may well go on typing the next one:
-    /// their client says.
-    async fn end_typing(&mut self, pdu: &Pdu) -> Result<(), RoomError> {
-        let Some(user) = pdu.state_key().filter(|_| is_member(pdu.kind())) else { return Ok(()) };
-        if let Some(user) = self.engine.store.interner().known(NS_USER, user).await? {
-            let room = self.nid();
-            self.engine.typing_ends(&mut self.batch, UserNid::new(user), room);
-        }
-        Ok(())
-    }
-
     /// Gives up the whole group: the batch holds half of something.
     pub(crate) fn fail(&mut self, failure: RoomError) {
         self.failed.get_or_insert(failure);
-    }
-
-    /// Builds and signs an event; returns it with the state it is authorized by.
-    async fn draft(&self, new: NewEvent) -> Result<(Arc<Pdu>, Vec<(StateEventType, String, Arc<Stored>)>), RoomError> {
-        let kind = new.kind.as_str().into();
-        let types = auth_types(self.version(), &kind, &new.sender, new.state_key.as_deref(), &new.content)
-            .map_err(|rejection| RoomError::BadContent(rejection.to_string()))?;
-        let mut state = Vec::with_capacity(types.len() + 1);
-        for (kind, state_key) in types {
-            if let Some(stored) = self.state_event(&kind, &state_key).await? {
-                state.push((kind, state_key, stored));
-            }
-        }
-        let auth_events = state.iter().map(|(_, _, stored)| stored.pdu.event_id().to_owned()).collect();
-        let has_create = state.iter().any(|(kind, ..)| *kind == StateEventType::RoomCreate);
-        if !has_create && let Some(create) = self.event(self.base.create).await? {
-            // Version 12 names the create event by the room id alone; the rules still read it.
-            state.push((StateEventType::RoomCreate, String::new(), create));
-        }
-        let mut prev_events = Vec::with_capacity(self.head.extremities.len().min(PREV_EVENTS_MAX));
-        for nid in self.head.extremities.iter().rev().take(PREV_EVENTS_MAX) {
-            let stored = self.event(*nid).await?.ok_or_else(|| RoomError::inconsistent("extremity without event"))?;
-            prev_events.push(stored.pdu.event_id().to_owned());
-        }
-        let draft = Draft {
-            room_id: Some(self.base.id.clone()),
-            sender: new.sender,
-            kind,
-            state_key: new.state_key,
-            content: new.content,
-            redacts: new.redacts,
-            prev_events,
-            auth_events,
-            depth: self.head.depth + 1,
-            origin_server_ts: self.now_ms,
-        };
-        let pdu = draft.sign(self.version(), &self.engine.server_name, &self.engine.key)?;
-        Ok((Arc::new(pdu), state))
-    }
-
-    /// Adds an authorized event to timeline, state and indexes.
-    pub(crate) async fn add(
-        &mut self,
-        pdu: Arc<Pdu>,
-        transaction: Option<([u8; 16], String)>,
-    ) -> Result<Arc<Stored>, RoomError> {
-        let names = self.engine.store.interner();
-        let named_before = names.known(NS_EVENT, pdu.event_id().as_str()).await?.is_some();
-        let nid = EventNid::new(names.intern(&mut self.batch, NS_EVENT, pdu.event_id().as_str()).await?);
-        let room = self.nid();
-        let state_before = self.head.state;
-        if let Some(state_key) = pdu.state_key() {
-            let slot = if is_member(pdu.kind()) {
-                Slot::member(UserNid::new(names.intern(&mut self.batch, NS_USER, state_key).await?))
-            } else {
-                let name = Slot::name(&StateEventType::from(pdu.kind().to_string()), state_key);
-                Slot::new(names.intern(&mut self.batch, NS_SLOT, &name).await?)
-            };
-            let mut growth = Growth { view: &self.store, overlay: &mut self.overlay, batch: &mut self.batch, room };
-            self.head.state = self.engine.tries.insert(&mut growth, state_before, slot, nid).await?;
-            if let Some(user) = slot.user() {
-                self.record_membership(user, nid, &pdu).await?;
-            } else if state_key.is_empty() {
-                match pdu.kind() {
-                    TimelineEventType::RoomHistoryVisibility => self.visibility = Visibility::of(Some(&pdu)),
-                    TimelineEventType::RoomJoinRules => self.public = JoinRules::of(Some(&pdu)).is_public(),
-                    _ => {}
-                }
-            }
-        }
-        let record = EventRecord { redacted_by: None, id: pdu.event_id().to_owned(), json: pdu.json().clone() };
-        self.batch.put_sealed(&EVENTS, &(room, nid), &record, &self.key);
-        let (index, day) = (self.next_index, day_of(self.now_ms));
-        let meta = EventMeta { room, index, state_before, state_after: self.head.state, day, transaction };
-        self.batch.put(&EVENT_META, &nid, &wardroom_store::Packed(meta));
-        let entry = TimelineEntry { event: nid, state_before };
-        self.batch.put(&TIMELINE, &(room, Position::COMMIT, index), &entry);
-        self.batch.put(&LOG, &(Position::COMMIT, index), &wardroom_store::Packed(LogRecord::Event(room, nid)));
-        self.batch.put(&EVENT_TIMES, &(room, pdu.origin_server_ts(), Position::COMMIT, index), &());
-        self.next_index =
-            index.checked_add(1).ok_or_else(|| RoomError::inconsistent("too many events in one commit"))?;
-        self.head.extremities.clear();
-        self.head.extremities.push(nid);
-        self.head.depth = self.head.depth.saturating_add(1);
-        self.head.events += 1;
-        self.head.note(&pdu);
-        let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
-        self.fresh.insert(nid, Arc::clone(&stored));
-        self.fresh_indexes.insert(nid, index);
-        self.index_words(&stored.pdu, index);
-        self.relate(&stored, index, named_before).await?;
-        Ok(stored)
     }
 
     /// Index within the commit of the next event.
@@ -475,31 +362,6 @@ impl Writer {
     /// Leaves the indexes before this one to another room's events in the same commit.
     pub(crate) fn go_on_at(&mut self, index: u16) {
         self.next_index = self.next_index.max(index);
-    }
-
-    /// Replaces an event's content by its redacted form.
-    pub(crate) async fn replace_redacted(
-        &mut self,
-        target: &Stored,
-        redacted: Pdu,
-        by: EventNid,
-    ) -> Result<(), RoomError> {
-        self.unrelate(target).await?;
-        self.forget_words(target).await?;
-        // An event of this very group has no record yet and arrived today.
-        let day = self.engine.meta(target.nid).await?.map_or_else(|| day_of(self.now_ms), |(meta, _)| meta.day);
-        let key = self.engine.day_key(self.nid(), day).await?;
-        let record =
-            EventRecord { redacted_by: Some(by), id: redacted.event_id().to_owned(), json: redacted.json().clone() };
-        self.batch.put_sealed(&EVENTS, &(self.nid(), target.nid), &record, &key);
-        let because = self.fresh.get(&by).map(|stored| Arc::clone(&stored.pdu));
-        let stored = Stored { nid: target.nid, pdu: Arc::new(redacted), redacted_because: because };
-        self.fresh.insert(target.nid, Arc::new(stored));
-        if target.pdu.kind() == &TimelineEventType::RoomHistoryVisibility {
-            let now = self.state_event(&StateEventType::RoomHistoryVisibility, "").await?;
-            self.visibility = Visibility::of(now.as_ref().map(|stored| &*stored.pdu));
-        }
-        Ok(())
     }
 
     /// Commits what the jobs built; a group that built nothing costs nothing.

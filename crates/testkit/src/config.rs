@@ -22,12 +22,22 @@ pub struct Config {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) launcher: Vec<String>,
+    pub(crate) federation: Option<Federating>,
+}
+
+/// How a server is known to others.
+#[derive(Clone, Debug)]
+pub(crate) enum Federating {
+    /// By this host and the port of its TLS listener.
+    Host(String),
+    /// By this name: something at that name passes requests on.
+    Name(String),
 }
 
 impl Default for Config {
     fn default() -> Self {
         let (values, listeners, environment, launcher) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { values, listeners, environment, launcher }
+        Self { values, listeners, environment, launcher, federation: None }
             .set("server_name", r#""hospital-a.example""#)
             .set("registration.open", "true")
             .set("registration.shared_secret", r#""a shared secret of the tests""#)
@@ -56,6 +66,27 @@ impl Config {
     pub fn listener(mut self, listener: Listener) -> Self {
         self.listeners.push(listener);
         self
+    }
+
+    /// Lets the server speak to other servers of the tests: it gets a TLS listener with a certificate of the tests'
+    /// authority, and is called after it: `host` is `127.0.0.1` or `localhost`.
+    #[must_use]
+    pub fn federating_as(mut self, host: &str) -> Self {
+        self.federation = Some(Federating::Host(host.to_owned()));
+        self.federating()
+    }
+
+    /// Lets the server speak to other servers of the tests, by a name at which a [`crate::FaultProxy`] listens.
+    #[must_use]
+    pub fn federating_behind(mut self, name: &str) -> Self {
+        self.federation = Some(Federating::Name(name.to_owned()));
+        self.federating()
+    }
+
+    fn federating(mut self) -> Self {
+        // The files are made with the server's directory.
+        self.listeners.insert(0, Listener { serves: Vec::new(), tls: None });
+        self.set("federation.deny_ip_ranges", "[]")
     }
 
     /// Sets an environment variable of the server.

@@ -25,6 +25,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime starts")
 });
 
+/// The runtime of the tests' clients, and of the servers that tests play.
+pub(crate) fn runtime() -> &'static Runtime {
+    &RUNTIME
+}
+
 /// A way to one server. Clones share it, and follow the server when it restarts elsewhere.
 #[derive(Clone, Debug)]
 pub struct Http(Arc<Link>);
@@ -107,6 +112,21 @@ impl Target {
         Self(path)
     }
 
+    /// A path under `/_matrix/federation/v1`, each segment percent-encoded.
+    pub fn federation_v1(segments: &[&str]) -> Self {
+        Self::under("/_matrix/federation/v1", segments)
+    }
+
+    /// A path under `/_matrix/federation/v2`, each segment percent-encoded.
+    pub fn federation_v2(segments: &[&str]) -> Self {
+        Self::under("/_matrix/federation/v2", segments)
+    }
+
+    /// Path and query, as they are sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Adds a query parameter.
     #[must_use]
     pub fn query(mut self, key: &str, value: &str) -> Self {
@@ -161,6 +181,22 @@ impl Http {
             Body::Raw(bytes, content_type) => request.header("content-type", content_type).body(bytes),
         };
         self.send(request, format!("{method} {}", target.0))
+    }
+
+    /// PUT of JSON.
+    ///
+    /// # Errors
+    /// `Unreachable` when no whole answer came.
+    pub fn try_put(&self, target: &Target, token: Option<&str>, body: Value) -> Result<Reply, Unreachable> {
+        self.try_request(&Method::PUT, target, token, Body::Json(body))
+    }
+
+    /// POST of JSON.
+    ///
+    /// # Errors
+    /// `Unreachable` when no whole answer came.
+    pub fn try_post(&self, target: &Target, token: Option<&str>, body: Value) -> Result<Reply, Unreachable> {
+        self.try_request(&Method::POST, target, token, Body::Json(body))
     }
 
     /// Sends a request with further headers.

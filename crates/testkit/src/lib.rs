@@ -7,9 +7,11 @@
 
 mod actor;
 mod config;
+mod fault_proxy;
 mod http;
 mod json;
 mod name;
+pub mod peer;
 mod process;
 mod register;
 mod room_calls;
@@ -24,9 +26,11 @@ pub use serde_json::{self, Value, json};
 pub use self::{
     actor::{Actor, Anonymous, User},
     config::{Config, Listener},
+    fault_proxy::{FaultProxy, Faults},
     http::{Body, Http, Reply, Target, Unreachable, encode, raw, v1, v3},
     json::{bodies, event_ids, events, find_event, has_event, joined, same_set, text, timeline},
     name::unique,
+    peer::Peer,
     process::{Ended, free_port, run},
     register::{dummy_auth, password_auth, shared_secret_mac},
     server::{Server, TlsVersion, command_in, wait_until},

@@ -16,6 +16,7 @@ pub use crate::process::wait_until;
 use crate::{
     Config, Follower, TlsFiles, User,
     actor::Anonymous,
+    config::Federating,
     http::{Body, Http, Reply, Target, Unreachable, raw},
     process::{Process, STOP_LIMIT, free_port, log_tail, port_is_free},
 };
@@ -75,6 +76,7 @@ impl Server {
             if self.ports.is_empty() {
                 self.ports = (0..=self.config.listeners.len()).map(|_| free_port()).collect();
             }
+            self.name_after_ports();
             self.write_config();
             let process = Process::spawn(self.serve_command(), self.dir.path());
             self.http.redirect(format!("http://127.0.0.1:{}", self.ports[0]));
@@ -90,6 +92,23 @@ impl Server {
             }
         }
         panic!("other processes took {PORT_TRIES_MAX} free ports\n{}", log_tail(&self.log_path()));
+    }
+
+    /// Gives a server that speaks to others its certificate and its name, which holds a port.
+    fn name_after_ports(&mut self) {
+        let name = match &self.config.federation {
+            None => return,
+            Some(Federating::Host(host)) => format!("{host}:{}", self.ports[1]),
+            Some(Federating::Name(name)) => name.clone(),
+        };
+        let named = self.config.server_name() == name;
+        if !named || self.config.listeners[0].tls.is_none() {
+            let files = TlsFiles::issued(self.dir.path());
+            let authority = format!("[{:?}]", files.root.to_str().expect("paths of the tests are UTF-8"));
+            self.config.listeners[0].tls = Some(files);
+            self.config =
+                self.config.clone().set("server_name", &format!("{name:?}")).set("federation.extra_ca", &authority);
+        }
     }
 
     fn serve_command(&self) -> Command {

@@ -13,7 +13,7 @@ use wardroom_client_api::{
 };
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_federation::{Federation, PartnerError, PartnerSettings, Parts};
-use wardroom_federation_api::FederationState;
+use wardroom_federation_api::{FederationState, Transactions};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
@@ -24,7 +24,7 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     background,
-    config::{Config, push::Badge},
+    config::{Config, listener::Tls, push::Badge},
     identity,
     keys::{self, KeyError},
     metrics,
@@ -39,8 +39,8 @@ pub(crate) enum StartError {
     Key(#[from] KeyError),
     #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
-    #[error("federation.extra_ca {}", path.display())]
-    Authority { path: PathBuf, source: io::Error },
+    #[error("{key} {}", path.display())]
+    File { key: &'static str, path: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
@@ -111,14 +111,17 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
         },
         tokens: TokenLifetimes::default(),
         presence: config.presence.enabled,
+        federation: config.federation.enabled,
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
 
 /// Certificate authorities beyond the system's.
 fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
-    let read =
-        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
+    let read = |path: &PathBuf| {
+        let failed = |source| StartError::File { key: "federation.extra_ca", path: path.clone(), source };
+        std::fs::read(path).map_err(failed)
+    };
     config.federation.extra_ca.iter().map(read).collect()
 }
 
@@ -155,6 +158,8 @@ async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Medi
         sync: config.durability.sync,
         upload_bytes_max: config.media.max_upload_bytes,
         user_bytes_max: Some(config.media.user_quota_bytes).filter(|bytes| *bytes > 0),
+        remote_bytes_max: config.media.max_remote_bytes,
+        remote_cache_days: Some(config.media.remote_cache_days).filter(|days| *days > 0),
         thumbnail_sizes: config.media.sizes(),
         previews,
     };
@@ -174,12 +179,40 @@ fn previewer(config: &Config) -> Result<Outbound, StartError> {
 }
 
 /// Other servers as the configuration wants them; none where federation is off.
-fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, StartError> {
+async fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, StartError> {
     if !config.federation.enabled {
         return Ok(None);
     }
-    let settings = PartnerSettings { enabled: true };
-    Ok(Some(Federation::new(parts, settings)?))
+    let federation = Federation::new(parts, partner_settings(config)?)?;
+    federation.load().await?;
+    Ok(Some(federation))
+}
+
+/// What the configuration says of other servers.
+pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, StartError> {
+    let section = &config.federation;
+    let read = |key: &'static str, path: &PathBuf| {
+        std::fs::read(path).map_err(|source| StartError::File { key, path: path.clone(), source })
+    };
+    let client_certificate = match &section.client_certificate {
+        Some(Tls { cert, key }) => {
+            Some((read("federation.client_certificate", cert)?, read("federation.client_certificate", key)?))
+        }
+        None => None,
+    };
+    Ok(PartnerSettings {
+        enabled: section.enabled,
+        allow: section.allow.clone(),
+        deny: section.deny.clone(),
+        verify_certificates: section.verify_certificates,
+        extra_ca: extra_ca(config)?,
+        ranges: Ranges::new(section.deny_ip_ranges.clone(), Vec::new()),
+        requests_per_second: section.requests_per_second,
+        notaries: section.notaries.clone(),
+        client_certificate,
+        partners: section.partners(),
+        old_keys: Vec::new(),
+    })
 }
 
 /// The client-server API as the configuration wants it.
@@ -238,13 +271,7 @@ impl App {
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
-        let media = MediaState {
-            accounts: accounts.clone(),
-            media: media(config, store.clone(), Arc::clone(&clock)).await?,
-            limits: Arc::clone(&limits),
-            allow_unauthenticated: config.media.allow_unauthenticated,
-            stopping: stopping.clone(),
-        };
+        let media = media(config, store.clone(), Arc::clone(&clock)).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
         let parts = Parts {
@@ -253,13 +280,22 @@ impl App {
             clock: Arc::clone(&clock),
             accounts: accounts.clone(),
             rooms: rooms.clone(),
-            media: media.media.clone(),
+            media: media.clone(),
             signing_key,
             stopping: stopping.clone(),
         };
-        let federation = federation(config, &parts)?;
+        let federation = federation(config, &parts).await?;
+        let media = MediaState {
+            accounts: accounts.clone(),
+            media,
+            remote: federation.as_ref().map(|federation| federation.media.clone()),
+            limits: Arc::clone(&limits),
+            allow_unauthenticated: config.media.allow_unauthenticated,
+            stopping: stopping.clone(),
+        };
         let admin = AdminState {
             accounts: accounts.clone(),
+            rooms: rooms.clone(),
             federation: federation.clone(),
             limits: Arc::clone(&limits),
             notices,
@@ -273,7 +309,10 @@ impl App {
             federation,
             limits: Arc::clone(&limits),
             signing_key: parts.signing_key,
+            well_known_server: ruma::ServerName::parse(&config.federation.well_known_server).ok(),
             clock: parts.clock,
+            transactions: Transactions::default(),
+            public_rooms: config.federation.public_rooms,
         });
         let client = ClientState {
             accounts,

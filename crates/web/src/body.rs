@@ -26,7 +26,10 @@ const JSON_DEPTH_MAX: usize = 100;
 const DRAIN_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Reads a body of at most `limit` bytes. A body that came in one piece is not copied.
-pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+///
+/// # Errors
+/// 413 for a longer one, 408 for one that takes longer than [`BODY_TIMEOUT_SECONDS`], 400 for one that breaks off.
+pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let reading = collect(body, limit);
     tokio::time::timeout(Duration::from_secs(BODY_TIMEOUT_SECONDS), reading).await.unwrap_or_else(|_| {
         let sentence = format!("The request body did not arrive within {BODY_TIMEOUT_SECONDS} s.");
@@ -91,7 +94,10 @@ fn over(limit: usize) -> ApiError {
 /// nesting that nobody means.
 ///
 /// An empty body counts as `{}`, as ruma reads it.
-pub(crate) fn check_object(body: &[u8]) -> Result<(), ApiError> {
+///
+/// # Errors
+/// 400 `M_NOT_JSON` or `M_BAD_JSON`.
+pub fn check_object(body: &[u8]) -> Result<(), ApiError> {
     if body.is_empty() {
         return Ok(());
     }

@@ -14,6 +14,7 @@ mod body;
 mod caller;
 mod causes;
 mod client_ip;
+mod content_disposition;
 mod error;
 mod guests;
 mod json_path;
@@ -28,15 +29,17 @@ mod session;
 mod shell;
 
 pub use self::{
-    body::{BODY_TIMEOUT_SECONDS, JSON_BODY_BYTES_MAX, drain},
+    body::{BODY_TIMEOUT_SECONDS, JSON_BODY_BYTES_MAX, check_object, drain, read as read_body},
     caller::Caller,
     client_ip::{TrustedProxies, of as client_ip},
+    content_disposition::of as content_disposition,
     error::ApiError,
+    malformed::{Refused, explain},
     metrics::{DURATION_BUCKETS_MS, RequestMetrics, RouteSample},
     rate_limits::{Class, Quota, RateLimits, Subject},
     reply::Reply,
     request::Ruma,
-    routes::{Route, Routes},
+    routes::{Route, Routes, to_the_end},
     session::{ApiState, Demand},
     shell::shell,
 };

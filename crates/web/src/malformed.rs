@@ -23,15 +23,18 @@ const BODY_TRIES_MAX: usize = 64;
 const BODY_TRIES_BYTES_MAX: usize = 64 * 1024;
 
 /// A request that ruma refused.
-pub(crate) struct Refused<'a> {
-    pub(crate) uri: &'a Uri,
-    pub(crate) body: &'a [u8],
+#[derive(Debug)]
+pub struct Refused<'a> {
+    /// Its URI.
+    pub uri: &'a Uri,
+    /// Its body.
+    pub body: &'a [u8],
     /// Names and decoded values of the path's variables, in order.
-    pub(crate) path: &'a [(&'a str, &'a str)],
+    pub path: &'a [(&'a str, &'a str)],
 }
 
 /// The answer to a request that ruma refused with `error`.
-pub(crate) fn explain<T: IncomingRequest + 'static>(error: FromHttpRequestError, refused: &Refused<'_>) -> ApiError {
+pub fn explain<T: IncomingRequest + 'static>(error: FromHttpRequestError, refused: &Refused<'_>) -> ApiError {
     match error {
         FromHttpRequestError::MethodMismatch { .. } => ApiError::method_not_allowed(),
         FromHttpRequestError::Deserialization(error) => match error {

@@ -163,7 +163,7 @@ where
 }
 
 /// Runs what changes something to its end, even if the client hangs up in the middle: half a room is nobody's wish.
-async fn to_the_end(answer: impl Future<Output = Response> + Send + 'static) -> Response {
+pub async fn to_the_end(answer: impl Future<Output = Response> + Send + 'static) -> Response {
     match tokio::spawn(answer.instrument(Span::current())).await {
         Ok(response) => response,
         Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),

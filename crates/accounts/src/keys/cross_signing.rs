@@ -93,10 +93,10 @@ macro_rules! opaque {
 opaque!(CrossSigningUpload, CrossSigningKeys);
 
 /// A key of the right form.
-struct Checked {
+pub(super) struct Checked {
     usage: Usage,
-    public_key: String,
-    object: Object,
+    pub(super) public_key: String,
+    pub(super) object: Object,
 }
 
 /// A user's cross-signing keys as they are stored, by [`Usage`].
@@ -256,7 +256,7 @@ impl Accounts {
     /// When the store fails.
     pub async fn cross_signing_keys(&self, asker: &Session, user: &UserId) -> Result<CrossSigningKeys, AccountError> {
         let mut seen = CrossSigningKeys::default();
-        let Some((nid, _, _)) = self.user_row(user).await? else { return Ok(seen) };
+        let Some(nid) = self.user_nid(user).await? else { return Ok(seen) };
         let found = self.stored_cross_signing(nid).await?;
         if let Some(master) = found.get(Usage::Master) {
             let mut object = stored(&master.json)?;
@@ -277,8 +277,21 @@ impl Accounts {
         Ok(seen)
     }
 
+    /// The cross-signing keys of a user that anybody may see, with the user's own signatures.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn public_cross_signing_keys(&self, user: &UserId) -> Result<CrossSigningKeys, AccountError> {
+        let mut seen = CrossSigningKeys::default();
+        let Some(nid) = self.user_nid(user).await? else { return Ok(seen) };
+        let found = self.stored_cross_signing(nid).await?;
+        seen.master = found.get(Usage::Master).map(|row| raw(row.json.clone())).transpose()?;
+        seen.self_signing = found.get(Usage::SelfSigning).map(|row| raw(row.json.clone())).transpose()?;
+        Ok(seen)
+    }
+
     /// Adds the end of the signatures of a user's master key by others to the batch.
-    async fn end_signatures_of(&self, batch: &mut Batch, user: UserNid) -> Result<(), AccountError> {
+    pub(super) async fn end_signatures_of(&self, batch: &mut Batch, user: UserNid) -> Result<(), AccountError> {
         let scan = Scan::prefix(&user.get());
         for (key, _, version) in self.0.store.latest().scan_versioned(&MASTER_SIGNATURES, scan).await? {
             batch.delete(&MASTER_SIGNATURES, &key);
@@ -311,7 +324,7 @@ fn checked(user: &UserId, upload: &CrossSigningUpload) -> Result<Vec<Checked>, A
         .collect()
 }
 
-fn checked_key(user: &UserId, usage: Usage, json: &RawValue) -> Result<Checked, AccountError> {
+pub(super) fn checked_key(user: &UserId, usage: Usage, json: &RawValue) -> Result<Checked, AccountError> {
     let field = usage.field();
     if json.get().len() > CROSS_SIGNING_KEY_BYTES_MAX {
         let what = "The size of a cross-signing key, in bytes,";

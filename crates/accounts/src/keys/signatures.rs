@@ -229,8 +229,7 @@ impl Accounts {
         id: &str,
         given: &Object,
     ) -> Result<Signed<()>, AccountError> {
-        // Keys of other servers' users come with federation.
-        let Some((target, _, _)) = self.user_row(user).await? else { return Ok(Err(SignatureFailure::UnknownKey)) };
+        let Some(target) = self.user_nid(user).await? else { return Ok(Err(SignatureFailure::UnknownKey)) };
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let theirs = self.stored_cross_signing(target).await?;
             let Some(master) = theirs.get(Usage::Master).filter(|row| row.public_key == id) else {

@@ -12,6 +12,8 @@ pub const PRESENCE_IDLE_AFTER: Duration = Duration::from_mins(5);
 pub const PRESENCE_OFFLINE_AFTER: Duration = Duration::from_secs(30);
 /// Who was active within this time is shown as currently active; nobody is told of further activity meanwhile.
 pub const PRESENCE_ACTIVE_FOR: Duration = Duration::from_mins(1);
+/// What another server says of its user counts for this long. Servers say it again well before.
+pub const PRESENCE_ELSEWHERE_FOR: Duration = Duration::from_mins(30);
 /// Devices of one user that count; beyond it, the one that was seen the longest ago does not.
 const DEVICES_MAX: usize = 16;
 
@@ -77,10 +79,21 @@ impl DevicePresence {
     }
 }
 
+/// What another server says of its user.
+#[derive(Clone, Copy, Debug)]
+struct Elsewhere {
+    availability: Availability,
+    currently_active: bool,
+    /// When the server would have said it again.
+    until: Instant,
+}
+
 /// A user's devices, and what the user says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Person {
     devices: Vec<DevicePresence>,
+    /// Of users of other servers, who have no devices here.
+    elsewhere: Option<Elsewhere>,
     pub(super) last_active: Option<Instant>,
     pub(super) status_msg: Option<Arc<str>>,
 }
@@ -93,6 +106,11 @@ impl Person {
             person.devices.push(DevicePresence { nid: 0, availability: was, syncs: 0, seen: now });
         }
         person
+    }
+
+    /// Another server says how its user is.
+    pub(super) fn set_elsewhere(&mut self, availability: Availability, currently_active: bool, now: Instant) {
+        self.elsewhere = Some(Elsewhere { availability, currently_active, until: now + PRESENCE_ELSEWHERE_FOR });
     }
 
     fn device(&mut self, nid: u64, now: Instant) -> &mut DevicePresence {
@@ -159,6 +177,11 @@ impl Person {
 
     /// What others are to be shown.
     pub(super) fn shown(&self, now: Instant) -> Shown {
+        if let Some(elsewhere) = &self.elsewhere {
+            let availability = if now < elsewhere.until { elsewhere.availability } else { Availability::Offline };
+            let currently_active = availability == Availability::Online && elsewhere.currently_active;
+            return Shown { availability, currently_active, status_msg: self.status_msg.clone() };
+        }
         let most = self.devices.iter().filter(|device| device.counts(now)).map(|device| device.availability).max();
         let availability = match most.unwrap_or_default() {
             Availability::Online if !self.active_within(PRESENCE_IDLE_AFTER, now) => Availability::Unavailable,
@@ -170,6 +193,10 @@ impl Person {
 
     /// When what is shown may change by itself next.
     pub(super) fn next_change(&self, now: Instant) -> Option<Instant> {
+        if let Some(elsewhere) = &self.elsewhere {
+            let lasts = elsewhere.availability != Availability::Offline && elsewhere.until > now;
+            return lasts.then_some(elsewhere.until);
+        }
         let devices = self.devices.iter().filter_map(DevicePresence::counts_until);
         let active = self.last_active.filter(|_| !self.devices.is_empty());
         let active = active.into_iter().flat_map(|at| [at + PRESENCE_ACTIVE_FOR, at + PRESENCE_IDLE_AFTER]);
@@ -185,7 +212,7 @@ mod tests {
 
     use super::{
         Availability::{Offline, Online, Unavailable},
-        DEVICES_MAX, PRESENCE_ACTIVE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, Person,
+        DEVICES_MAX, PRESENCE_ACTIVE_FOR, PRESENCE_ELSEWHERE_FOR, PRESENCE_IDLE_AFTER, PRESENCE_OFFLINE_AFTER, Person,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -235,6 +262,19 @@ mod tests {
         assert_eq!(person.shown(now).availability, Offline);
         person.end_sync(1, now);
         assert_eq!(person.shown(now).availability, Offline, "a sync that ends later changes nothing");
+    }
+
+    #[test]
+    fn what_another_server_says_lasts_a_while() {
+        let (mut person, now) = (Person::default(), Instant::now());
+        person.set_elsewhere(Online, true, now);
+        let shown = person.shown(now);
+        assert_eq!((shown.availability, shown.currently_active), (Online, true));
+        let end = now + PRESENCE_ELSEWHERE_FOR;
+        assert_eq!(person.next_change(now), Some(end));
+        assert_eq!((person.shown(end).availability, person.next_change(end)), (Offline, None));
+        person.set_elsewhere(Offline, false, end);
+        assert_eq!((person.shown(end).availability, person.next_change(end)), (Offline, None));
     }
 
     #[test]

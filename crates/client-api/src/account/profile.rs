@@ -6,16 +6,18 @@ use std::{marker::PhantomData, sync::Arc};
 
 use axum::{Json, extract::State};
 use futures_util::FutureExt as _;
+use http::StatusCode;
 use ruma::{
     MxcUri, OwnedUserId, UserId,
     api::{
         IncomingRequest,
         client::profile::{delete_profile_field, get_profile, get_profile_field, set_profile_field},
-        error::DeserializationError,
+        error::{DeserializationError, ErrorKind},
     },
 };
 use serde_json::{Map, Value, value::RawValue as RawJsonValue, value::to_raw_value};
 use wardroom_accounts::{Profile, ProfileFields, Session};
+use wardroom_federation::{ProfileError, RemoteProfile};
 use wardroom_rooms::{MemberProfile, Membership, ProfileSource, UserNid};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
@@ -81,11 +83,28 @@ fn no_such_field(key: &str) -> ApiError {
     ApiError::not_found(format!("The user has no {key}."))
 }
 
+/// The profile of another server's user; none for users of this one.
+async fn remote_profile(state: &ClientState, user: &UserId) -> Result<Option<RemoteProfile>, ApiError> {
+    if state.accounts.is_local(user) {
+        return Ok(None);
+    }
+    let federation = state.federation.as_ref().ok_or_else(no_such_user)?;
+    let profile = federation.profiles.profile(user).await.map_err(|error| match error {
+        ProfileError::NotFound => ApiError::not_found(error.to_string()),
+        ProfileError::Forbidden => ApiError::forbidden(error.to_string()),
+        ProfileError::Failed => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, error.to_string()),
+    })?;
+    Ok(Some(profile))
+}
+
 async fn get_profile(
     State(state): State<ClientState>,
     request: Ruma<get_profile::v3::Request>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
     let user = &request.body.user_id;
+    if let Some(profile) = remote_profile(&state, user).await? {
+        return Ok(Json((*profile).clone()));
+    }
     let Profile { displayname, avatar_url } = state.accounts.profile(user).await?.ok_or_else(no_such_user)?;
     let fields = state.accounts.profile_fields(user).await?.ok_or_else(no_such_user)?;
     let mut profile = Map::new();
@@ -106,6 +125,11 @@ async fn get_field(
     request: Ruma<Field<get_profile_field::v3::Request>>,
 ) -> Result<Json<ProfileFields>, ApiError> {
     let Field { user_id, key, .. } = request.body;
+    if let Some(profile) = remote_profile(&state, &user_id).await? {
+        let value = profile.get(&key).ok_or_else(|| no_such_field(&key))?;
+        let value = to_raw_value(value).map_err(|error| ApiError::internal(&error))?;
+        return Ok(Json(ProfileFields::from([(key, value)])));
+    }
     let value = match key.as_str() {
         "displayname" | "avatar_url" => {
             let profile = state.accounts.profile(&user_id).await?.ok_or_else(no_such_user)?;

@@ -22,10 +22,10 @@ use ruma::api::{
 };
 use tracing::error;
 use wardroom_media::{Content, ContentStream, check_filename};
-use wardroom_web::{ApiError, Caller, Class, Routes, Subject};
+use wardroom_web::{ApiError, Caller, Class, Routes, Subject, content_disposition};
 
 use super::{
-    MediaState, content, disposition,
+    MediaState, content,
     query::Params,
     range::{Part, part},
     told,
@@ -140,7 +140,7 @@ pub(super) async fn serve(content: &Content, headers: &HeaderMap) -> Result<Resp
     let head = response.headers_mut();
     let content_type = HeaderValue::try_from(content.content_type.as_str());
     head.insert(CONTENT_TYPE, content_type.unwrap_or(HeaderValue::from_static("application/octet-stream")));
-    head.insert(CONTENT_DISPOSITION, disposition::of(&content.content_type, content.filename.as_deref()));
+    head.insert(CONTENT_DISPOSITION, content_disposition(&content.content_type, content.filename.as_deref()));
     head.insert(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
     if status == StatusCode::PARTIAL_CONTENT {
         head.insert(CONTENT_RANGE, number(format!("bytes {}-{}/{length}", bytes.start, bytes.end - 1)));

@@ -89,3 +89,25 @@ fn junk_is_refused() {
         verify(junk.as_bytes(), &none, RoomVersion::V11).unwrap_err();
     }
 }
+
+#[test]
+fn a_second_signature_changes_nothing_else() {
+    for version in RoomVersion::ALL {
+        let mut room = Room::with_create(version, &json!({}));
+        let message = room.message(ALICE).unwrap();
+        let other_key = SigningKey::from_seed([8; 32], "b_2").unwrap();
+        let cosigned = message.cosigned(two(), &other_key).unwrap();
+        assert_eq!(cosigned.event_id(), message.event_id());
+        let both = keys(&[(one(), &key(), u64::MAX), (two(), &other_key, u64::MAX)]);
+        assert_eq!(verify(cosigned.json(), &both, version).unwrap(), Verified::All);
+        let forged = keys(&[(one(), &key(), u64::MAX), (two(), &key(), u64::MAX)]);
+        let other_signature: Value = serde_json::from_slice(cosigned.json()).unwrap();
+        assert_ne!(other_signature["signatures"]["two.example"]["ed25519:b_2"], Value::Null);
+        assert_eq!(verify(cosigned.json(), &forged, version).unwrap(), Verified::All, "only the sender's counts");
+        let mut plain: Value = serde_json::from_slice(cosigned.json()).unwrap();
+        plain["signatures"].as_object_mut().unwrap().remove("two.example");
+        assert_eq!(plain, serde_json::from_slice::<Value>(message.json()).unwrap());
+        assert_eq!(cosigned.cosigned(two(), &other_key).unwrap().json(), cosigned.json());
+        assert_eq!(Pdu::parse(cosigned.json(), version).unwrap().json(), cosigned.json());
+    }
+}

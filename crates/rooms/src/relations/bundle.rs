@@ -91,7 +91,7 @@ impl Engine {
             return Ok(None);
         };
         let event = self.event(room, event).await?;
-        Ok(event.map(|event| TimelineItem { place, event, state_before: meta.state_before }))
+        Ok(event.map(|event| TimelineItem::by_meta(place, event, &meta)))
     }
 
     /// Whether the reader sees a child that stands here.

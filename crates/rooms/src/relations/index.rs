@@ -16,7 +16,7 @@ use crate::{
     error::RoomError,
     events::Stored,
     ids::{EventNid, NS_EVENT, NS_USER, UserNid},
-    writer::Writer,
+    writer::{KeyPlace, Writer},
 };
 
 /// Replies of one thread that are counted when its root comes after them.
@@ -27,8 +27,8 @@ const ADOPTED_REPLIES_MAX: usize = 10_000;
 struct Added {
     parent: EventNid,
     class: u8,
-    /// Index within the commit.
-    index: u16,
+    /// Where the child stands, as keys have it.
+    at: KeyPlace,
     child: Child,
 }
 
@@ -110,12 +110,12 @@ impl Writer {
         self.relating.summaries.insert(parent, summary);
     }
 
-    /// Enters a new event, at this index of the commit, with its parent; `named_before` says that an event has named it
-    /// as a parent already.
+    /// Enters a new event, at this place, with its parent; `named_before` says that an event has named it as a parent
+    /// already.
     pub(crate) async fn relate(
         &mut self,
         stored: &Arc<Stored>,
-        index: u16,
+        at: KeyPlace,
         named_before: bool,
     ) -> Result<(), RoomError> {
         let (room, pdu) = (self.nid(), &*stored.pdu);
@@ -128,8 +128,8 @@ impl Writer {
         let sender = UserNid::new(names.intern(&mut self.batch, NS_USER, pdu.sender().as_str()).await?);
         let class = relation.class();
         let child = Child::of(&self.engine.store, pdu, &relation, stored.nid, sender);
-        self.batch.put(&CHILDREN, &(room, parent, class, Position::COMMIT, index), &Packed(child));
-        self.relating.added.push(Added { parent, class, index, child });
+        self.batch.put(&CHILDREN, &(room, parent, class, at.0, at.1), &Packed(child));
+        self.relating.added.push(Added { parent, class, at, child });
         let before = self.summary(parent).await?;
         let mut summary = before.unwrap_or_default();
         summary.classes |= 1 << class;
@@ -143,7 +143,7 @@ impl Writer {
             REPLACEMENT => summary.replacement = self.replaced_by(parent, summary.replacement, &child).await?,
             THREAD => {
                 if let Some(facts) = self.parent_facts(parent).await?.filter(ParentFacts::can_have_thread) {
-                    summary.thread = Some(self.grow_thread(parent, facts, summary.thread, &child, index).await?);
+                    summary.thread = Some(self.grow_thread(parent, facts, summary.thread, &child, at).await?);
                 }
             }
             _ => {}
@@ -199,15 +199,19 @@ impl Writer {
         facts: ParentFacts,
         thread: Option<Thread>,
         reply: &Child,
-        index: u16,
+        at: KeyPlace,
     ) -> Result<Thread, RoomError> {
+        self.count_replies(root, reply.sender, 1).await?;
+        let count = thread.map_or(0, |thread| thread.count) + 1;
         if let Some(thread) = thread {
+            if at.0 != Position::COMMIT {
+                // A reply of the past: the thread stands where its newest does.
+                return Ok(Thread { count, ..thread });
+            }
             self.unlist_thread(thread.latest).await?;
         }
         let entry = ThreadEntry { root, starter: facts.sender };
-        self.batch.put(&THREADS, &(self.nid(), Position::COMMIT, index), &Packed(entry));
-        self.count_replies(root, reply.sender, 1).await?;
-        let count = thread.map_or(0, |thread| thread.count) + 1;
+        self.batch.put(&THREADS, &(self.nid(), at.0, at.1), &Packed(entry));
         Ok(Thread { count, latest: reply.event, starter: facts.sender })
     }
 
@@ -236,9 +240,9 @@ impl Writer {
     }
 
     /// Where an event stands, as keys have it: what this group added stands at the commit to come.
-    pub(crate) async fn key_place(&self, event: EventNid) -> Result<Option<(Position, u16)>, RoomError> {
-        if let Some(index) = self.fresh_indexes.get(&event) {
-            return Ok(Some((Position::COMMIT, *index)));
+    pub(crate) async fn key_place(&self, event: EventNid) -> Result<Option<KeyPlace>, RoomError> {
+        if let Some(at) = self.fresh_places.get(&event) {
+            return Ok(Some(*at));
         }
         Ok(self.engine.meta(event).await?.map(|(_, place)| (place.position(), place.index())))
     }
@@ -298,7 +302,7 @@ impl Writer {
 
     async fn newest_reply(&self, root: EventNid) -> Result<Option<(EventNid, (Position, u16))>, RoomError> {
         if let Some(added) = self.relating.added(root, THREAD).next_back() {
-            return Ok(Some((added.child.event, (Position::COMMIT, added.index))));
+            return Ok(Some((added.child.event, added.at)));
         }
         // The store still has what this group removed.
         let scan = Scan::prefix(&(self.nid(), root, THREAD)).reverse().limit(self.relating.removed.len() + 1);

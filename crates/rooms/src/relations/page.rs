@@ -168,9 +168,10 @@ impl Engine {
         let entries: Vec<_> = places.iter().zip(entries).filter_map(|(place, entry)| Some((*place, entry?))).collect();
         let nids: Vec<EventNid> = entries.iter().map(|(_, entry)| entry.event).collect();
         let events = self.events(room, &nids).await?;
-        let items = entries.into_iter().zip(events).filter_map(|((place, entry), event)| {
-            Some(TimelineItem { place, event: event?, state_before: entry.state_before })
-        });
+        let items = entries
+            .into_iter()
+            .zip(events)
+            .filter_map(|((place, entry), event)| Some(TimelineItem::new(place, event?, &entry)));
         Ok(items.collect())
     }
 

@@ -55,8 +55,13 @@ impl Hearing<'_> {
                 timeline.state_at_known = Some(oldest.state_before);
             }
             let passing = self.visible(room, items).await?;
-            timeline.has_holes |= passing.len() < count;
+            timeline.has_holes |= passing.len() < count || passing.iter().any(|item| item.jump);
             timeline.items.extend(passing);
+        }
+        // What is older than a gap is not what came before: the client asks for that page by page.
+        if let Some(above) = timeline.items.iter().position(|item| item.gap) {
+            timeline.items.truncate(above + 1);
+            complete = false;
         }
         if timeline.items.len() > limit {
             timeline.items.truncate(limit);

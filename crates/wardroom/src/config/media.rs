@@ -15,6 +15,10 @@ pub(crate) struct Media {
     pub(crate) max_upload_bytes: u64,
     /// What one user may store, in bytes; 0 for no limit.
     pub(crate) user_quota_bytes: u64,
+    /// Largest content that is taken from another server, in bytes.
+    pub(crate) max_remote_bytes: u64,
+    /// How long a content of another server is kept that nobody looks at, in days; 0 for ever.
+    pub(crate) remote_cache_days: u32,
     /// Whether the old paths serve media without a token.
     pub(crate) allow_unauthenticated: bool,
     /// Sizes of thumbnails, as in "320x240 scale".
@@ -26,6 +30,8 @@ impl Default for Media {
         Self {
             max_upload_bytes: 100 * 1024 * 1024,
             user_quota_bytes: 0,
+            max_remote_bytes: 100 * 1024 * 1024,
+            remote_cache_days: 30,
             allow_unauthenticated: false,
             thumbnail_sizes: THUMBNAIL_SIZES_DEFAULT.iter().map(Size::to_string).collect(),
         }

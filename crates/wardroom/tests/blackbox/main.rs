@@ -9,6 +9,7 @@ mod dehydrated_devices;
 mod delayed_events;
 mod durability;
 mod encryption;
+mod federation;
 mod full_disk;
 mod ignoring;
 mod key_backup;

@@ -33,7 +33,7 @@ const INLINE_TYPES: [&str; 26] = [
 ];
 
 /// The header for a content of this type and name.
-pub(super) fn of(content_type: &str, filename: Option<&str>) -> HeaderValue {
+pub fn of(content_type: &str, filename: Option<&str>) -> HeaderValue {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let disposition = if INLINE_TYPES.contains(&essence.as_str()) { "inline" } else { "attachment" };
     let text = match filename {

@@ -1,0 +1,62 @@
+//! What an operator decides about other servers.
+
+use ruma::OwnedServerName;
+use wardroom_outbound::Ranges;
+
+use super::{OldKey, Pin};
+
+/// What an operator decides about other servers.
+#[derive(Clone, Debug)]
+pub struct PartnerSettings {
+    /// Whether to speak to other servers at all.
+    pub enabled: bool,
+    /// Names of servers that may take part, with `*` and `?`.
+    pub allow: Vec<String>,
+    /// Names of servers that may not, whatever `allow` says.
+    pub deny: Vec<String>,
+    /// Whether the certificates of other servers are checked.
+    pub verify_certificates: bool,
+    /// Certificate authorities beyond the system's, PEM files' contents.
+    pub extra_ca: Vec<Vec<u8>>,
+    /// Where connections may go.
+    pub ranges: Ranges,
+    /// Requests that a server may make in a second; 0 for as many as it likes.
+    pub requests_per_second: u32,
+    /// Servers that are asked for the keys of a server that cannot be reached.
+    pub notaries: Vec<OwnedServerName>,
+    /// Certificate chain and key that are shown to servers which ask for a certificate, as PEM.
+    pub client_certificate: Option<(Vec<u8>, Vec<u8>)>,
+    /// What was agreed on with single servers.
+    pub partners: Vec<Partner>,
+    /// Keys that this server used to sign with.
+    pub old_keys: Vec<OldKey>,
+}
+
+impl Default for PartnerSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            allow: vec!["*".to_owned()],
+            deny: Vec::new(),
+            verify_certificates: true,
+            extra_ca: Vec::new(),
+            ranges: Ranges::default(),
+            requests_per_second: 0,
+            notaries: Vec::new(),
+            client_certificate: None,
+            partners: Vec::new(),
+            old_keys: Vec::new(),
+        }
+    }
+}
+
+/// What was agreed on with one server.
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// Its name.
+    pub name: OwnedServerName,
+    /// Its certificate must be one of these; any valid one where there are none.
+    pub pins: Vec<Pin>,
+    /// Requests that it may make in a second, where that differs from the rule; 0 for as many as it likes.
+    pub requests_per_second: Option<u32>,
+}

@@ -1,0 +1,58 @@
+//! Whether a user of another server may come into a restricted room, as far as this server can tell (specification,
+//! server-server API, section "Restricted rooms").
+
+use ruma::{UserId, events::StateEventType};
+
+use crate::{Rooms, error::RoomError, join_rules::JoinRules, room::RoomView, tables::Membership};
+
+/// What the conditions of a restricted room say of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// The room has none, or the user is in it or invited: the authorization rules decide alone.
+    Unconditional,
+    /// The user meets one.
+    Granted,
+    /// The user meets none.
+    Refused,
+    /// The user meets none of those that this server can check, and there are others.
+    Unknown,
+}
+
+impl Rooms {
+    /// What the room's conditions say of a user.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn admission(&self, room: &RoomView, user: &UserId) -> Result<Admission, RoomError> {
+        let rules = self.engine.state_event(room.nid, room.state, &StateEventType::RoomJoinRules, "").await?;
+        let rules = JoinRules::of(rules.as_ref().map(|stored| &*stored.pdu));
+        if !rules.is_restricted(room.version) {
+            return Ok(Admission::Unconditional);
+        }
+        let user = self.engine.user_nid(user).await?;
+        if let Some(user) = user {
+            let entry = self.engine.membership(user, room.nid).await?;
+            if entry.is_some_and(|entry| matches!(entry.membership, Membership::Join | Membership::Invite)) {
+                return Ok(Admission::Unconditional);
+            }
+        }
+        let mut all_known = true;
+        for allowed in &rules.allow {
+            let view = self.view(allowed).await?;
+            // Of a room that this server has left it knows who was in it, not who is.
+            let there = match view {
+                Some(view) if self.is_resident(view.nid).await? => view.nid,
+                _ => {
+                    all_known = false;
+                    continue;
+                }
+            };
+            if let Some(user) = user
+                && self.engine.is_joined(user, there).await?
+            {
+                return Ok(Admission::Granted);
+            }
+        }
+        Ok(if all_known { Admission::Refused } else { Admission::Unknown })
+    }
+}
