@@ -94,11 +94,7 @@ fn missing(gap: &Gap) -> impl Iterator<Item = &EventId> {
 }
 
 /// The events whose authorization events are here or among those before them, or can be had.
-async fn with_auth(
-    fetcher: &Fetcher,
-    errand: &Errand<'_>,
-    events: Vec<Arc<Pdu>>,
-) -> Result<Vec<Arc<Pdu>>, Shortfall> {
+async fn with_auth(fetcher: &Fetcher, errand: &Errand<'_>, events: Vec<Arc<Pdu>>) -> Result<Vec<Arc<Pdu>>, Shortfall> {
     let (mut among, mut kept) = (HashSet::new(), Vec::with_capacity(events.len()));
     for event in events {
         let lacking = fetcher.rooms.lacking(errand.room, &event).await?.auth_events;

@@ -9,7 +9,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use wardroom_event::Pdu;
-use wardroom_rooms::{Actor, MemberProfile};
+use wardroom_rooms::{Actor, MemberProfile, RoomError};
 
 use super::{Inner, RemoteError, RemoteRooms, is_of, join::raw};
 use crate::{Limits, PartnerError};
@@ -89,10 +89,11 @@ impl RemoteRooms {
 
 impl Inner {
     async fn countersigned_invite(&self, invite: &Arc<Pdu>, user: &UserId) -> Result<Arc<Pdu>, RemoteError> {
-        let told = self.rooms.introduction(invite.room_id(), invite.sender()).await?;
+        let room = self.rooms.view(invite.room_id()).await?.ok_or(RoomError::NoSuchRoom)?;
+        let told = self.rooms.told_outside(&room, Some(invite.sender())).await?;
         let mut state = Vec::with_capacity(told.len());
         for event in &told {
-            state.push(RawStrippedState::Pdu(raw(event)?));
+            state.push(RawStrippedState::Pdu(raw(&event.pdu)?));
         }
         let version = invite.version();
         let request = create_invite::Request::new(
