@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
 use serde_json::{Map, Value};
-use wardroom_federation::{PartnerError, RemoteError};
+use wardroom_federation::{FederationError, PartnerError, RemoteError};
 use wardroom_rooms::RoomError;
 use wardroom_sync::SyncError;
 use wardroom_web::ApiError;
@@ -95,6 +95,17 @@ pub(crate) fn of_sync(error: SyncError) -> ApiError {
         SyncError::Accounts(error) => error.into(),
         SyncError::Rooms(error) => of_room(error),
         SyncError::Commit(error) => error.into(),
+        failure => ApiError::internal(&failure),
+    }
+}
+
+/// What a client is told of a failure that has to do with other servers.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+pub(crate) fn of_federation(error: FederationError) -> ApiError {
+    match error {
+        FederationError::Rooms(error) => of_room(error),
+        FederationError::Accounts(error) => error.into(),
+        FederationError::Commit(error) => error.into(),
         failure => ApiError::internal(&failure),
     }
 }

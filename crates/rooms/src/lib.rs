@@ -25,6 +25,7 @@ mod glance;
 mod hierarchy;
 mod history;
 mod ids;
+mod introduction;
 mod join_rules;
 mod log;
 mod members;

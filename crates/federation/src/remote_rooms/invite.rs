@@ -9,7 +9,7 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use wardroom_event::Pdu;
-use wardroom_rooms::{Actor, MemberProfile, RoomError};
+use wardroom_rooms::{Actor, MemberProfile};
 
 use super::{Inner, RemoteError, RemoteRooms, is_of, join::raw};
 use crate::{Limits, PartnerError};
@@ -78,7 +78,8 @@ impl RemoteRooms {
     pub async fn deliver_invite(&self, invite: &Arc<Pdu>, user: &UserId) -> Result<(), RemoteError> {
         let inner = &self.inner;
         let signed = inner.countersigned_invite(invite, user).await?;
-        Ok(inner.rooms.admit(invite.room_id(), signed, user.server_name()).await?)
+        // Where the user's server is in the room already, it hears of the invitation as of any other event.
+        Ok(inner.rooms.admit(invite.room_id(), signed, &inner.server_name).await?)
     }
 
     /// Whether a user is of another server.
@@ -89,11 +90,10 @@ impl RemoteRooms {
 
 impl Inner {
     async fn countersigned_invite(&self, invite: &Arc<Pdu>, user: &UserId) -> Result<Arc<Pdu>, RemoteError> {
-        let room = self.rooms.view(invite.room_id()).await?.ok_or(RoomError::NoSuchRoom)?;
-        let told = self.rooms.told_outside(&room, Some(invite.sender())).await?;
+        let told = self.rooms.introduction(invite.room_id(), invite.sender()).await?;
         let mut state = Vec::with_capacity(told.len());
         for event in &told {
-            state.push(RawStrippedState::Pdu(raw(&event.pdu)?));
+            state.push(RawStrippedState::Pdu(raw(event)?));
         }
         let version = invite.version();
         let request = create_invite::Request::new(

@@ -1,8 +1,12 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
+mod crash;
 mod faults;
+mod hostile;
+mod hostile_answers;
 mod joining;
 mod missing_events;
+mod people;
 mod sites;
 mod three_wardrooms;
 mod two_wardrooms;
