@@ -4,6 +4,8 @@ mod crash;
 mod faults;
 mod hostile;
 mod hostile_answers;
+mod joining;
+mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;
