@@ -17,6 +17,7 @@ mod shared_room;
 mod signed;
 mod state;
 mod stream;
+mod third_party;
 mod transactions;
 mod version;
 
@@ -46,4 +47,5 @@ pub fn routes() -> Routes<FederationState> {
         .merge(media::routes())
         .merge(openid::routes())
         .merge(profile::routes())
+        .merge(third_party::routes())
 }
