@@ -33,8 +33,8 @@ use wardroom_rooms::Rooms;
 use wardroom_store::{Store, TableSpec};
 
 pub use self::{
-    devices::RemoteDevices,
-    edus::Edus,
+    devices::{KEYS_TIMEOUT_MAX, KeyAnswers, KeyClaim, KeyClaims, RemoteDevices, RemoteKeys},
+    edus::{Edus, OwnDeviceList},
     error::FederationError,
     ingest::Ingest,
     outbox::{
@@ -42,8 +42,8 @@ pub use self::{
         Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
     },
     partners::{
-        CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
-        SignatureError, parse_pin,
+        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
+        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
@@ -59,7 +59,10 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::EDUS.spec(),
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
+    *partners::POLICY.spec(),
     *ingest::staging::STAGED.spec(),
+    *edus::TOLD_DEVICES.spec(),
+    *edus::CURSORS.spec(),
 ];
 
 /// What the parts are made of.
@@ -123,6 +126,14 @@ impl Federation {
         let media = RemoteMedia::new(parts, &partners, elsewhere);
         let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party })
+    }
+
+    /// Reads what was decided before this start. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self) -> Result<(), PartnerError> {
+        self.partners.load().await
     }
 
     /// Sends and fetches in the background until the server stops.

@@ -1,6 +1,9 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
+mod crash;
 mod faults;
+mod hostile;
+mod hostile_answers;
 mod people;
 mod sites;
 mod three_wardrooms;
