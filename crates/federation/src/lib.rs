@@ -14,8 +14,10 @@ mod devices;
 mod edus;
 mod error;
 mod ingest;
+mod lanes;
 mod outbox;
 mod partners;
+mod policy_server;
 mod profiles;
 mod remote_media;
 mod remote_rooms;
@@ -124,6 +126,7 @@ impl Federation {
         let edus = Edus::new(parts, &partners, &outbox, &devices);
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
+        parts.rooms.ask_policy_servers_by(Arc::new(policy_server::PolicyClient::new(&partners)));
         let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party })
     }
