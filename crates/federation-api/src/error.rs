@@ -9,6 +9,7 @@ use ruma::{
     api::error::{ErrorKind, IncompatibleRoomVersionErrorData},
 };
 use wardroom_event::ParseError;
+use wardroom_federation::FederationError;
 use wardroom_rooms::RoomError;
 use wardroom_web::ApiError;
 
@@ -37,6 +38,15 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::Storage(_) => ApiError::internal(&error),
         // What only users do with a room.
         _ => bad_request(ErrorKind::Unknown, sentence),
+    }
+}
+
+/// What a server is told of a failure in what concerns servers.
+pub(crate) fn of_federation(error: FederationError) -> ApiError {
+    match error {
+        FederationError::Rooms(error) => of_room(error),
+        FederationError::Accounts(error) => error.into(),
+        failure => ApiError::internal(&failure),
     }
 }
 

@@ -18,7 +18,10 @@ mod signed;
 mod state;
 mod stream;
 mod transactions;
+mod user_devices;
+mod user_keys;
 mod version;
+mod well_known;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -46,4 +49,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(media::routes())
         .merge(openid::routes())
         .merge(profile::routes())
+        .merge(well_known::routes())
+        .merge(user_devices::routes())
+        .merge(user_keys::routes())
 }

@@ -32,8 +32,8 @@ use wardroom_rooms::Rooms;
 use wardroom_store::{Store, TableSpec};
 
 pub use self::{
-    devices::RemoteDevices,
-    edus::Edus,
+    devices::{KEYS_TIMEOUT_MAX, KeyAnswers, KeyClaim, KeyClaims, RemoteDevices, RemoteKeys},
+    edus::{Edus, OwnDeviceList},
     error::FederationError,
     ingest::Ingest,
     outbox::{
@@ -41,8 +41,8 @@ pub use self::{
         Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
     },
     partners::{
-        CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
-        SignatureError, parse_pin,
+        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
+        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
@@ -57,7 +57,10 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::EDUS.spec(),
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
+    *partners::POLICY.spec(),
     *ingest::staging::STAGED.spec(),
+    *edus::TOLD_DEVICES.spec(),
+    *edus::CURSORS.spec(),
 ];
 
 /// What the parts are made of.
@@ -118,6 +121,14 @@ impl Federation {
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
         Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+    }
+
+    /// Reads what was decided before this start. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self) -> Result<(), PartnerError> {
+        self.partners.load().await
     }
 
     /// Sends and fetches in the background until the server stops.

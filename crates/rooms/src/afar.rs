@@ -195,7 +195,8 @@ impl Writer {
         self.head.events += 1;
         self.head.state = after;
         self.note_jump(old).await?;
-        let entry = TimelineEntry { event: nid, state_before: root, graph_before: None, jump: false };
+        let gap = std::mem::take(&mut self.gap_before_next);
+        let entry = TimelineEntry { event: nid, state_before: root, graph_before: None, jump: false, gap };
         self.enter_timeline(&stored, (Position::COMMIT, index), &entry, named_before).await?;
         let room = self.nid();
         self.batch.put(&LOG, &(Position::COMMIT, index), &Packed(LogRecord::Event(room, nid)));

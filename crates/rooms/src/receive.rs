@@ -313,6 +313,7 @@ impl Writer {
         }
         let key = (self.nid(), wardroom_store::Position::COMMIT, self.next_index());
         self.batch.put(&GAPS, &key, &Packed(missing));
+        self.gap_before_next = true;
     }
 
     /// Keeps an event as an outlier; false where an authorization event of it is not here.

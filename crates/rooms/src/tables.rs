@@ -106,7 +106,7 @@ impl Value for EventRecord {
 
 /// An entry of a timeline.
 ///
-/// On disk: number of the event (u64, the top bit marks a jump), state before, and state of the graph where it differs.
+/// On disk: number of the event (u64, the top bits mark a jump and a gap), state before, and state of the graph where it differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimelineEntry {
     pub(crate) event: EventNid,
@@ -117,14 +117,17 @@ pub(crate) struct TimelineEntry {
     /// The room's state changed by more or by less than this event, since another line of the graph came together with
     /// the one that was known.
     pub(crate) jump: bool,
+    /// Events were missing before it when it came.
+    pub(crate) gap: bool,
 }
 
 const JUMP_BIT: u64 = 1 << 63;
+const GAP_BIT: u64 = 1 << 62;
 
 impl Value for TimelineEntry {
     fn encode(&self, out: &mut Vec<u8>) {
-        let jump = if self.jump { JUMP_BIT } else { 0 };
-        out.extend_from_slice(&(self.event.get() | jump).to_be_bytes());
+        let marks = if self.jump { JUMP_BIT } else { 0 } | if self.gap { GAP_BIT } else { 0 };
+        out.extend_from_slice(&(self.event.get() | marks).to_be_bytes());
         out.extend_from_slice(self.state_before.as_bytes());
         if let Some(root) = &self.graph_before {
             out.extend_from_slice(root.as_bytes());
@@ -140,10 +143,11 @@ impl Value for TimelineEntry {
             rest => Some(Root::from_bytes(rest.try_into().map_err(|_| NO_ENTRY)?)),
         };
         Ok(Self {
-            event: EventNid::new(event & !JUMP_BIT),
+            event: EventNid::new(event & !(JUMP_BIT | GAP_BIT)),
             state_before: Root::from_bytes(*root),
             graph_before,
             jump: event & JUMP_BIT != 0,
+            gap: event & GAP_BIT != 0,
         })
     }
 }

@@ -35,17 +35,19 @@ pub struct TimelineItem {
     pub seen_under: Root,
     /// The room's state changed by more or by less than this event.
     pub jump: bool,
+    /// Events were missing before it when it came: what stands before it in the timeline may not be what came before.
+    pub gap: bool,
 }
 
 impl TimelineItem {
     pub(crate) fn new(place: Place, event: Arc<Stored>, entry: &TimelineEntry) -> Self {
-        let (state_before, jump) = (entry.state_before, entry.jump);
-        Self { place, event, state_before, seen_under: entry.graph_before.unwrap_or(state_before), jump }
+        let TimelineEntry { state_before, graph_before, jump, gap, .. } = *entry;
+        Self { place, event, state_before, seen_under: graph_before.unwrap_or(state_before), jump, gap }
     }
 
     /// An event by its record.
     pub(crate) fn by_meta(place: Place, event: Arc<Stored>, meta: &EventMeta) -> Self {
-        Self { place, event, state_before: meta.state_before, seen_under: meta.state_before, jump: false }
+        Self { place, event, state_before: meta.state_before, seen_under: meta.state_before, jump: false, gap: false }
     }
 }
 

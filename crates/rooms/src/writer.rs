@@ -196,6 +196,8 @@ pub(crate) struct Writer {
     /// What they are, and the states after them.
     fresh_graph: HashMap<EventNid, Standing>,
     fresh_roots: HashMap<EventNid, Root>,
+    /// Events are missing before the next that is added.
+    pub(crate) gap_before_next: bool,
     /// Their authorization events.
     fresh_auth: HashMap<EventNid, Vec<EventNid>>,
     /// Joined users by server.
@@ -240,6 +242,7 @@ impl Writer {
             fresh_graph: HashMap::new(),
             fresh_roots: HashMap::new(),
             fresh_auth: HashMap::new(),
+            gap_before_next: false,
             servers: (*base.servers).clone(),
             memberships: HashMap::new(),
             transactions: HashMap::new(),

@@ -90,7 +90,8 @@ impl Writer {
             let jump = before != old || self.head.state != after;
             self.note_state(&stored, slot, old, jump).await?;
             let graph_before = (before != old).then_some(before);
-            let entry = TimelineEntry { event: nid, state_before: old, graph_before, jump };
+            let gap = std::mem::take(&mut self.gap_before_next);
+            let entry = TimelineEntry { event: nid, state_before: old, graph_before, jump, gap };
             self.enter_timeline(&stored, (Position::COMMIT, index), &entry, named_before).await?;
             self.batch.put(&LOG, &(Position::COMMIT, index), &Packed(LogRecord::Event(self.nid(), nid)));
             self.head.note(&stored.pdu);
@@ -431,7 +432,7 @@ impl Writer {
             transaction: None,
         };
         let stored = self.keep(nid, pdu, meta).await?;
-        let entry = TimelineEntry { event: nid, state_before: before, graph_before: None, jump: false };
+        let entry = TimelineEntry { event: nid, state_before: before, graph_before: None, jump: false, gap: false };
         self.enter_timeline(&stored, (place.position(), place.index()), &entry, named_before).await?;
         self.head.events += 1;
         if stored.pdu.redacts().is_some() {

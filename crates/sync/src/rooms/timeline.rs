@@ -58,6 +58,11 @@ impl Hearing<'_> {
             timeline.has_holes |= passing.len() < count || passing.iter().any(|item| item.jump);
             timeline.items.extend(passing);
         }
+        // What is older than a gap is not what came before: the client asks for that page by page.
+        if let Some(above) = timeline.items.iter().position(|item| item.gap) {
+            timeline.items.truncate(above + 1);
+            complete = false;
+        }
         if timeline.items.len() > limit {
             timeline.items.truncate(limit);
             complete = false;

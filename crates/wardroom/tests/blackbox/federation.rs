@@ -4,6 +4,7 @@ mod crash;
 mod faults;
 mod hostile;
 mod hostile_answers;
+mod people;
 mod sites;
 mod three_wardrooms;
 mod two_wardrooms;
