@@ -17,6 +17,7 @@ mod shared_room;
 mod signed;
 mod state;
 mod stream;
+mod third_party;
 mod transactions;
 mod version;
 
@@ -43,6 +44,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(events::routes())
         .merge(directory::routes())
         .merge(hierarchy::routes())
+        .merge(third_party::routes())
         .merge(media::routes())
         .merge(openid::routes())
         .merge(profile::routes())

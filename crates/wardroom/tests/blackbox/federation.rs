@@ -4,6 +4,8 @@ mod crash;
 mod faults;
 mod hostile;
 mod hostile_answers;
+mod inbound_events;
+mod inbound_rooms;
 mod sites;
 mod three_wardrooms;
 mod two_wardrooms;
