@@ -3,6 +3,7 @@
 //! So far the registration with a shared secret and server notices, at the paths and in the shapes that existing scripts
 //! know, and the graphs of rooms.
 
+mod federation_policy;
 mod notices;
 mod register;
 mod room_graph;
@@ -50,5 +51,8 @@ pub fn router(state: AdminState) -> Router {
 
 /// Every endpoint of the admin API.
 pub fn routes() -> Routes<AdminState> {
-    register::routes().merge(room_graph::routes()).merge(send_server_notice::routes())
+    register::routes()
+        .merge(room_graph::routes())
+        .merge(send_server_notice::routes())
+        .merge(federation_policy::routes())
 }

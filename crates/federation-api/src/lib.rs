@@ -19,7 +19,10 @@ mod state;
 mod stream;
 mod third_party;
 mod transactions;
+mod user_devices;
+mod user_keys;
 mod version;
+mod well_known;
 
 use axum::Router;
 use wardroom_web::Routes;
@@ -44,8 +47,11 @@ pub fn routes() -> Routes<FederationState> {
         .merge(events::routes())
         .merge(directory::routes())
         .merge(hierarchy::routes())
-        .merge(third_party::routes())
         .merge(media::routes())
         .merge(openid::routes())
         .merge(profile::routes())
+        .merge(third_party::routes())
+        .merge(well_known::routes())
+        .merge(user_devices::routes())
+        .merge(user_keys::routes())
 }

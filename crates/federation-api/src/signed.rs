@@ -16,7 +16,7 @@ use ruma::{
     },
 };
 use wardroom_federation::{PartnerError, RequestSignature, SignatureError};
-use wardroom_web::{ApiError, Refused, Routes, check_object, client_ip, explain, read_body, to_the_end};
+use wardroom_web::{ApiError, Class, Quota, Refused, Routes, check_object, client_ip, explain, read_body, to_the_end};
 
 use crate::FederationState;
 
@@ -26,6 +26,10 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Largest body of a transaction: 50 events of 64 KiB and 100 EDUs as large.
 pub const TRANSACTION_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// A server that was quiet may make as many requests at once as are allowed in so many seconds.
+const BURST_SECONDS: u32 = 10;
+const MS_PER_SECOND: u32 = 1_000;
 
 /// A request of another server, whose signature was checked and which the policy admits.
 #[derive(Debug)]
@@ -50,12 +54,20 @@ impl<T: IncomingRequest + 'static> Signed<T> {
         if !partners.admits(&origin) {
             return Err(ApiError::forbidden(format!("This server does not speak to {origin}.")));
         }
+        if !partners.knows_keys_of(&signatures).await.map_err(|error| ApiError::internal(&error))? {
+            state.limits.take(Class::UnknownKey, client_ip)?;
+        }
         let json = match T::METHOD {
             Method::GET => Bytes::new(),
             _ => read_body(body, body_bytes_max).await?,
         };
         let uri = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         partners.verify_request(&signatures, &parts.method, uri, &json).await.map_err(unauthorized)?;
+        if let Some(requests) = partners.requests_per_second(&origin) {
+            let burst = requests.saturating_mul(BURST_SECONDS);
+            let quota = Quota { burst, one_per_ms: (MS_PER_SECOND / requests).max(1) };
+            state.limits.take_of(Class::Partner, quota, origin.as_str())?;
+        }
         check_object(&json)?;
 
         let path = RawPathParams::from_request_parts(&mut parts, state).await;

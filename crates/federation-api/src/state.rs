@@ -33,6 +33,8 @@ pub struct FederationState {
     pub limits: Arc<RateLimits>,
     /// Key that signs events and key documents.
     pub signing_key: Arc<SigningKey>,
+    /// What `/.well-known/matrix/server` tells, if anything.
+    pub well_known_server: Option<OwnedServerName>,
     /// The time.
     pub clock: SharedClock,
     /// Transactions that were answered lately.

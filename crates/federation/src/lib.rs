@@ -14,11 +14,14 @@ mod devices;
 mod edus;
 mod error;
 mod ingest;
+mod lanes;
 mod outbox;
 mod partners;
+mod policy_server;
 mod profiles;
 mod remote_media;
 mod remote_rooms;
+mod third_party;
 
 use std::sync::Arc;
 
@@ -32,8 +35,8 @@ use wardroom_rooms::Rooms;
 use wardroom_store::{Store, TableSpec};
 
 pub use self::{
-    devices::RemoteDevices,
-    edus::Edus,
+    devices::{KEYS_TIMEOUT_MAX, KeyAnswers, KeyClaim, KeyClaims, RemoteDevices, RemoteKeys},
+    edus::{Edus, OwnDeviceList},
     error::FederationError,
     ingest::Ingest,
     outbox::{
@@ -41,12 +44,13 @@ pub use self::{
         Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
     },
     partners::{
-        CheckedEvent, Limits, OldKey, Partner, PartnerError, PartnerSettings, Partners, Pin, RequestSignature,
-        SignatureError, parse_pin,
+        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
+        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
     remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
+    third_party::{Bound, Exchange, INVITES_PER_NOTICE_MAX, ThirdPartyError, ThirdPartyInvites},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
@@ -57,7 +61,10 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::EDUS.spec(),
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
+    *partners::POLICY.spec(),
     *ingest::staging::STAGED.spec(),
+    *edus::TOLD_DEVICES.spec(),
+    *edus::CURSORS.spec(),
 ];
 
 /// What the parts are made of.
@@ -100,6 +107,8 @@ pub struct Federation {
     pub profiles: RemoteProfiles,
     /// Media of their users.
     pub media: RemoteMedia,
+    /// Invitations of people whose user id was not known.
+    pub third_party: ThirdPartyInvites,
 }
 
 impl Federation {
@@ -117,7 +126,17 @@ impl Federation {
         let edus = Edus::new(parts, &partners, &outbox, &devices);
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
-        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+        parts.rooms.ask_policy_servers_by(Arc::new(policy_server::PolicyClient::new(&partners)));
+        let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
+        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party })
+    }
+
+    /// Reads what was decided before this start. To be called once, before anything else.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn load(&self) -> Result<(), PartnerError> {
+        self.partners.load().await
     }
 
     /// Sends and fetches in the background until the server stops.

@@ -8,8 +8,10 @@ mod dns;
 mod http_date;
 mod key_document;
 mod keyring;
+mod notary;
 mod outcome;
 mod own_keys;
+mod policy;
 mod request_signature;
 mod settings;
 mod tls;
@@ -35,16 +37,19 @@ use wardroom_clock::SharedClock;
 use wardroom_event::Pdu;
 use wardroom_store::Store;
 
-pub(crate) use self::keyring::SERVER_KEYS;
 use self::{
     checking::Checkers,
     client::Client,
     keyring::{Keyring, Known, Wanted},
     own_keys::OwnKeys,
+    policy::Policies,
 };
+pub(crate) use self::{keyring::SERVER_KEYS, policy::POLICY};
 pub use self::{
+    notary::{AskedKeys, NOTARY_SERVERS_MAX},
     outcome::{Limits, PartnerError},
     own_keys::OldKey,
+    policy::{POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Policy},
     request_signature::{RequestSignature, SignatureError},
     settings::{Partner, PartnerSettings},
     tls::{Pin, parse_pin},
@@ -63,6 +68,8 @@ struct Inner {
     keyring: Keyring,
     own_keys: OwnKeys,
     checkers: Checkers,
+    policies: Policies,
+    store: Store,
     clock: SharedClock,
     settings: PartnerSettings,
 }
@@ -85,9 +92,11 @@ impl Partners {
         settings: PartnerSettings,
     ) -> Result<Self, PartnerError> {
         let client = Arc::new(Client::new(&settings, Arc::clone(&clock))?);
-        let keyring = Keyring::new(Arc::clone(&client), store, Arc::clone(&clock), settings.notaries.clone());
+        let keyring = Keyring::new(Arc::clone(&client), store.clone(), Arc::clone(&clock), settings.notaries.clone());
         let checkers = Checkers::new();
-        Ok(Self { inner: Arc::new(Inner { client, keyring, own_keys, checkers, clock, settings }) })
+        let policies = Policies::new(Policy { allow: settings.allow.clone(), deny: settings.deny.clone() });
+        let inner = Inner { client, keyring, own_keys, checkers, policies, store, clock, settings };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The name of this server.
@@ -95,9 +104,38 @@ impl Partners {
         &self.inner.own_keys.server_name
     }
 
-    /// Whether the policy admits a server.
-    pub fn admits(&self, _server: &ServerName) -> bool {
-        self.inner.settings.enabled
+    /// Reads what was decided while the server ran before. Once, before anything is asked.
+    pub(crate) async fn load(&self) -> Result<(), PartnerError> {
+        self.inner.policies.load(&self.inner.store).await
+    }
+
+    /// Whether the policy admits a server. This server is always admitted.
+    pub fn admits(&self, server: &ServerName) -> bool {
+        self.inner.settings.enabled && (server == self.own_name() || self.inner.policies.current().0.admits(server))
+    }
+
+    /// The policy in force, and whether an administrator set it while the server ran.
+    pub fn policy(&self) -> (Arc<Policy>, bool) {
+        self.inner.policies.current()
+    }
+
+    /// Puts a policy in force, at once and for good; `None` goes back to the configured one.
+    ///
+    /// # Errors
+    /// [`PartnerError::Setting`] when the policy makes no sense, [`PartnerError::Store`] when it cannot be stored.
+    pub async fn set_policy(&self, policy: Option<Policy>) -> Result<(), PartnerError> {
+        if let Some(problem) = policy.iter().flat_map(Policy::problems).next() {
+            return Err(PartnerError::Setting(problem));
+        }
+        self.inner.policies.set(&self.inner.store, policy).await
+    }
+
+    /// How many requests a server may make in a second; `None` for as many as it likes.
+    pub fn requests_per_second(&self, server: &ServerName) -> Option<u32> {
+        let settings = &self.inner.settings;
+        let partner = settings.partners.iter().find(|partner| partner.name == server);
+        let limit = partner.and_then(|partner| partner.requests_per_second).unwrap_or(settings.requests_per_second);
+        (limit > 0).then_some(limit)
     }
 
     /// Whether a server did not answer lately, so that requests which do not insist fail at once.

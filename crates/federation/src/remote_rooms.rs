@@ -3,6 +3,8 @@
 //! No server is believed more than it can prove: what it answers is checked event by event, and where it lies or does not
 //! answer, the next one is asked.
 
+mod backfill;
+mod directory;
 mod entry;
 mod invite;
 mod join;
@@ -95,6 +97,8 @@ struct Inner {
     ingest: Ingest,
     /// Who enters which room.
     entering: Turns,
+    /// Whose gaps are filled.
+    filling: Turns,
 }
 
 /// A local user who wants into or out of a room.
@@ -122,6 +126,7 @@ impl RemoteRooms {
             partners: partners.clone(),
             ingest: ingest.clone(),
             entering: Turns::default(),
+            filling: Turns::default(),
         };
         Self { inner: Arc::new(inner) }
     }

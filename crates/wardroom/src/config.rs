@@ -183,6 +183,10 @@ impl Config {
         if !self.appservices.is_empty() {
             warnings.push("appservices: this version does not speak to application services yet".to_owned());
         }
+        if self.federation.enabled && !self.federation.verify_certificates {
+            warnings
+                .push("federation.verify_certificates: off, anybody on the way may pose as another server".to_owned());
+        }
         if !self.durability.sync {
             warnings.push("durability.sync: off, a crash of the machine loses acknowledged messages".to_owned());
         }
@@ -196,7 +200,9 @@ impl Config {
     pub(crate) fn missing_files(&self) -> Vec<String> {
         let services = self.appservices.iter().map(|path| ("appservices", path));
         let authorities = self.federation.extra_ca.iter().map(|path| ("federation.extra_ca", path));
-        services.chain(authorities).filter_map(|(key, path)| unreadable(key, path)).collect()
+        let shown = self.federation.client_certificate.iter().flat_map(|tls| [&tls.cert, &tls.key]);
+        let shown = shown.map(|path| ("federation.client_certificate", path));
+        services.chain(authorities).chain(shown).filter_map(|(key, path)| unreadable(key, path)).collect()
     }
 }
 
@@ -244,6 +250,7 @@ mod tests {
         let mut config = Config::named(owned_server_name!("a.example"));
         config.master_key = MasterKeyConfig { file: Some("x".into()), command: Some("x".into()) };
         let tls = Some(Tls { cert: "x".into(), key: "x".into() });
+        config.federation.client_certificate = tls.clone();
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();
         keys(&toml::Table::try_from(&config).unwrap(), "", &mut expected);

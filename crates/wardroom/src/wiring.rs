@@ -24,7 +24,7 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     background,
-    config::{Config, push::Badge},
+    config::{Config, listener::Tls, push::Badge},
     identity,
     keys::{self, KeyError},
     metrics,
@@ -39,8 +39,8 @@ pub(crate) enum StartError {
     Key(#[from] KeyError),
     #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },
-    #[error("federation.extra_ca {}", path.display())]
-    Authority { path: PathBuf, source: io::Error },
+    #[error("{key} {}", path.display())]
+    File { key: &'static str, path: PathBuf, source: io::Error },
     #[error("the store in {}", dir.display())]
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
@@ -118,8 +118,10 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
 
 /// Certificate authorities beyond the system's.
 fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
-    let read =
-        |path: &PathBuf| std::fs::read(path).map_err(|source| StartError::Authority { path: path.clone(), source });
+    let read = |path: &PathBuf| {
+        let failed = |source| StartError::File { key: "federation.extra_ca", path: path.clone(), source };
+        std::fs::read(path).map_err(failed)
+    };
     config.federation.extra_ca.iter().map(read).collect()
 }
 
@@ -177,21 +179,40 @@ fn previewer(config: &Config) -> Result<Outbound, StartError> {
 }
 
 /// Other servers as the configuration wants them; none where federation is off.
-fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, StartError> {
+async fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, StartError> {
     if !config.federation.enabled {
         return Ok(None);
     }
+    let federation = Federation::new(parts, partner_settings(config)?)?;
+    federation.load().await?;
+    Ok(Some(federation))
+}
+
+/// What the configuration says of other servers.
+pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, StartError> {
     let section = &config.federation;
-    let settings = PartnerSettings {
-        enabled: true,
+    let read = |key: &'static str, path: &PathBuf| {
+        std::fs::read(path).map_err(|source| StartError::File { key, path: path.clone(), source })
+    };
+    let client_certificate = match &section.client_certificate {
+        Some(Tls { cert, key }) => {
+            Some((read("federation.client_certificate", cert)?, read("federation.client_certificate", key)?))
+        }
+        None => None,
+    };
+    Ok(PartnerSettings {
+        enabled: section.enabled,
         allow: section.allow.clone(),
         deny: section.deny.clone(),
         verify_certificates: section.verify_certificates,
         extra_ca: extra_ca(config)?,
         ranges: Ranges::new(section.deny_ip_ranges.clone(), Vec::new()),
-        ..PartnerSettings::default()
-    };
-    Ok(Some(Federation::new(parts, settings)?))
+        requests_per_second: section.requests_per_second,
+        notaries: section.notaries.clone(),
+        client_certificate,
+        partners: section.partners(),
+        old_keys: Vec::new(),
+    })
 }
 
 /// The client-server API as the configuration wants it.
@@ -263,7 +284,7 @@ impl App {
             signing_key,
             stopping: stopping.clone(),
         };
-        let federation = federation(config, &parts)?;
+        let federation = federation(config, &parts).await?;
         let media = MediaState {
             accounts: accounts.clone(),
             media,
@@ -288,6 +309,7 @@ impl App {
             federation,
             limits: Arc::clone(&limits),
             signing_key: parts.signing_key,
+            well_known_server: ruma::ServerName::parse(&config.federation.well_known_server).ok(),
             clock: parts.clock,
             transactions: Transactions::default(),
             public_rooms: config.federation.public_rooms,

@@ -60,6 +60,10 @@ pub enum Class {
     Download,
     /// Previews of pages, by user.
     Preview,
+    /// Requests of other servers, by server; the quota is configured, see [`RateLimits::take_of`].
+    Partner,
+    /// Requests that have this server fetch keys before it knows who asks, by address.
+    UnknownKey,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -95,6 +99,9 @@ impl Class {
             Self::Upload => Quota { burst: 100, one_per_ms: 500 },
             Self::Download => Quota { burst: 2_000, one_per_ms: 20 },
             Self::Preview => Quota { burst: 60, one_per_ms: 1_000 },
+            Self::Partner => Quota { burst: 1_000, one_per_ms: 10 },
+            // A server that comes back after a long time meets hundreds at once; behind a proxy they have one address.
+            Self::UnknownKey => Quota { burst: 500, one_per_ms: 200 },
         }
     }
 }
@@ -162,7 +169,15 @@ impl RateLimits {
     /// # Errors
     /// 429 `M_LIMIT_EXCEEDED` with the time to wait if nothing is left.
     pub fn take<'a>(&self, class: Class, subject: impl Into<Subject<'a>>) -> Result<(), ApiError> {
-        self.draw(class, subject.into(), true)
+        self.draw(class, class.quota(), subject.into(), true)
+    }
+
+    /// As [`Self::take`], with another quota than the class has. A subject must always come with the same.
+    ///
+    /// # Errors
+    /// As [`Self::take`].
+    pub fn take_of<'a>(&self, class: Class, quota: Quota, subject: impl Into<Subject<'a>>) -> Result<(), ApiError> {
+        self.draw(class, quota, subject.into(), true)
     }
 
     /// Whether something is left of the budget; takes nothing.
@@ -170,15 +185,14 @@ impl RateLimits {
     /// # Errors
     /// As [`Self::take`].
     pub fn check<'a>(&self, class: Class, subject: impl Into<Subject<'a>>) -> Result<(), ApiError> {
-        self.draw(class, subject.into(), false)
+        self.draw(class, class.quota(), subject.into(), false)
     }
 
-    fn draw(&self, class: Class, subject: Subject<'_>, take: bool) -> Result<(), ApiError> {
+    fn draw(&self, class: Class, quota: Quota, subject: Subject<'_>, take: bool) -> Result<(), ApiError> {
         if !self.enabled {
             return Ok(());
         }
         let key = (class, self.owner(subject));
-        let quota = class.quota();
         let each_ms = u64::from(quota.one_per_ms);
         let budget_ms = each_ms * u64::from(quota.burst);
         let now_ms = self.clock.now_ms();

@@ -92,7 +92,7 @@ async fn get_summary(
         Some(session) => state.limits.take(Class::Search, session.nid)?,
         None => state.limits.take(Class::Search, client_ip)?,
     }
-    let room = room_of(&state, &request.room_id_or_alias).await?;
+    let (room, _) = room_of(&state, &request.room_id_or_alias, Vec::new()).await?;
     let read = state.rooms.summary(session.as_ref().map(actor), &room).await;
     let ReadSummary { summary, membership } = read.map_err(error::of_room)?;
     // To somebody who calls with an account, having nothing to do with a room is having left it.

@@ -208,9 +208,19 @@ impl Keyring {
         self.fetch_unless(server, enough).await
     }
 
-    /// The keys of a server, in a document that is good until this moment, if there is such a one.
-    pub(crate) async fn good_until(&self, server: &ServerName, at_ms: u64) -> Result<Arc<Known>, PartnerError> {
-        self.fetch_unless(server, |known| known.document_valid_until_ts >= at_ms).await
+    /// The keys of a server, in a document that is good until a moment and has these keys, if there is such a one; else
+    /// in the newest that there is.
+    ///
+    /// # Errors
+    /// As [`Keyring::with`].
+    pub(crate) async fn good_until(
+        &self,
+        server: &ServerName,
+        key_ids: &[OwnedServerSigningKeyId],
+        at_ms: u64,
+    ) -> Result<Arc<Known>, PartnerError> {
+        let has_all = |known: &Known| key_ids.iter().all(|id| known.keys.contains_key(id));
+        self.fetch_unless(server, |known| known.document_valid_until_ts >= at_ms && has_all(known)).await
     }
 
     async fn fetch_unless(

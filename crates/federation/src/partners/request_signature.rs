@@ -8,7 +8,7 @@ use ruma::{OwnedServerName, OwnedServerSigningKeyId, ServerName};
 use serde::Serialize;
 use wardroom_event::{canonical_json, is_signature};
 
-use super::{PartnerError, Partners, Wanted};
+use super::{Known, PartnerError, Partners, Wanted};
 
 /// Signatures of one request that are looked at: a server may sign with several keys, each in a header of its own.
 const SIGNATURES_MAX: usize = 4;
@@ -166,6 +166,20 @@ fn message(
 }
 
 impl Partners {
+    /// Whether a key that signed is known already, so that nothing has to be fetched to prove it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn knows_keys_of(&self, signatures: &[RequestSignature]) -> Result<bool, PartnerError> {
+        let Some(first) = signatures.first() else { return Ok(false) };
+        let known = self.inner.keyring.known(&first.origin).await?;
+        let now_ms = self.inner.clock.now_ms();
+        let is_good = |known: &Known, signature: &RequestSignature| {
+            known.keys.get(&signature.key_id).is_some_and(|key| key.valid_until_ts >= now_ms)
+        };
+        Ok(known.is_some_and(|known| signatures.iter().any(|signature| is_good(&known, signature))))
+    }
+
     /// Proves who signed a request: one signature by a key that its origin publishes and that is good now. `uri` is path
     /// and query as they came, `body` the body as it came, empty where there is none.
     ///

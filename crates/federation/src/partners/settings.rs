@@ -20,6 +20,8 @@ pub struct PartnerSettings {
     pub extra_ca: Vec<Vec<u8>>,
     /// Where connections may go.
     pub ranges: Ranges,
+    /// Requests that a server may make in a second; 0 for as many as it likes.
+    pub requests_per_second: u32,
     /// Servers that are asked for the keys of a server that cannot be reached.
     pub notaries: Vec<OwnedServerName>,
     /// Certificate chain and key that are shown to servers which ask for a certificate, as PEM.
@@ -39,6 +41,7 @@ impl Default for PartnerSettings {
             verify_certificates: true,
             extra_ca: Vec::new(),
             ranges: Ranges::default(),
+            requests_per_second: 0,
             notaries: Vec::new(),
             client_certificate: None,
             partners: Vec::new(),
@@ -54,6 +57,6 @@ pub struct Partner {
     pub name: OwnedServerName,
     /// Its certificate must be one of these; any valid one where there are none.
     pub pins: Vec<Pin>,
-    /// Requests that it may make in a second, where that differs from the rule.
+    /// Requests that it may make in a second, where that differs from the rule; 0 for as many as it likes.
     pub requests_per_second: Option<u32>,
 }

@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
+use wardroom_federation::{Policy, parse_pin};
+
+use super::listener::Tls;
 
 /// Addresses that no partner server has: private, local and special ranges (RFC 6890 and its IPv6 counterparts).
 const SPECIAL_RANGES: [&str; 18] = [
@@ -45,6 +49,30 @@ pub(crate) struct Federation {
     pub(crate) extra_ca: Vec<PathBuf>,
     /// Addresses that are never connected to.
     pub(crate) deny_ip_ranges: Vec<IpNet>,
+    /// Where other servers find this one, told by `/.well-known/matrix/server`; empty for nothing.
+    pub(crate) well_known_server: String,
+    /// Requests that one server may make in a second; 0 for no limit.
+    pub(crate) requests_per_second: u32,
+    /// Servers that are asked for the keys of one that is gone.
+    pub(crate) notaries: Vec<OwnedServerName>,
+    /// Shown to servers that ask for a certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_certificate: Option<Tls>,
+    /// What was agreed on with single servers.
+    pub(crate) partner: Vec<Partner>,
+}
+
+/// What was agreed on with one server.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Partner {
+    /// Its name.
+    pub(crate) name: OwnedServerName,
+    /// SHA-256 of the public key of its certificate, or of the certificate.
+    #[serde(default)]
+    pub(crate) pins: Vec<String>,
+    /// Requests that it may make in a second.
+    pub(crate) requests_per_second: Option<u32>,
 }
 
 impl Default for Federation {
@@ -57,19 +85,40 @@ impl Default for Federation {
             public_rooms: true,
             extra_ca: Vec::new(),
             deny_ip_ranges: SPECIAL_RANGES.iter().filter_map(|range| range.parse().ok()).collect(),
+            well_known_server: String::new(),
+            requests_per_second: 100,
+            notaries: Vec::new(),
+            client_certificate: None,
+            partner: Vec::new(),
         }
     }
 }
 
 impl Federation {
     pub(super) fn problems(&self) -> Vec<String> {
-        let patterns = [("federation.allow", &self.allow), ("federation.deny", &self.deny)];
-        let patterns = patterns.into_iter().flat_map(|(key, patterns)| patterns.iter().map(move |name| (key, name)));
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]*?".contains(&byte);
-        patterns
-            .filter(|(_, name)| name.is_empty() || !name.bytes().all(allowed))
-            .map(|(key, name)| format!("{key}: {name:?} is no server name or pattern of one"))
-            .collect()
+        let policy = Policy { allow: self.allow.clone(), deny: self.deny.clone() };
+        let mut problems: Vec<String> =
+            policy.problems().into_iter().map(|problem| format!("federation.{problem}")).collect();
+        for pin in self.partner.iter().flat_map(|partner| &partner.pins) {
+            if parse_pin(pin).is_none() {
+                problems.push(format!("federation.partner: {pin:?} is no SHA-256 in base64 or hexadecimal digits"));
+            }
+        }
+        if !self.well_known_server.is_empty() && ServerName::parse(&self.well_known_server).is_err() {
+            problems
+                .push("federation.well_known_server: must be a host name, with a port if it is not 8448".to_owned());
+        }
+        problems
+    }
+
+    /// What was agreed on with single servers. Pins that are none were found by [`Federation::problems`].
+    pub(crate) fn partners(&self) -> Vec<wardroom_federation::Partner> {
+        let partner = |partner: &Partner| wardroom_federation::Partner {
+            name: partner.name.clone(),
+            pins: partner.pins.iter().filter_map(|pin| parse_pin(pin)).collect(),
+            requests_per_second: partner.requests_per_second,
+        };
+        self.partner.iter().map(partner).collect()
     }
 }
 

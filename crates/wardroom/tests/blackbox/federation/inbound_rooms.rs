@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use wardroom_testkit::{
-    Actor, Peer, Reply, Timeline_PLACEHOLDER, Target, User, Value, json,
+    Actor, Peer, Reply, Follower, Target, User, Value, json,
     peer::{now_ms, signing},
     unique, v3,
 };
@@ -245,7 +245,7 @@ fn invites_are_signed_and_told_to_the_user() {
         let host = peer.user("host");
         let room = peer.create_room(&host, version, "invite");
         peer.make(&room, &host, "m.room.name", Some(""), &json!({ "name": "Ward 7" }));
-        let mut syncs = Timeline_PLACEHOLDER::start(&alice);
+        let mut syncs = Follower::start(&alice);
         let (id, mut body) = invite(&peer, &room, &alice.id);
         body["event"]["unsigned"] = json!({ "age": 5 });
         let answer = send_invite(&peer, &room, &id, &body).ok();
