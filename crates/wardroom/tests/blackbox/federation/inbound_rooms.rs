@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use wardroom_testkit::{
-    Actor, Peer, Reply, Follower, Target, User, Value, json,
+    Actor, Follower, Peer, Reply, Target, User, Value, json,
     peer::{now_ms, signing},
     unique, v3,
 };
@@ -334,9 +334,27 @@ fn transactions_have_limits_and_are_answered_once() {
     peer.send(&ward().server, &[], &vec![edu.clone(); 101]).refused(400, "M_INVALID_PARAM");
     assert_eq!(alice.try_event(&room, &id).status, 404);
 
-    let junk = [json!(1), json!("x"), json!({}), json!([]), json!({ "room_id": "!x:y" }), event.clone()];
+    let mut deep = json!(1);
+    for _ in 0..500 {
+        deep = json!({ "a": deep });
+    }
+    let mut unreadable = event.clone();
+    unreadable["content"]["deep"] = deep.clone();
+    let mut float = event.clone();
+    float["content"]["bad_val"] = json!(1.1);
+    let junk = [
+        unreadable,
+        float,
+        json!({ "a": 1.0, "b": 1e40 }),
+        json!(1),
+        json!("x"),
+        json!({}),
+        json!([]),
+        json!({ "room_id": "!x:y" }),
+        event.clone(),
+    ];
     let txn = unique("txn");
-    let answer = peer.send_as(&ward().server, &txn, &junk, &[json!(1), json!({}), edu]).ok();
+    let answer = peer.send_as(&ward().server, &txn, &junk, &[json!(1), json!({}), edu, deep]).ok();
     assert_eq!(answer["pdus"][&id], json!({}), "{answer}");
     sees(&alice, &room, &id);
     assert_eq!(peer.send_as(&ward().server, &txn, &junk, &[]).ok(), answer);
