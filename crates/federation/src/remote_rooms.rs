@@ -19,6 +19,7 @@ use ruma::{
     OwnedServerName, RoomId, RoomVersionId, ServerName, UserId,
     api::{OutgoingRequest, federation::authentication::ServerSignatures, path_builder::SinglePath},
 };
+use tokio_util::sync::CancellationToken;
 use wardroom_clock::SharedClock;
 use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_rooms::{Actor, MemberProfile, RoomError, Rooms};
@@ -99,6 +100,7 @@ struct Inner {
     entering: Turns,
     /// Whose gaps are filled.
     filling: Turns,
+    stopping: CancellationToken,
 }
 
 /// A local user who wants into or out of a room.
@@ -127,6 +129,7 @@ impl RemoteRooms {
             ingest: ingest.clone(),
             entering: Turns::default(),
             filling: Turns::default(),
+            stopping: parts.stopping.clone(),
         };
         Self { inner: Arc::new(inner) }
     }
