@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ruma::{
-    OwnedUserId, RoomId, ServerName,
+    EventId, OwnedUserId, RoomId, ServerName,
     api::federation::transactions::edu::{DeviceListUpdateContent, Edu, SigningKeyUpdateContent, TypingContent},
     serde::Raw,
     to_device::DeviceIdOrAllDevices,
@@ -22,6 +22,7 @@ use wardroom_rooms::RoomNid;
 
 use super::{
     Edus,
+    waiting::WaitingReceipt,
     wire::{DirectToDevice, Envelope, PresenceEntry, PresencePush, ReceiptEntry, Receipts},
 };
 use crate::FederationError;
@@ -90,11 +91,39 @@ impl Edus {
                 let Some(entry) = read::<ReceiptEntry>(&entry).filter(|_| user.server_name() == origin) else {
                     continue;
                 };
-                let (thread, ts) = (&entry.data.thread_id, entry.data.ts.map(u64::from));
-                for event in entry.event_ids.iter().take(RECEIPT_EVENTS_MAX) {
-                    self.0.rooms.set_receipt_elsewhere(room, &user, event, thread, ts).await?;
+                let (thread, ts_ms) = (entry.data.thread_id, entry.data.ts.map(u64::from));
+                for event in entry.event_ids.into_iter().take(RECEIPT_EVENTS_MAX) {
+                    let (user, thread) = (user.clone(), thread.clone());
+                    self.receipt(WaitingReceipt { room, event, user, thread, ts_ms }).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes one receipt, or keeps it for a while where its event is still on its way.
+    async fn receipt(&self, receipt: WaitingReceipt) -> Result<(), FederationError> {
+        if self.set_receipt(&receipt).await? {
+            return Ok(());
+        }
+        let event = receipt.event.clone();
+        self.0.waiting.add(receipt);
+        // It may have come in between.
+        self.event_came(&event).await
+    }
+
+    async fn set_receipt(&self, receipt: &WaitingReceipt) -> Result<bool, FederationError> {
+        let WaitingReceipt { room, event, user, thread, ts_ms } = receipt;
+        Ok(self.0.rooms.set_receipt_elsewhere(*room, user, event, thread, *ts_ms).await?)
+    }
+
+    /// Takes the receipts that waited for an event, if it is here.
+    pub(super) async fn event_came(&self, event: &EventId) -> Result<(), FederationError> {
+        for receipt in self.0.waiting.of(event) {
+            if !self.set_receipt(&receipt).await? {
+                return Ok(());
+            }
+            self.0.waiting.remove(&receipt);
         }
         Ok(())
     }
