@@ -15,6 +15,7 @@ mod draft;
 mod hash;
 mod pdu;
 mod pdu_format;
+mod policy;
 mod power;
 mod redaction;
 mod resolution;
@@ -30,6 +31,7 @@ pub use pdu::Pdu;
 pub use pdu_format::{
     AUTH_EVENTS_MAX, DEPTH_MAX, FIELD_BYTES_MAX, PDU_BYTES_MAX, PREV_EVENTS_MAX, ParseError, RAW_PDU_BYTES_MAX,
 };
+pub use policy::RoomPolicy;
 pub use power::{Action, PowerLevels, UserPower, level_for, power_of};
 pub use redaction::{RedactError, redact};
 pub use resolution::{AUTH_CHAIN_EVENTS_MAX, Conflict, ResolveError, StateMap, resolve, resolve_conflict};

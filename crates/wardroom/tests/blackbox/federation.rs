@@ -5,6 +5,8 @@ mod edus;
 mod faults;
 mod hostile;
 mod hostile_answers;
+mod joining;
+mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;
