@@ -315,6 +315,7 @@ impl Writer {
             self.go_on_at(index);
         }
         let key = (self.nid(), wardroom_store::Position::COMMIT, self.next_index());
+        self.fresh_missing.extend(missing.iter().cloned());
         self.batch.put(&GAPS, &key, &Packed(missing));
         self.gap_before_next = true;
     }

@@ -10,13 +10,13 @@ mod place;
 mod resolve;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     mem,
     sync::Arc,
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use ruma::{OwnedUserId, events::StateEventType};
+use ruma::{OwnedEventId, OwnedUserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_event::RoomVersion;
@@ -160,7 +160,7 @@ pub(crate) struct NewEvent {
     pub(crate) kind: String,
     pub(crate) state_key: Option<String>,
     pub(crate) content: Box<RawJsonValue>,
-    pub(crate) redacts: Option<ruma::OwnedEventId>,
+    pub(crate) redacts: Option<OwnedEventId>,
     /// The device that sends and its transaction id.
     pub(crate) transaction: Option<([u8; 16], String)>,
 }
@@ -198,6 +198,8 @@ pub(crate) struct Writer {
     fresh_roots: HashMap<EventNid, Root>,
     /// Events are missing before the next that is added.
     pub(crate) gap_before_next: bool,
+    /// Events that are missing in gaps of this group.
+    pub(crate) fresh_missing: HashSet<OwnedEventId>,
     /// Their authorization events.
     fresh_auth: HashMap<EventNid, Vec<EventNid>>,
     /// Joined users by server.
@@ -243,6 +245,7 @@ impl Writer {
             fresh_roots: HashMap::new(),
             fresh_auth: HashMap::new(),
             gap_before_next: false,
+            fresh_missing: HashSet::new(),
             servers: (*base.servers).clone(),
             memberships: HashMap::new(),
             transactions: HashMap::new(),

@@ -209,10 +209,14 @@ impl Writer {
             }
         }
         self.head.extremities.retain(|nid| !followed.contains(nid));
-        self.head.extremities.push(stored.nid);
+        let late = !self.head.extremities.is_empty() && self.is_followed(stored.pdu.event_id()).await?;
+        let mut roots = Vec::new();
+        if !late {
+            self.head.extremities.push(stored.nid);
+            roots.push(after);
+        }
         self.head.depth = self.head.depth.max(stored.pdu.depth());
         self.head.events += 1;
-        let mut roots = vec![after];
         for nid in self.head.extremities.clone() {
             if nid != stored.nid {
                 roots.extend(self.state_after(nid).await?);
