@@ -180,7 +180,8 @@ impl Accounts {
         &self.0.settings
     }
 
-    pub(crate) fn now_ms(&self) -> u64 {
+    /// The time, in milliseconds since the epoch.
+    pub fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(send_event_to_device::routes())
 }
 
-/// An entry of `failures` for a server that cannot be asked: this one does not federate yet.
+/// An entry of `failures` for a server that did not answer, or is not asked.
 fn unreachable_server(server: &ServerName) -> (String, Value) {
     (server.to_string(), json!({ "errcode": "M_UNKNOWN", "error": "The server cannot be reached." }))
 }

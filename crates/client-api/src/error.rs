@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
+use serde_json::{Map, Value};
+use wardroom_federation::{FederationError, PartnerError, RemoteError};
 use wardroom_rooms::RoomError;
 use wardroom_sync::SyncError;
 use wardroom_web::ApiError;
@@ -39,9 +41,51 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::BadAlias(_) => bad_request(ErrorKind::BadAlias, sentence),
         RoomError::AliasInUse => bad_request(ErrorKind::RoomInUse, sentence),
         RoomError::Lacking => ApiError::internal(&error),
+        RoomError::PolicyServer(_) => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
         RoomError::DiskFull => ApiError::disk_full(),
         RoomError::Storage(_) => ApiError::internal(&error),
+    }
+}
+
+/// What a client is told of a failure in a room of other servers. What their answers say is passed on where it is about
+/// the request; where it is about them, this server is a gateway that got no answer.
+pub(crate) fn of_remote(error: RemoteError) -> ApiError {
+    let sentence = error.to_string();
+    match error {
+        RemoteError::Room(error) => of_room(error),
+        RemoteError::NoServer => ApiError::not_found(sentence),
+        RemoteError::UnsupportedVersion(_) => bad_request(ErrorKind::UnsupportedRoomVersion, sentence),
+        RemoteError::Unmakeable(_) => ApiError::bad_json(sentence),
+        RemoteError::Untrustworthy(_) => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
+        RemoteError::Timeout => ApiError::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::Unknown, sentence),
+        RemoteError::Partner(error) => of_partner(error),
+    }
+}
+
+/// What a client is told where another server could not be asked, or refused.
+pub(crate) fn of_partner(error: PartnerError) -> ApiError {
+    let sentence = error.to_string();
+    match error {
+        PartnerError::Denied(_) => ApiError::forbidden(sentence),
+        PartnerError::Refused { status, errcode, message, body } if status.is_client_error() => {
+            let body = body.as_deref().and_then(|body| serde_json::from_slice::<Map<String, Value>>(body).ok());
+            let mut json = Map::new();
+            let errcode = if errcode.is_empty() { "M_UNKNOWN".to_owned() } else { errcode };
+            json.insert("errcode".to_owned(), errcode.into());
+            json.insert("error".to_owned(), if message.is_empty() { sentence } else { message }.into());
+            // The version of a room that this server does not speak.
+            json.extend(body.and_then(|mut body| body.remove_entry("room_version")));
+            // That the other server does not know this one is not the client's lack of a token.
+            let status = if status == StatusCode::UNAUTHORIZED { StatusCode::FORBIDDEN } else { status };
+            ApiError::json(status, Value::Object(json))
+        }
+        PartnerError::Setting(_) | PartnerError::Store(_) => ApiError::internal(&error),
+        PartnerError::BackingOff
+        | PartnerError::Unreachable(_)
+        | PartnerError::Refused { .. }
+        | PartnerError::Malformed(_)
+        | PartnerError::TooLong(_) => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
     }
 }
 
@@ -52,6 +96,17 @@ pub(crate) fn of_sync(error: SyncError) -> ApiError {
         SyncError::Accounts(error) => error.into(),
         SyncError::Rooms(error) => of_room(error),
         SyncError::Commit(error) => error.into(),
+        failure => ApiError::internal(&failure),
+    }
+}
+
+/// What a client is told of a failure that has to do with other servers.
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+pub(crate) fn of_federation(error: FederationError) -> ApiError {
+    match error {
+        FederationError::Rooms(error) => of_room(error),
+        FederationError::Accounts(error) => error.into(),
+        FederationError::Commit(error) => error.into(),
         failure => ApiError::internal(&failure),
     }
 }

@@ -35,7 +35,7 @@ mod threads;
 mod upgrade_room;
 
 use http::StatusCode;
-use ruma::{OwnedRoomId, RoomOrAliasId, UInt, UserId, api::error::ErrorKind};
+use ruma::{OwnedRoomId, OwnedServerName, RoomAliasId, RoomOrAliasId, UInt, UserId, api::error::ErrorKind};
 use wardroom_accounts::{IgnoredUsers, Profile, Session};
 use wardroom_rooms::{MemberProfile, Place, Stored};
 use wardroom_web::{ApiError, Routes};
@@ -97,6 +97,9 @@ async fn invitee_profile(state: &ClientState, field: &str, user: &UserId) -> Res
         None if state.accounts.is_local(user) => {
             Err(ApiError::not_found(format!("{field}: there is no such user on this server.")))
         }
+        None if state.federation.is_none() => {
+            Err(ApiError::forbidden(format!("{field}: this server does not speak to other servers.")))
+        }
         None => Ok(MemberProfile::default()),
     }
 }
@@ -115,15 +118,38 @@ async fn may_be_invited(state: &ClientState, field: &str, user: &UserId) -> Resu
     }
 }
 
-/// The room that an id or an alias leads to. A room id may lead nowhere; that is found out where it is used.
-async fn room_of(state: &ClientState, room: &RoomOrAliasId) -> Result<OwnedRoomId, ApiError> {
-    match <&ruma::RoomAliasId>::try_from(room) {
+/// The room that an id or an alias leads to, and servers that may be in it: those that the client names, and those that
+/// the alias does. A room id may lead nowhere; that is found out where it is used.
+async fn room_of(
+    state: &ClientState,
+    room: &RoomOrAliasId,
+    via: Vec<OwnedServerName>,
+) -> Result<(OwnedRoomId, Vec<OwnedServerName>), ApiError> {
+    match <&RoomAliasId>::try_from(room) {
         Ok(alias) => {
-            let found = state.rooms.resolve_alias(alias).await.map_err(error::of_room)?;
-            found.ok_or_else(|| ApiError::not_found("This room alias leads to no room that this server knows."))
+            let (room, servers) = room_of_alias(state, alias).await?;
+            Ok((room, servers.into_iter().chain(via).collect()))
         }
-        Err(room) => Ok(room.to_owned()),
+        Err(room) => Ok((room.to_owned(), via)),
     }
+}
+
+/// The room that an alias leads to, and servers that may be in it.
+async fn room_of_alias(
+    state: &ClientState,
+    alias: &RoomAliasId,
+) -> Result<(OwnedRoomId, Vec<OwnedServerName>), ApiError> {
+    let here = &state.settings.server_name;
+    let found = match &state.federation {
+        Some(federation) if alias.server_name() != here => {
+            federation.rooms.resolve_alias(alias).await.map_err(error::of_remote)?
+        }
+        _ => {
+            let found = state.rooms.resolve_alias(alias).await.map_err(error::of_room)?;
+            found.map(|room| (room, vec![here.clone()]))
+        }
+    };
+    found.ok_or_else(|| ApiError::not_found("This room alias leads to no room that this server knows."))
 }
 
 /// A place in a timeline that a client names by a token; `field` is the parameter it came in.

@@ -17,7 +17,10 @@ mod shared_room;
 mod signed;
 mod state;
 mod stream;
+mod third_party;
 mod transactions;
+mod user_devices;
+mod user_keys;
 mod version;
 mod well_known;
 
@@ -47,5 +50,8 @@ pub fn routes() -> Routes<FederationState> {
         .merge(media::routes())
         .merge(openid::routes())
         .merge(profile::routes())
+        .merge(third_party::routes())
         .merge(well_known::routes())
+        .merge(user_devices::routes())
+        .merge(user_keys::routes())
 }

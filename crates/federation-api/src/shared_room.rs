@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ruma::{RoomId, ServerName};
-use wardroom_rooms::{RoomView, ServerReader};
+use wardroom_rooms::{RoomView, ServerReader, Visibility};
 use wardroom_web::ApiError;
 
 use crate::{FederationState, error};
@@ -18,7 +18,7 @@ pub(crate) async fn resident_room(
     origin: &ServerName,
 ) -> Result<Arc<RoomView>, ApiError> {
     let view = state.rooms.view(room).await.map_err(error::of_room)?.ok_or_else(error::no_such_room)?;
-    if !state.rooms.is_resident(view.nid).await.map_err(error::of_room)? {
+    if !is_in(state, &view, &state.server_name).await? {
         return Err(error::no_such_room());
     }
     if !state.rooms.admits_server(view.nid, origin).await.map_err(error::of_room)? {
@@ -37,8 +37,13 @@ pub(crate) async fn readable_room(
     origin: &ServerName,
 ) -> Result<ServerReader, ApiError> {
     let view = resident_room(state, room, origin).await?;
-    if !state.rooms.server_may_read(&view, origin).await.map_err(error::of_room)? {
+    if view.visibility != Visibility::WorldReadable && !is_in(state, &view, origin).await? {
         return Err(ApiError::forbidden("Your server is not in this room."));
     }
     Ok(ServerReader::new(view, origin))
+}
+
+/// Whether users of a server are in a room.
+pub(crate) async fn is_in(state: &FederationState, room: &RoomView, server: &ServerName) -> Result<bool, ApiError> {
+    Ok(state.rooms.servers(room.nid).await.map_err(error::of_room)?.iter().any(|there| *there == *server))
 }

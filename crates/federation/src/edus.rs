@@ -1,27 +1,69 @@
-//! What other servers send besides events.
+//! What servers tell each other besides events: typing, receipts, presence, devices and messages to devices
+//! (server-server API, sections "EDUs" to "Send-to-device messaging").
 
-use ruma::{ServerName, api::federation::transactions::edu::Edu, serde::Raw};
-use wardroom_accounts::AccountError;
+mod device_lists;
+mod receive;
+mod tables;
+mod tell;
+mod waiting;
+mod wire;
 
-use crate::{Outbox, Partners, Parts, RemoteDevices};
+use std::{fmt, sync::Arc};
 
-/// What other servers send besides events.
-#[derive(Clone, Debug)]
-pub struct Edus {}
+use ruma::{OwnedServerName, ServerName};
+use wardroom_accounts::Accounts;
+use wardroom_rooms::{RoomNid, Rooms};
+use wardroom_store::Store;
+
+pub use self::device_lists::OwnDeviceList;
+pub(crate) use self::tables::{CURSORS, TOLD_DEVICES};
+use crate::{FederationError, Outbox, Partners, Parts, RemoteDevices};
+
+/// What servers tell each other besides events. Clones are cheap.
+#[derive(Clone)]
+pub struct Edus(Arc<Inner>);
+
+struct Inner {
+    server_name: OwnedServerName,
+    store: Store,
+    accounts: Accounts,
+    rooms: Rooms,
+    outbox: Outbox,
+    devices: RemoteDevices,
+    waiting: waiting::WaitingReceipts,
+}
+
+impl fmt::Debug for Edus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edus").finish_non_exhaustive()
+    }
+}
 
 impl Edus {
-    pub(crate) fn new(_parts: &Parts, _partners: &Partners, _outbox: &Outbox, _devices: &RemoteDevices) -> Self {
-        Self {}
+    pub(crate) fn new(parts: &Parts, _partners: &Partners, outbox: &Outbox, devices: &RemoteDevices) -> Self {
+        Self(Arc::new(Inner {
+            server_name: parts.server_name.clone(),
+            store: parts.store.clone(),
+            accounts: parts.accounts.clone(),
+            rooms: parts.rooms.clone(),
+            outbox: outbox.clone(),
+            devices: devices.clone(),
+            waiting: waiting::WaitingReceipts::default(),
+        }))
     }
 
-    /// Takes what a server sent with a transaction. What is wrong or not its own to say is passed over.
-    ///
-    /// # Errors
-    /// When the store fails. The server has to send the transaction again then; what was taken is recognised.
-    pub async fn receive(&self, _origin: &ServerName, _edus: Vec<Raw<Edu>>) -> Result<(), AccountError> {
-        Ok(())
+    /// Tells other servers what they have to hear, and follows their users' devices, until the server stops.
+    pub(crate) async fn run(&self) {
+        futures_util::future::join(self.tell(), self.0.devices.run()).await;
     }
 
-    /// Works until the server stops.
-    pub(crate) async fn run(&self) {}
+    /// The other servers in a room.
+    async fn others_in(&self, room: RoomNid) -> Result<Vec<OwnedServerName>, FederationError> {
+        let servers = self.0.rooms.servers(room).await?;
+        Ok(servers.iter().filter(|server| **server != self.0.server_name).cloned().collect())
+    }
+
+    fn is_own(&self, server: &ServerName) -> bool {
+        server == self.0.server_name
+    }
 }

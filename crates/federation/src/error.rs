@@ -1,5 +1,6 @@
 //! What can go wrong with other servers on this server's side, in this crate's words.
 
+use wardroom_accounts::AccountError;
 use wardroom_rooms::RoomError;
 use wardroom_store::{CommitError, ReadError};
 
@@ -11,6 +12,9 @@ pub enum FederationError {
     /// Another server could not be asked.
     #[error(transparent)]
     Partner(#[from] PartnerError),
+    /// Accounts failed.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
     /// Rooms failed.
     #[error(transparent)]
     Rooms(#[from] RoomError),

@@ -3,12 +3,16 @@
 //! No server is believed more than it can prove: what it answers is checked event by event, and where it lies or does not
 //! answer, the next one is asked.
 
+mod backfill;
+mod directory;
 mod entry;
+mod hierarchy;
 mod invite;
 mod join;
 mod knock;
 mod leave;
 mod template;
+mod timestamps;
 mod turns;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -17,12 +21,13 @@ use ruma::{
     OwnedServerName, RoomId, RoomVersionId, ServerName, UserId,
     api::{OutgoingRequest, federation::authentication::ServerSignatures, path_builder::SinglePath},
 };
+use tokio_util::sync::CancellationToken;
 use wardroom_clock::SharedClock;
 use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_rooms::{Actor, MemberProfile, RoomError, Rooms};
 
-pub use self::invite::Invitation;
 use self::turns::Turns;
+pub use self::{hierarchy::ToldRoom, invite::Invitation};
 use crate::{Ingest, Limits, Outbox, PartnerError, Partners, Parts, ingest::invites::Told};
 
 /// Servers that are asked for the same thing.
@@ -95,6 +100,11 @@ struct Inner {
     ingest: Ingest,
     /// Who enters which room.
     entering: Turns,
+    /// Whose gaps are filled.
+    filling: Turns,
+    stopping: CancellationToken,
+    /// What other servers told of rooms lately.
+    told_rooms: hierarchy::ToldRooms,
 }
 
 /// A local user who wants into or out of a room.
@@ -122,6 +132,9 @@ impl RemoteRooms {
             partners: partners.clone(),
             ingest: ingest.clone(),
             entering: Turns::default(),
+            filling: Turns::default(),
+            stopping: parts.stopping.clone(),
+            told_rooms: hierarchy::told_rooms(),
         };
         Self { inner: Arc::new(inner) }
     }

@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
     let settings = wardroom_rooms::Settings {
         server_name,
         default_version: room_version_id!("12"),
-        signing_key: SigningKey::from_seed([7; 32], "1")?,
+        signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
     let push =

@@ -70,6 +70,20 @@ impl Rooms {
         Ok(MutualRooms { joined, count, next_batch })
     }
 
+    /// Whether a user is in a room with a user of this server, other than the one named.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn shares_a_room_here(&self, user: UserNid, other_than: Option<RoomNid>) -> Result<bool, RoomError> {
+        let scan = Scan::prefix(&user).limit(ROOMS_PER_USER_MAX);
+        for (_, room) in self.engine.store.latest().scan_keys(&MEMBERSHIPS, scan).await? {
+            if Some(room) != other_than && self.engine.has_joined(user, room).await? && self.is_resident(room).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Of these users, in their order, those whom another may find in the user directory: who shares a room with them
     /// now, and who is in a room that anybody may join or read (specification, `POST /user_directory/search`). Stops
     /// when there are `enough`. Ungated: it tells of no room.

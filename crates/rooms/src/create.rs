@@ -80,7 +80,8 @@ pub struct NewRoom {
     pub topic: Option<String>,
     /// Alias that becomes the canonical one.
     pub alias: Option<OwnedRoomAliasId>,
-    /// Whom to invite, with their profiles.
+    /// Whom to invite, with their profiles. Users of other servers get what the preset gives the invited; their
+    /// invitations are sent once the room is there, because their servers sign them.
     pub invite: Vec<(OwnedUserId, MemberProfile)>,
     /// The invitations are to a direct chat.
     pub is_direct: bool,
@@ -279,7 +280,8 @@ impl Writer {
             let rich = json!({ "m.text": [{ "body": topic }] });
             self.set(creator, "m.room.topic", &json!({ "topic": topic, "m.topic": rich })).await?;
         }
-        for (user, profile) in request.invite {
+        let server_name = self.engine.server_name.clone();
+        for (user, profile) in request.invite.into_iter().filter(|(user, _)| user.server_name() == server_name) {
             let is_direct = request.is_direct.then_some(true);
             let invite = MemberChange { profile, is_direct, ..MemberChange::new(creator, &user, "invite") };
             self.append(invite.event()?).await?;

@@ -7,7 +7,6 @@
 
 mod doors;
 mod state;
-mod told;
 mod walk;
 
 use std::{collections::HashMap, sync::Arc};
@@ -66,8 +65,8 @@ impl Rooms {
     /// # Errors
     /// When the store fails.
     pub async fn server_sees(&self, reader: &mut ServerReader, event: &Stored) -> Result<bool, RoomError> {
-        match self.engine.meta(event.nid).await? {
-            Some((meta, _)) if meta.room == reader.room.nid => {
+        match self.engine.any_meta(event.nid).await? {
+            Some((meta, _)) if meta.room == reader.room.nid && meta.standing.is_placed() => {
                 self.engine.server_sees(reader, &event.pdu, meta.state_before).await
             }
             _ => Ok(false),
@@ -93,17 +92,6 @@ impl Rooms {
             }
         }
         Ok(served)
-    }
-
-    /// Whether a user of the server is in the room, or anybody may read it: who may ask about its events at all.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn server_may_read(&self, room: &RoomView, server: &ServerName) -> Result<bool, RoomError> {
-        if room.visibility == Visibility::WorldReadable {
-            return Ok(true);
-        }
-        Ok(self.servers(room.nid).await?.iter().any(|there| *there == *server))
     }
 }
 

@@ -183,6 +183,22 @@ impl Http {
         self.send(request, format!("{method} {}", target.0))
     }
 
+    /// PUT of JSON.
+    ///
+    /// # Errors
+    /// `Unreachable` when no whole answer came.
+    pub fn try_put(&self, target: &Target, token: Option<&str>, body: Value) -> Result<Reply, Unreachable> {
+        self.try_request(&Method::PUT, target, token, Body::Json(body))
+    }
+
+    /// POST of JSON.
+    ///
+    /// # Errors
+    /// `Unreachable` when no whole answer came.
+    pub fn try_post(&self, target: &Target, token: Option<&str>, body: Value) -> Result<Reply, Unreachable> {
+        self.try_request(&Method::POST, target, token, Body::Json(body))
+    }
+
     /// Sends a request with further headers.
     ///
     /// # Panics

@@ -65,7 +65,13 @@ impl User {
     /// `POST /rooms/{roomId}/{action}` on a member: `invite`, `kick`, `ban` or `unban`.
     #[track_caller]
     pub fn on_member(&self, action: &str, room: &str, user: &Self) -> Reply {
-        self.post(v3(&["rooms", room, action]), json!({ "user_id": user.id }))
+        self.on_member_id(action, room, &user.id)
+    }
+
+    /// As [`User::on_member`], for a user of any server.
+    #[track_caller]
+    pub fn on_member_id(&self, action: &str, room: &str, user: &str) -> Reply {
+        self.post(v3(&["rooms", room, action]), json!({ "user_id": user }))
     }
 
     /// Leaves a room, or rejects an invite.

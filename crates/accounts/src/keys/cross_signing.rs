@@ -277,6 +277,19 @@ impl Accounts {
         Ok(seen)
     }
 
+    /// The cross-signing keys of a user that anybody may see, with the user's own signatures.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn public_cross_signing_keys(&self, user: &UserId) -> Result<CrossSigningKeys, AccountError> {
+        let mut seen = CrossSigningKeys::default();
+        let Some(nid) = self.user_nid(user).await? else { return Ok(seen) };
+        let found = self.stored_cross_signing(nid).await?;
+        seen.master = found.get(Usage::Master).map(|row| raw(row.json.clone())).transpose()?;
+        seen.self_signing = found.get(Usage::SelfSigning).map(|row| raw(row.json.clone())).transpose()?;
+        Ok(seen)
+    }
+
     /// Adds the end of the signatures of a user's master key by others to the batch.
     pub(super) async fn end_signatures_of(&self, batch: &mut Batch, user: UserNid) -> Result<(), AccountError> {
         let scan = Scan::prefix(&user.get());

@@ -27,6 +27,8 @@ use crate::{
 
 /// The first wait before a list is fetched again that could not be fetched, in milliseconds.
 const RETRY_FIRST_MS: u64 = 30_000;
+/// The wait after news of such a list, in milliseconds.
+const RETRY_SOON_MS: u64 = 5_000;
 /// The longest such wait, in milliseconds.
 const RETRY_LONGEST_MS: u64 = 60 * 60 * 1_000;
 /// Lists that are marked or dropped in one commit.
@@ -139,9 +141,19 @@ pub enum Updated {
 }
 
 impl ListRow {
-    /// Marks the list as stale, to be fetched at once. A list that waits for another attempt goes on waiting.
+    /// A list of which nothing is known yet.
+    fn to_be_fetched(now_ms: u64) -> Self {
+        let mut row = Self::default();
+        row.spoil(now_ms);
+        row
+    }
+
+    /// Marks the list as stale, to be fetched at once. One that could not be fetched is tried again soon: its server is
+    /// there.
     fn spoil(&mut self, now_ms: u64) {
-        self.stale.get_or_insert(Stale { due_ms: now_ms, tries: 0 });
+        let soon_ms = now_ms.saturating_add(RETRY_SOON_MS);
+        let stale = self.stale.get_or_insert(Stale { due_ms: now_ms, tries: 0 });
+        stale.due_ms = stale.due_ms.min(soon_ms);
     }
 
     fn put_off(&mut self, now_ms: u64) {
@@ -356,7 +368,7 @@ impl Accounts {
         let now_ms = self.now_ms();
         let nid = self.remote_nid(user).await?;
         self.change_lists(&[nid], |row| {
-            if row.stale.is_some() {
+            if let Some(row) = row.as_mut().filter(|row| row.stale.is_some()) {
                 row.put_off(now_ms);
             }
         })
@@ -370,7 +382,27 @@ impl Accounts {
     pub async fn spoil_remote_lists(&self, users: &[UserNid]) -> Result<(), AccountError> {
         let now_ms = self.now_ms();
         for users in users.chunks(LISTS_PER_COMMIT) {
-            self.change_lists(users, |row| row.spoil(now_ms)).await?;
+            self.change_lists(users, |row| {
+                if let Some(row) = row {
+                    row.spoil(now_ms);
+                }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Begins to follow users of other servers: their lists are fetched. Those that are followed stay as they are.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn follow_remote_lists(&self, users: &[UserNid]) -> Result<(), AccountError> {
+        let now_ms = self.now_ms();
+        for users in users.chunks(LISTS_PER_COMMIT) {
+            self.change_lists(users, |row| {
+                row.get_or_insert_with(|| ListRow::to_be_fetched(now_ms));
+            })
+            .await?;
         }
         Ok(())
     }
@@ -398,18 +430,19 @@ impl Accounts {
         Ok(())
     }
 
-    /// Changes lists that are followed.
-    async fn change_lists(&self, users: &[UserNid], change: impl Fn(&mut ListRow)) -> Result<(), AccountError> {
+    /// Changes how lists are followed, without telling anybody.
+    async fn change_lists(&self, users: &[UserNid], change: impl Fn(&mut Option<ListRow>)) -> Result<(), AccountError> {
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
             let keys: Vec<u64> = users.iter().map(|user| user.get()).collect();
             let rows = self.0.store.latest().multi_get_versioned(&LISTS, &keys).await?;
             for (user, found) in users.iter().zip(rows) {
-                let Some(found) = found.map(|(Packed(row), version)| (row, version)) else { continue };
-                let mut row = found.0.clone();
+                let found = found.map(|(Packed(row), version)| (row, version));
+                let before = found.as_ref().map(|(row, _)| row);
+                let mut row = before.cloned();
                 change(&mut row);
-                if row != found.0 {
-                    put_list(&mut batch, *user, &row, Some(&found));
+                if let Some(row) = row.filter(|row| Some(row) != before) {
+                    put_list(&mut batch, *user, &row, found.as_ref());
                 }
             }
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {

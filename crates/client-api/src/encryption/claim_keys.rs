@@ -7,6 +7,7 @@ use ruma::{
     serde::Raw,
 };
 use wardroom_accounts::AccountError;
+use wardroom_federation::KeyClaim;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::unreachable_server;
@@ -16,17 +17,16 @@ pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(claim_keys)
 }
 
-/// `timeout` is for other servers, of which none is asked yet.
 async fn claim_keys(
     State(state): State<ClientState>,
     Ruma { body, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
     state.limits.take(Class::Keys, session.nid)?;
     let mut answer = Response::new(Default::default());
-    let mut wishes = Vec::new();
+    let (mut wishes, mut elsewhere) = (Vec::new(), KeyClaim::new());
     for (user, devices) in body.one_time_keys {
         if !state.accounts.is_local(&user) {
-            answer.failures.extend([unreachable_server(user.server_name())]);
+            elsewhere.insert(user, devices);
             continue;
         }
         wishes.extend(devices.into_iter().map(|(device, kind)| (user.clone(), device, kind.to_string())));
@@ -35,6 +35,14 @@ async fn claim_keys(
         let id = OwnedOneTimeKeyId::try_from(claimed.id).map_err(|_| AccountError::Damaged("one-time key"))?;
         let devices = answer.one_time_keys.entry(claimed.user).or_default();
         devices.entry(claimed.device).or_default().insert(id, Raw::from_json(claimed.key));
+    }
+    match &state.federation {
+        Some(federation) if !elsewhere.is_empty() => {
+            let claims = federation.devices.claim(elsewhere, body.timeout).await;
+            answer.one_time_keys.extend(claims.keys);
+            answer.failures.extend(claims.failures.iter().map(|server| unreachable_server(server)));
+        }
+        _ => answer.failures.extend(elsewhere.keys().map(|user| unreachable_server(user.server_name()))),
     }
     Ok(Reply(answer))
 }

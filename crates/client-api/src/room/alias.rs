@@ -13,7 +13,7 @@ use ruma::api::{
 use wardroom_rooms::RoomError;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{actor, registered};
+use super::{actor, registered, room_of_alias};
 use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
@@ -38,9 +38,8 @@ async fn get_alias(
     State(state): State<ClientState>,
     Ruma { body: request, .. }: Ruma<get_alias::Request>,
 ) -> Result<Reply<get_alias::Response>, ApiError> {
-    let room = state.rooms.resolve_alias(&request.room_alias).await.map_err(error::of_room)?;
-    let room = room.ok_or_else(|| ApiError::not_found("This room alias leads to no room that this server knows."))?;
-    Ok(Reply(get_alias::Response::new(room, vec![state.settings.server_name.clone()])))
+    let (room, servers) = room_of_alias(&state, &request.room_alias).await?;
+    Ok(Reply(get_alias::Response::new(room, servers)))
 }
 
 async fn delete_alias(

@@ -1,6 +1,7 @@
 //! `POST /createRoom` ([spec](https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom)).
 
 use axum::extract::State;
+use futures_util::{StreamExt as _, stream};
 use ruma::{
     OwnedRoomAliasId, OwnedUserId, RoomAliasId, ServerName,
     api::client::room::{
@@ -10,11 +11,15 @@ use ruma::{
     serde::Raw,
 };
 use serde_json::{Map, Value};
+use wardroom_federation::Invitation;
 use wardroom_rooms::{MemberProfile, NewRoom, Preset};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::{initial_state, invite_user, invitee_profile, own_profile, registered, unsuspended};
 use crate::{ClientState, error};
+
+/// Servers that are asked at the same time to sign invitations to a new room.
+const INVITATIONS_AT_ONCE: usize = 8;
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(create_room)
@@ -50,8 +55,27 @@ async fn create_room(
         listed,
         profile: own_profile(&state, &session).await?,
     };
+    let (elsewhere, is_direct) = (invited_elsewhere(&state, &room), room.is_direct);
     let room_id = state.rooms.create(actor, room).await.map_err(error::of_room)?;
+    if let Some(federation) = &state.federation {
+        let invitations = elsewhere.into_iter().map(|(user, profile)| {
+            let room_id = &room_id;
+            async move {
+                let invitation = Invitation { profile, reason: None, is_direct };
+                // The room is there, whoever comes: that is no failure of the request.
+                if let Err(error) = federation.rooms.invite(actor, room_id, &user, invitation).await {
+                    tracing::info!(%error, server = %user.server_name(), "a user of another server was not invited");
+                }
+            }
+        });
+        stream::iter(invitations).buffer_unordered(INVITATIONS_AT_ONCE).collect::<()>().await;
+    }
     Ok(Reply(Response::new(room_id)))
+}
+
+/// The invited users of other servers: those have to sign their invitations, which takes a room that is there.
+fn invited_elsewhere(state: &ClientState, room: &NewRoom) -> Vec<(OwnedUserId, MemberProfile)> {
+    room.invite.iter().filter(|(user, _)| !state.accounts.is_local(user)).cloned().collect()
 }
 
 /// The preset that was asked for, or the one that goes with the visibility.

@@ -4,15 +4,19 @@
 use axum::extract::State;
 use ruma::{
     ServerName, UInt,
-    api::client::{
-        directory::{
-            get_public_rooms::v3 as get_public_rooms, get_public_rooms_filtered::v3 as get_public_rooms_filtered,
-            get_room_visibility::v3 as get_room_visibility, set_room_visibility::v3 as set_room_visibility,
+    api::{
+        client::{
+            directory::{
+                get_public_rooms::v3 as get_public_rooms, get_public_rooms_filtered::v3 as get_public_rooms_filtered,
+                get_room_visibility::v3 as get_room_visibility, set_room_visibility::v3 as set_room_visibility,
+            },
+            room::Visibility,
         },
-        room::Visibility,
+        federation::directory::get_public_rooms_filtered::v1 as elsewhere_filtered,
     },
     directory::RoomNetwork,
 };
+use wardroom_federation::Federation;
 use wardroom_rooms::{PublicPage, PublicQuery};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
@@ -54,7 +58,11 @@ async fn get_public_rooms(
     State(state): State<ClientState>,
     Ruma { body: request, .. }: Ruma<get_public_rooms::Request>,
 ) -> Result<Reply<get_public_rooms_filtered::Response>, ApiError> {
-    require_own(&state, request.server.as_deref())?;
+    if let Some(server) = elsewhere(&state, request.server.as_deref())? {
+        let mut asked = elsewhere_filtered::Request::new();
+        (asked.limit, asked.since) = (request.limit, request.since);
+        return page_of(server, asked).await;
+    }
     let query = PublicQuery { limit: request.limit.map(u64::from), since: request.since, ..PublicQuery::default() };
     page(&state, &query).await
 }
@@ -63,7 +71,12 @@ async fn get_public_rooms_filtered(
     State(state): State<ClientState>,
     Ruma { body: request, .. }: Ruma<get_public_rooms_filtered::Request>,
 ) -> Result<Reply<get_public_rooms_filtered::Response>, ApiError> {
-    require_own(&state, request.server.as_deref())?;
+    if let Some(server) = elsewhere(&state, request.server.as_deref())? {
+        let mut asked = elsewhere_filtered::Request::new();
+        (asked.limit, asked.since) = (request.limit, request.since);
+        (asked.filter, asked.room_network) = (request.filter, request.room_network);
+        return page_of(server, asked).await;
+    }
     if let RoomNetwork::ThirdParty(_) = request.room_network {
         // Rooms of bridged networks: there are none.
         return Ok(Reply(get_public_rooms_filtered::Response::new()));
@@ -91,12 +104,28 @@ async fn page(
     Ok(Reply(response))
 }
 
-/// Directories of other servers cannot be asked for as long as this server does not speak with those.
-fn require_own(state: &ClientState, server: Option<&ServerName>) -> Result<(), ApiError> {
-    match server {
-        Some(server) if *server != *state.settings.server_name => {
-            Err(ApiError::not_found("server: the directories of other servers cannot be asked yet."))
-        }
-        _ => Ok(()),
+/// The other server whose directory is wanted, if it is not this one's.
+fn elsewhere<'a>(
+    state: &'a ClientState,
+    server: Option<&'a ServerName>,
+) -> Result<Option<(&'a Federation, &'a ServerName)>, ApiError> {
+    let Some(server) = server.filter(|server| **server != *state.settings.server_name) else { return Ok(None) };
+    match &state.federation {
+        Some(federation) => Ok(Some((federation, server))),
+        None => Err(ApiError::forbidden("server: this server does not speak to other servers.")),
     }
+}
+
+/// A page of another server's directory, as it tells it.
+async fn page_of(
+    (federation, server): (&Federation, &ServerName),
+    request: elsewhere_filtered::Request,
+) -> Result<Reply<get_public_rooms_filtered::Response>, ApiError> {
+    let page = federation.rooms.public_rooms(server, request).await.map_err(error::of_remote)?;
+    let mut response = get_public_rooms_filtered::Response::new();
+    response.chunk = page.chunk;
+    response.next_batch = page.next_batch;
+    response.prev_batch = page.prev_batch;
+    response.total_room_count_estimate = page.total_room_count_estimate;
+    Ok(Reply(response))
 }

@@ -11,7 +11,8 @@ use ruma::{
     },
 };
 use wardroom_accounts::Session;
-use wardroom_rooms::{Membership, RoomNid, UserNid};
+use wardroom_federation::Passage;
+use wardroom_rooms::{MemberProfile, Membership, RoomNid, UserNid};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use super::actor;
@@ -26,7 +27,14 @@ async fn leave_room(
     Ruma { body: request, session, .. }: Ruma<leave_room::Request>,
 ) -> Result<Reply<leave_room::Response>, ApiError> {
     may_leave(&state, &session, &request.room_id).await?;
-    state.rooms.leave(actor(&session), &request.room_id, request.reason).await.map_err(error::of_room)?;
+    let (actor, room, reason) = (actor(&session), &*request.room_id, request.reason);
+    if let Some(federation) = &state.federation {
+        let passage = Passage { actor, room, via: &[], profile: MemberProfile::default(), reason: reason.clone() };
+        if federation.rooms.leave(passage).await.map_err(error::of_remote)?.is_some() {
+            return Ok(Reply(leave_room::Response::new()));
+        }
+    }
+    state.rooms.leave(actor, room, reason).await.map_err(error::of_room)?;
     Ok(Reply(leave_room::Response::new()))
 }
 

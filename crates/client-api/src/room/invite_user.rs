@@ -12,6 +12,7 @@ use ruma::{
     },
 };
 use serde::{Deserialize, de::IgnoredAny};
+use wardroom_federation::Invitation;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::{invitee_profile, registered, unsuspended};
@@ -71,7 +72,13 @@ async fn invite_user(
         return Err(if body.medium.is_some() { third_party() } else { ApiError::bad_json("`user_id` is missing.") });
     };
     let profile = invitee_profile(&state, "user_id", &user).await?;
-    state.rooms.invite(actor, &room_id, &user, profile, body.reason).await.map_err(error::of_room)?;
+    match &state.federation {
+        Some(federation) if federation.rooms.is_remote(&user) => {
+            let invitation = Invitation { profile, reason: body.reason, is_direct: false };
+            federation.rooms.invite(actor, &room_id, &user, invitation).await.map_err(error::of_remote)?;
+        }
+        _ => state.rooms.invite(actor, &room_id, &user, profile, body.reason).await.map_err(error::of_room)?,
+    }
     Ok(Reply(Response::new()))
 }
 

@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use ruma::{
-    OwnedRoomId,
+    OwnedRoomId, OwnedServerName,
     api::{
         IncomingRequest,
         client::{
@@ -14,6 +14,7 @@ use ruma::{
     },
 };
 use wardroom_accounts::Session;
+use wardroom_federation::Passage;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::{actor, own_profile, registered, room_of, unsuspended, upgrade_room::carry_settings};
@@ -48,7 +49,7 @@ async fn join_room_by_id(
 ) -> Result<Reply<join_by_id::Response>, ApiError> {
     state.limits.take(Class::Join, session.nid)?;
     unsuspended(&session)?;
-    let room_id = join(&state, &session, request.room_id, request.reason).await?;
+    let room_id = join(&state, &session, request.room_id, &[], request.reason).await?;
     Ok(Reply(join_by_id::Response::new(room_id)))
 }
 
@@ -58,8 +59,8 @@ async fn join_room_by_id_or_alias(
 ) -> Result<Reply<join_by_id_or_alias::Response>, ApiError> {
     state.limits.take(Class::Join, session.nid)?;
     unsuspended(&session)?;
-    let room_id = room_of(&state, &request.room_id_or_alias).await?;
-    let room_id = join(&state, &session, room_id, request.reason).await?;
+    let (room_id, via) = room_of(&state, &request.room_id_or_alias, request.via).await?;
+    let room_id = join(&state, &session, room_id, &via, request.reason).await?;
     Ok(Reply(join_by_id_or_alias::Response::new(room_id)))
 }
 
@@ -67,10 +68,17 @@ async fn join(
     state: &ClientState,
     session: &Session,
     room: OwnedRoomId,
+    via: &[OwnedServerName],
     reason: Option<String>,
 ) -> Result<OwnedRoomId, ApiError> {
-    let profile = own_profile(state, session).await?;
-    state.rooms.join(actor(session), &room, profile, reason).await.map_err(error::of_room)?;
+    let (actor, profile) = (actor(session), own_profile(state, session).await?);
+    match &state.federation {
+        Some(federation) => {
+            let passage = Passage { actor, room: &room, via, profile, reason };
+            federation.rooms.join(passage).await.map_err(error::of_remote)?;
+        }
+        None => state.rooms.join(actor, &room, profile, reason).await.map_err(error::of_room)?,
+    }
     carry_settings(state, session, &room).await;
     state.accounts.presence().tell_again(session.nid);
     Ok(room)
@@ -83,8 +91,14 @@ async fn knock_room(
     state.limits.take(Class::Join, session.nid)?;
     unsuspended(&session)?;
     let actor = registered(&session)?;
-    let room_id = room_of(&state, &request.room_id_or_alias).await?;
-    let profile = own_profile(&state, &session).await?;
-    state.rooms.knock(actor, &room_id, profile, request.reason).await.map_err(error::of_room)?;
+    let (room_id, via) = room_of(&state, &request.room_id_or_alias, request.via).await?;
+    let (profile, reason) = (own_profile(&state, &session).await?, request.reason);
+    match &state.federation {
+        Some(federation) => {
+            let passage = Passage { actor, room: &room_id, via: &via, profile, reason };
+            federation.rooms.knock(passage).await.map_err(error::of_remote)?;
+        }
+        None => state.rooms.knock(actor, &room_id, profile, reason).await.map_err(error::of_room)?,
+    }
     Ok(Reply(knock_room::Response::new(room_id)))
 }

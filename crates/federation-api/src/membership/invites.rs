@@ -20,6 +20,7 @@ use super::{Sent, verified};
 use crate::{
     FederationState, Signed, error,
     requests::{Invite, InviteV1, SendEvent},
+    shared_room::is_in,
     signed::SignedRoutes as _,
     stream::raw,
 };
@@ -84,12 +85,16 @@ async fn admitted(
     version: RoomVersion,
     origin: &ServerName,
 ) -> Result<bool, ApiError> {
+    // From version 12 on a room's id is a hash, and names no server.
+    if version.rules().authorization.room_create_event_id_as_room_id == room.server_name().is_some() {
+        return Err(ApiError::invalid_param("room_version: rooms of this version have other ids."));
+    }
     let Some(view) = state.rooms.view(room).await.map_err(error::of_room)? else { return Ok(false) };
+    if !is_in(state, &view, &state.server_name).await? {
+        return Ok(false);
+    }
     if view.version != version {
         return Err(ApiError::invalid_param("room_version: the room has another version."));
-    }
-    if !state.rooms.is_resident(view.nid).await.map_err(error::of_room)? {
-        return Ok(false);
     }
     if !state.rooms.admits_server(view.nid, origin).await.map_err(error::of_room)? {
         return Err(ApiError::forbidden("The room's access control list does not admit your server."));

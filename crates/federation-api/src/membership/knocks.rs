@@ -36,8 +36,8 @@ async fn send_knock(
     Signed { origin, body: request, .. }: Signed<SendEvent<create_knock_event::Request>>,
 ) -> Result<Reply<create_knock_event::Response>, ApiError> {
     let sent = (&*request.room_id, &*request.event_id, &*request.event);
-    let (view, _) = take(&state, &origin, sent, MembershipState::Knock).await?;
-    let told = state.rooms.told_outside(&view, None).await.map_err(error::of_room)?;
-    let told = told.iter().map(|event| Ok(RawStrippedState::Pdu(raw(&event.pdu)?)));
+    let (view, knock) = take(&state, &origin, sent, MembershipState::Knock).await?;
+    let told = state.rooms.introduction(&view.id, knock.sender()).await.map_err(error::of_room)?;
+    let told = told.iter().map(|event| Ok(RawStrippedState::Pdu(raw(event)?)));
     Ok(Reply(create_knock_event::Response::new(told.collect::<Result<_, ApiError>>()?)))
 }

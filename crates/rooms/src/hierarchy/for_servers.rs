@@ -36,7 +36,7 @@ impl Rooms {
     ) -> Result<ServerHierarchy, RoomError> {
         const NO_SUCH_ROOM: RoomError = RoomError::NotFound("There is no such room, or you may not know of it.");
         let view = self.view(room).await?.ok_or(NO_SUCH_ROOM)?;
-        if !self.is_resident(view.nid).await? {
+        if !self.is_in_room(&view).await? {
             return Err(NO_SUCH_ROOM);
         }
         let summary = self.glimpse_of_server(server, &view).await?.ok_or(NO_SUCH_ROOM)?;
@@ -52,7 +52,7 @@ impl Rooms {
             }
             children_state.push(Arc::clone(&child.stripped));
             let Some(view) = self.view(&child.room).await? else { continue };
-            if !self.is_resident(view.nid).await? {
+            if !self.is_in_room(&view).await? {
                 continue;
             }
             match self.glimpse_of_server(server, &view).await? {
@@ -64,6 +64,11 @@ impl Rooms {
             }
         }
         Ok(ServerHierarchy { room: HierarchyRoom { summary, children_state }, children, inaccessible })
+    }
+
+    /// Whether users of this server are in a room.
+    async fn is_in_room(&self, room: &RoomView) -> Result<bool, RoomError> {
+        Ok(!room.servers.is_empty() && self.engine.is_resident(room).await?)
     }
 
     /// What a room is, if users of a server are in it, are invited, or could join, ask to, or read it.

@@ -10,8 +10,7 @@ use crate::{
     events::Stored,
     ids::{EventNid, Slot, UserNid},
     room::RoomView,
-    tables::Membership,
-    tables::Standing,
+    tables::{Membership, Standing},
     trie::{Root, StateWhich},
 };
 
@@ -76,7 +75,7 @@ impl Rooms {
         if there != room.nid || !matches!(standing, Standing::Timeline | Standing::SoftFailed) {
             return Err(RoomError::NoSuchEvent);
         }
-        let (meta, _) = self.engine.meta(stored.nid).await?.ok_or(RoomError::NoSuchEvent)?;
+        let (meta, _) = self.engine.any_meta(stored.nid).await?.ok_or(RoomError::NoSuchEvent)?;
         Ok((stored, meta.state_before))
     }
 

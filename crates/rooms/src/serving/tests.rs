@@ -81,20 +81,3 @@ fn times_are_searched_among_what_the_server_sees() {
         assert_eq!(seen.pdu.kind().to_string(), "m.room.history_visibility", "the change is still seen as before");
     });
 }
-
-#[test]
-fn who_is_outside_is_told_what_the_room_is() {
-    run(async {
-        for version in ["6", "12"] {
-            let world = World::new();
-            let alice = world.person(user_id!("@alice:a.example")).await;
-            let room = world.rooms.create(alice.actor(), new_room(version, Preset::PublicChat)).await.unwrap();
-            let view = world.rooms.view(&room).await.unwrap().unwrap();
-            let told = world.rooms.told_outside(&view, Some(user_id!("@alice:a.example"))).await.unwrap();
-            let kinds: Vec<String> = told.iter().map(|event| event.pdu.kind().to_string()).collect();
-            for kind in ["m.room.create", "m.room.name", "m.room.join_rules", "m.room.member"] {
-                assert!(kinds.iter().any(|told| told == kind), "{kind}");
-            }
-        }
-    });
-}

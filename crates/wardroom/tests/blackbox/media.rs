@@ -13,18 +13,18 @@ use std::io::Cursor;
 use wardroom_testkit::{Actor, Body, Reply, Target, User, encode, raw};
 
 /// The path of a media under some prefix.
-fn path(prefix: &str, uri: &str, suffix: &str) -> Target {
+pub(crate) fn path(prefix: &str, uri: &str, suffix: &str) -> Target {
     let (server, id) = uri.strip_prefix("mxc://").unwrap().split_once('/').unwrap();
     raw(&format!("{prefix}/{}/{id}{suffix}", encode(server)))
 }
 
-fn download_path(uri: &str) -> Target {
+pub(crate) fn download_path(uri: &str) -> Target {
     path("/_matrix/client/v1/media/download", uri, "")
 }
 
 /// Uploads and answers the URI.
 #[track_caller]
-fn upload(user: &User, content: &[u8], content_type: &'static str, filename: Option<&str>) -> String {
+pub(crate) fn upload(user: &User, content: &[u8], content_type: &'static str, filename: Option<&str>) -> String {
     let mut target = raw("/_matrix/media/v3/upload");
     if let Some(filename) = filename {
         target = target.query("filename", filename);
@@ -34,11 +34,11 @@ fn upload(user: &User, content: &[u8], content_type: &'static str, filename: Opt
 }
 
 #[track_caller]
-fn download(user: &User, uri: &str) -> Reply {
+pub(crate) fn download(user: &User, uri: &str) -> Reply {
     user.get(download_path(uri))
 }
 
-fn png(width: u32, height: u32) -> Vec<u8> {
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
     let shade = |at: u32| u8::try_from(at % 256).unwrap();
     let image = image::RgbImage::from_fn(width, height, |x, y| image::Rgb([shade(x), shade(y), 99]));
     let mut bytes = Vec::new();
@@ -48,7 +48,7 @@ fn png(width: u32, height: u32) -> Vec<u8> {
 
 /// Width and height of an image that was answered.
 #[track_caller]
-fn size(answer: &Reply) -> (u32, u32) {
+pub(crate) fn size(answer: &Reply) -> (u32, u32) {
     assert_eq!(answer.status, 200, "{}", answer.story());
     let image = image::load_from_memory(&answer.bytes).unwrap();
     (image.width(), image.height())
