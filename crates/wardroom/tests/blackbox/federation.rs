@@ -1,6 +1,7 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
 mod crash;
+mod destinations;
 mod faults;
 mod hostile;
 mod hostile_answers;
