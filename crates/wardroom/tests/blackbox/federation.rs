@@ -2,6 +2,7 @@
 
 mod crash;
 mod edus;
+mod destinations;
 mod faults;
 mod hostile;
 mod hostile_answers;
