@@ -22,6 +22,7 @@ mod profiles;
 mod remote_media;
 mod remote_rooms;
 mod third_party;
+mod user_directory;
 
 use std::sync::Arc;
 
@@ -109,6 +110,7 @@ pub struct Federation {
     pub media: RemoteMedia,
     /// Invitations of people whose user id was not known.
     pub third_party: ThirdPartyInvites,
+    filling: user_directory::Filling,
 }
 
 impl Federation {
@@ -127,8 +129,10 @@ impl Federation {
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
         parts.rooms.ask_policy_servers_by(Arc::new(policy_server::PolicyClient::new(&partners)));
+        user_directory::Listing::start(parts);
+        let filling = user_directory::Filling::new(parts);
         let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
-        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party })
+        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party, filling })
     }
 
     /// Reads what was decided before this start. To be called once, before anything else.
@@ -141,6 +145,6 @@ impl Federation {
 
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
-        futures_util::future::join3(self.outbox.run(), self.ingest.run(), self.edus.run()).await;
+        futures_util::future::join4(self.outbox.run(), self.ingest.run(), self.edus.run(), self.filling.run()).await;
     }
 }
