@@ -280,6 +280,7 @@ impl Writer {
     async fn take(&mut self, pdu: Arc<Pdu>, before: Root, standing: Standing, tell: Tell) -> Result<(), RoomError> {
         let missing = self.missing_before(&pdu).await?;
         if standing == Standing::Timeline && !missing.is_empty() {
+            self.note_followed(&missing).await?;
             self.leave_gap(missing);
         }
         let stored = self.place(pdu, Placing { before, standing, transaction: None, tell }).await?;

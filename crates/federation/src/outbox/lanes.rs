@@ -438,15 +438,18 @@ mod tests {
         lanes.done(a, Outcome::RetryAt(200_000), 60_000);
         lanes.heard_from(a, 61_000);
         assert_eq!(lanes.release(61_000), Some(60_000 + HEARD_PAUSE_MS));
-        lanes.heard_from(a, 100_000);
+        assert_eq!(lanes.release(100_000), None);
         assert_eq!(turn(&lanes, Pool::Failing, 100_000), some(a, true));
         lanes.done(a, Outcome::RetryAt(400_000), 100_000);
-        lanes.reset(a, 100_001);
-        assert_eq!(turn(&lanes, Pool::Failing, 100_001), some(a, true));
-        lanes.done(a, Outcome::Shelved(900_000), 100_001);
-        lanes.reset_shelved(100_002);
-        assert_eq!(turn(&lanes, Pool::Failing, 100_002), some(a, true));
-        lanes.done(a, Outcome::Idle, 100_002);
+        lanes.heard_from(a, 200_000);
+        assert_eq!(turn(&lanes, Pool::Failing, 200_000), some(a, true));
+        lanes.done(a, Outcome::RetryAt(400_000), 200_000);
+        lanes.reset(a, 200_001);
+        assert_eq!(turn(&lanes, Pool::Failing, 200_001), some(a, true));
+        lanes.done(a, Outcome::Shelved(900_000), 200_001);
+        lanes.reset_shelved(200_002);
+        assert_eq!(turn(&lanes, Pool::Failing, 200_002), some(a, true));
+        lanes.done(a, Outcome::Idle, 200_002);
         assert_eq!(lanes.release(u64::MAX), None);
     }
 

@@ -37,7 +37,7 @@ use super::{
 use crate::{PartnerError, TABLES};
 
 /// Within this a condition holds, or the test fails.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 const START_MS: u64 = 1_700_000_000_000;
 
 pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
@@ -95,6 +95,14 @@ impl Servers {
     /// Events that a server took, as (room, event).
     pub(super) fn events(&self, server: &ServerName) -> Vec<(u64, u64)> {
         self.taken(server).iter().flat_map(|transaction| &transaction.pdus).map(|pdu| event(pdu)).collect()
+    }
+
+    /// Whether a server took an event.
+    pub(super) fn has(&self, server: &ServerName, event: u64) -> bool {
+        let wanted = format!("\"event\":{event},");
+        let taken = self.taken.lock();
+        let mut pdus = taken.get(server).into_iter().flatten().flat_map(|transaction| &transaction.pdus);
+        pdus.any(|pdu| pdu.get().contains(&wanted))
     }
 
     pub(super) fn edus(&self, server: &ServerName) -> Vec<String> {

@@ -1,9 +1,14 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
 mod crash;
+mod edus;
 mod faults;
 mod hostile;
 mod hostile_answers;
+mod inbound_events;
+mod inbound_rooms;
+mod joining;
+mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;
