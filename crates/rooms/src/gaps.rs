@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use ruma::{EventId, OwnedEventId};
+use ruma::OwnedEventId;
 use wardroom_event::Pdu;
 use wardroom_store::{Packed, Scan};
 
@@ -22,9 +22,6 @@ use crate::{
 
 /// Events that one call puts into a gap.
 pub const GAP_EVENTS_MAX: usize = 1_000;
-
-/// Gaps of a room, the newest ones, that are looked through for an event that comes late.
-const GAPS_SEARCHED_MAX: usize = 100;
 
 /// A place in a timeline before which events are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,17 +63,6 @@ impl Rooms {
 }
 
 impl Writer {
-    /// Whether an event that comes late is one that the timeline's events follow already: it is missing in a gap. It is
-    /// no end of the graph then.
-    pub(crate) async fn is_followed(&self, event: &EventId) -> Result<bool, RoomError> {
-        if self.fresh_missing.contains(event) {
-            return Ok(true);
-        }
-        let scan = Scan::prefix(&self.nid()).reverse().limit(GAPS_SEARCHED_MAX);
-        let gaps = self.engine.store.latest().scan(&GAPS, scan).await?;
-        Ok(gaps.iter().any(|(_, Packed(missing))| missing.iter().any(|id| id == event)))
-    }
-
     async fn fill_gap(&mut self, at: Place, events: Vec<(Arc<Pdu>, Before)>) -> Result<Option<Gap>, RoomError> {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
@@ -104,7 +90,8 @@ impl Writer {
                 Before::Derived => self.state_before(&pdu).await?.ok_or(RoomError::Lacking)?,
                 Before::Given(ids) => self.root_of(&ids).await?,
             };
-            missing.extend(self.missing_before(&pdu).await?);
+            let before_it = self.missing_before(&pdu).await?;
+            missing.extend_from_slice(&before_it);
             if matches!(self.judge_past(&pdu, root).await?, Judged::Rejected(_)) {
                 let placing =
                     Placing { before: root, standing: Standing::Rejected, transaction: None, tell: Tell::Nobody };
@@ -113,6 +100,7 @@ impl Writer {
             }
             let Some(place) = places.next() else { break };
             lowest = lowest.min(place);
+            self.note_followed(&before_it).await?;
             self.place_in_past(pdu, root, place).await?;
         }
         let mut left = Vec::new();

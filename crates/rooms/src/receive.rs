@@ -280,6 +280,7 @@ impl Writer {
     async fn take(&mut self, pdu: Arc<Pdu>, before: Root, standing: Standing, tell: Tell) -> Result<(), RoomError> {
         let missing = self.missing_before(&pdu).await?;
         if standing == Standing::Timeline && !missing.is_empty() {
+            self.note_followed(&missing).await?;
             self.leave_gap(missing);
         }
         let stored = self.place(pdu, Placing { before, standing, transaction: None, tell }).await?;
@@ -315,7 +316,6 @@ impl Writer {
             self.go_on_at(index);
         }
         let key = (self.nid(), wardroom_store::Position::COMMIT, self.next_index());
-        self.fresh_missing.extend(missing.iter().cloned());
         self.batch.put(&GAPS, &key, &Packed(missing));
         self.gap_before_next = true;
     }

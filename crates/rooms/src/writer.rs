@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use ruma::{OwnedEventId, OwnedUserId, events::StateEventType};
+use ruma::{OwnedUserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_event::RoomVersion;
@@ -160,7 +160,7 @@ pub(crate) struct NewEvent {
     pub(crate) kind: String,
     pub(crate) state_key: Option<String>,
     pub(crate) content: Box<RawJsonValue>,
-    pub(crate) redacts: Option<OwnedEventId>,
+    pub(crate) redacts: Option<ruma::OwnedEventId>,
     /// The device that sends and its transaction id.
     pub(crate) transaction: Option<([u8; 16], String)>,
 }
@@ -196,10 +196,10 @@ pub(crate) struct Writer {
     /// What they are, and the states after them.
     fresh_graph: HashMap<EventNid, Standing>,
     fresh_roots: HashMap<EventNid, Root>,
+    /// Events without a place that those follow.
+    fresh_followed: HashSet<EventNid>,
     /// Events are missing before the next that is added.
     pub(crate) gap_before_next: bool,
-    /// Events that are missing in gaps of this group.
-    pub(crate) fresh_missing: HashSet<OwnedEventId>,
     /// Their authorization events.
     fresh_auth: HashMap<EventNid, Vec<EventNid>>,
     /// Joined users by server.
@@ -243,9 +243,9 @@ impl Writer {
             fresh_places: HashMap::new(),
             fresh_graph: HashMap::new(),
             fresh_roots: HashMap::new(),
+            fresh_followed: HashSet::new(),
             fresh_auth: HashMap::new(),
             gap_before_next: false,
-            fresh_missing: HashSet::new(),
             servers: (*base.servers).clone(),
             memberships: HashMap::new(),
             transactions: HashMap::new(),
