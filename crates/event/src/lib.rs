@@ -7,6 +7,7 @@
 //! - A [`Pdu`] never changes, and its JSON is canonical: what was hashed and signed is what is kept.
 //! - Input of peers and clients never panics and is never trusted to have the shapes that the specification gives it.
 
+mod as_written;
 mod auth;
 mod canonical;
 mod client_format;
@@ -23,6 +24,7 @@ mod room_version;
 mod signatures;
 mod signing_key;
 
+pub use as_written::json_as_written;
 pub use auth::{Rejection, auth_types, authorize, check_standalone};
 pub use canonical::{Fault, canonical_json};
 pub use client_format::{ClientFormat, client_json, stripped_state, write_client_json};

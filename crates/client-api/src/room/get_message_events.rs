@@ -87,7 +87,7 @@ async fn filled_page(
         // There is more to see, some other time.
         let down_to = page.to.unwrap_or(Place::FIRST);
         let gap = state.rooms.gap(view.nid, found.start, down_to).await.map_err(error::of_room)?;
-        found.end = gap.map(|gap| gap.at);
+        found.end = gap.map(|gap| gap.at).filter(|at| *at < found.start);
     }
     Ok(found)
 }

@@ -18,7 +18,7 @@ use wardroom_accounts::{
     AccountError, Availability, DeviceUpdate, PresenceElsewhere, RemoteDevice, ToDeviceMessages, ToDeviceTarget,
     Updated,
 };
-use wardroom_rooms::RoomNid;
+use wardroom_rooms::{RoomError, RoomNid};
 
 use super::{
     Edus,
@@ -42,6 +42,7 @@ impl Edus {
     /// # Errors
     /// When the store fails. The server has to send the transaction again then; what was taken is recognised.
     pub async fn receive(&self, origin: &ServerName, edus: Vec<Raw<Edu>>) -> Result<(), FederationError> {
+        self.0.devices.heard_from(origin);
         for edu in edus.into_iter().take(EDUS_MAX) {
             let Ok(Envelope { edu_type, content }) = serde_json::from_str(edu.json().get()) else { continue };
             let taken = match edu_type.as_str() {
@@ -223,7 +224,10 @@ fn read<T: DeserializeOwned>(json: &RawValue) -> Option<T> {
 
 /// What is worth nothing later is not asked for again.
 fn volatile(done: Result<(), FederationError>) -> Result<(), FederationError> {
-    if let Err(error) = done {
+    // Of rooms that one is invited to, say, no more is known than their name.
+    if let Err(error) = done
+        && !matches!(error, FederationError::Rooms(RoomError::NoSuchRoom))
+    {
         tracing::warn!(%error, "something that another server told could not be taken in");
     }
     Ok(())

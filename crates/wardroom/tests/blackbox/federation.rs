@@ -5,6 +5,8 @@ mod edus;
 mod faults;
 mod hostile;
 mod hostile_answers;
+mod inbound_events;
+mod inbound_rooms;
 mod joining;
 mod missing_events;
 mod people;

@@ -110,7 +110,7 @@ fn one_time_keys_are_claimed_once_across_servers() {
 }
 
 fn messages_of(sync: &Value) -> Vec<Value> {
-    events(&sync["to_device"]["events"])
+    events(&sync["to_device"]["events"]).to_vec()
 }
 
 #[test]
