@@ -2,6 +2,7 @@
 
 mod crash;
 mod edus;
+mod destinations;
 mod faults;
 mod hostile;
 mod hostile_answers;
@@ -12,4 +13,5 @@ mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;
+mod trust;
 mod two_wardrooms;
