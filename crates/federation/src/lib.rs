@@ -51,7 +51,7 @@ pub use self::{
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
-    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms, ToldRoom},
+    remote_rooms::{Invitation, Lookups, Passage, RemoteError, RemoteRooms, ToldRoom},
     third_party::{Bound, Exchange, INVITES_PER_NOTICE_MAX, ThirdPartyError, ThirdPartyInvites},
 };
 

@@ -79,7 +79,9 @@ pub use self::{
     gaps::{GAP_EVENTS_MAX, Gap},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
     glance::Glance,
-    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy},
+    hierarchy::{
+        Elsewhere, HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy, TheirRoom,
+    },
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SERVER, NS_SLOT, NS_USER, Place, RoomNid, ServerNid, Slot, UserNid,
