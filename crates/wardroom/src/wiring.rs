@@ -355,6 +355,7 @@ impl App {
                     self.client.push.clone(),
                     self.media.media.clone(),
                     Arc::clone(&self.requests),
+                    self.client.federation.clone(),
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 Serves::Media => routes.merge(wardroom_client_api::media_router(self.media.clone())),
