@@ -27,7 +27,10 @@ use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_rooms::{Actor, MemberProfile, RoomError, Rooms};
 
 use self::turns::Turns;
-pub use self::{hierarchy::ToldRoom, invite::Invitation};
+pub use self::{
+    hierarchy::{Lookups, ToldRoom},
+    invite::Invitation,
+};
 use crate::{Ingest, Limits, Outbox, PartnerError, Partners, Parts, ingest::invites::Told};
 
 /// Servers that are asked for the same thing.

@@ -1,6 +1,7 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
 mod crash;
+mod destinations;
 mod edus;
 mod faults;
 mod hostile;
@@ -8,8 +9,10 @@ mod hostile_answers;
 mod inbound_events;
 mod inbound_rooms;
 mod joining;
+mod looking_in;
 mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;
+mod trust;
 mod two_wardrooms;
