@@ -65,4 +65,11 @@ if [ -z "${1:-}" ] && [ -e "$here/../crates/push/examples/push_cost.rs" ]; then
     (cd "$here/.." && cargo build --release --quiet --workspace --example push_cost)
     "$(target_dir)/release/examples/push_cost"
 fi
+if [ -z "${1:-}" ]; then
+    echo
+    echo "Rooms that are shared with other servers"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example federation_speed --example state_resolution)
+    "$(target_dir)/release/examples/federation_speed" "$binary"
+    "$(target_dir)/release/examples/state_resolution"
+fi
 exit "$status"

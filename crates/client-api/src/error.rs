@@ -41,6 +41,7 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::BadAlias(_) => bad_request(ErrorKind::BadAlias, sentence),
         RoomError::AliasInUse => bad_request(ErrorKind::RoomInUse, sentence),
         RoomError::Lacking => ApiError::internal(&error),
+        RoomError::PolicyServer(_) => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
         RoomError::DiskFull => ApiError::disk_full(),
         RoomError::Storage(_) => ApiError::internal(&error),

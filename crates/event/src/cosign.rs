@@ -19,17 +19,27 @@ impl Pdu {
     /// # Errors
     /// [`ParseError::TooLarge`] where there is no room for the signature.
     pub fn cosigned(&self, server_name: &ServerName, key: &SigningKey) -> Result<Self, ParseError> {
-        let mut event = pdu_format::read_object(&self.json)?;
+        let event = pdu_format::read_object(&self.json)?;
         let mut buffer = Vec::with_capacity(self.json.len());
         hash::write_signed_form(&event, &self.version.rules().redaction, &mut buffer);
-        let signature = STANDARD_NO_PAD.encode(key.sign(&buffer));
+        drop(event);
+        self.with_signature(server_name, key.key_id().as_str(), STANDARD_NO_PAD.encode(key.sign(&buffer)))
+    }
 
+    /// The event with a signature that somebody made of it, beside the others.
+    pub(crate) fn with_signature(
+        &self,
+        server_name: &ServerName,
+        key_id: &str,
+        signature: String,
+    ) -> Result<Self, ParseError> {
+        let mut event = pdu_format::read_object(&self.json)?;
+        let mut buffer = Vec::with_capacity(self.json.len());
         let mut signatures = object(event.remove("signatures"));
         let mut ours = object(signatures.remove(server_name.as_str()));
-        ours.insert(key.key_id().as_str(), Json::String(signature.into()));
+        ours.insert(key_id, Json::String(signature.into()));
         signatures.insert(server_name.as_str(), Json::Object(ours));
         event.insert("signatures", Json::Object(signatures));
-        buffer.clear();
         write(&mut buffer, &event);
         drop(event);
         if buffer.len() > PDU_BYTES_MAX {

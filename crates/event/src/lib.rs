@@ -7,6 +7,7 @@
 //! - A [`Pdu`] never changes, and its JSON is canonical: what was hashed and signed is what is kept.
 //! - Input of peers and clients never panics and is never trusted to have the shapes that the specification gives it.
 
+mod as_written;
 mod auth;
 mod canonical;
 mod client_format;
@@ -15,6 +16,7 @@ mod draft;
 mod hash;
 mod pdu;
 mod pdu_format;
+mod policy;
 mod power;
 mod redaction;
 mod resolution;
@@ -22,6 +24,7 @@ mod room_version;
 mod signatures;
 mod signing_key;
 
+pub use as_written::json_as_written;
 pub use auth::{Rejection, auth_types, authorize, check_standalone};
 pub use canonical::{Fault, canonical_json};
 pub use client_format::{ClientFormat, client_json, stripped_state, write_client_json};
@@ -30,6 +33,7 @@ pub use pdu::Pdu;
 pub use pdu_format::{
     AUTH_EVENTS_MAX, DEPTH_MAX, FIELD_BYTES_MAX, PDU_BYTES_MAX, PREV_EVENTS_MAX, ParseError, RAW_PDU_BYTES_MAX,
 };
+pub use policy::RoomPolicy;
 pub use power::{Action, PowerLevels, UserPower, level_for, power_of};
 pub use redaction::{RedactError, redact};
 pub use resolution::{AUTH_CHAIN_EVENTS_MAX, Conflict, ResolveError, StateMap, resolve, resolve_conflict};

@@ -9,6 +9,7 @@ use ruma::{
     api::error::{ErrorKind, IncompatibleRoomVersionErrorData},
 };
 use wardroom_event::ParseError;
+use wardroom_federation::FederationError;
 use wardroom_rooms::RoomError;
 use wardroom_web::ApiError;
 
@@ -32,11 +33,21 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         }
         RoomError::TooLarge { .. } => ApiError::too_large(sentence),
         RoomError::UnsupportedVersion(_) => bad_request(ErrorKind::UnsupportedRoomVersion, sentence),
+        RoomError::PolicyServer(_) => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
         RoomError::DiskFull => ApiError::disk_full(),
         RoomError::Storage(_) => ApiError::internal(&error),
         // What only users do with a room.
         _ => bad_request(ErrorKind::Unknown, sentence),
+    }
+}
+
+/// What a server is told of a failure in what concerns servers.
+pub(crate) fn of_federation(error: FederationError) -> ApiError {
+    match error {
+        FederationError::Rooms(error) => of_room(error),
+        FederationError::Accounts(error) => error.into(),
+        failure => ApiError::internal(&failure),
     }
 }
 

@@ -17,6 +17,7 @@ mod shared_room;
 mod signed;
 mod state;
 mod stream;
+mod third_party;
 mod transactions;
 mod user_devices;
 mod user_keys;
@@ -49,6 +50,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(media::routes())
         .merge(openid::routes())
         .merge(profile::routes())
+        .merge(third_party::routes())
         .merge(well_known::routes())
         .merge(user_devices::routes())
         .merge(user_keys::routes())

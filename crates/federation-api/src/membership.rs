@@ -125,6 +125,3 @@ async fn take(
     state.rooms.admit(room, Arc::clone(&pdu), origin).await.map_err(error::of_room)?;
     Ok((view, pdu))
 }
-
-#[cfg(test)]
-mod tests;

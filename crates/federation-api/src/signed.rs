@@ -16,7 +16,7 @@ use ruma::{
     },
 };
 use wardroom_federation::{PartnerError, RequestSignature, SignatureError};
-use wardroom_web::{ApiError, Class, Quota, Refused, Routes, check_object, client_ip, explain, read_body, to_the_end};
+use wardroom_web::{ApiError, Class, Quota, Refused, Routes, client_ip, explain, read_body, to_the_end};
 
 use crate::FederationState;
 
@@ -68,7 +68,8 @@ impl<T: IncomingRequest + 'static> Signed<T> {
             let quota = Quota { burst, one_per_ms: (MS_PER_SECOND / requests).max(1) };
             state.limits.take_of(Class::Partner, quota, origin.as_str())?;
         }
-        check_object(&json)?;
+        // That the body is a JSON object has been found out with its signature. How deep it is nested matters where it is
+        // read only: one event that nobody can read must not stop what comes with it.
 
         let path = RawPathParams::from_request_parts(&mut parts, state).await;
         let path = path.map_err(|_| ApiError::invalid_param("The path is not UTF-8 once it is decoded."))?;

@@ -15,7 +15,7 @@ use ruma::{
 };
 use wardroom_web::{ApiError, Reply, Routes};
 
-use crate::{FederationState, Signed, TRANSACTION_BYTES_MAX, signed::SignedRoutes as _};
+use crate::{FederationState, Signed, TRANSACTION_BYTES_MAX, error::of_federation, signed::SignedRoutes as _};
 
 /// Events of one transaction (specification, "Transactions").
 const PDUS_MAX: usize = 50;
@@ -96,7 +96,7 @@ async fn send(
             state.federation.edus.receive(&origin, edus),
         )
         .await;
-        taken.map_err(ApiError::from)?;
+        taken.map_err(of_federation)?;
         Ok::<_, ApiError>(results)
     };
     let results = state.transactions.once((origin.clone(), transaction_id), work).await?;

@@ -9,7 +9,7 @@ use ruma::{
 };
 use wardroom_web::{ApiError, Reply, Routes};
 
-use crate::{FederationState, Signed, SignedRoutes as _};
+use crate::{FederationState, Signed, SignedRoutes as _, error};
 
 pub(crate) fn routes() -> Routes<FederationState> {
     Routes::new().signed(user_devices)
@@ -20,8 +20,7 @@ async fn user_devices(
     State(state): State<FederationState>,
     Signed { body, .. }: Signed<Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    let list =
-        state.federation.edus.own_device_list(&body.user_id).await.map_err(|error| ApiError::internal(&error))?;
+    let list = state.federation.edus.own_device_list(&body.user_id).await.map_err(error::of_federation)?;
     let Some(list) = list else { return Err(ApiError::not_found("userId: there is no such user on this server.")) };
     let mut answer = Response::new(list.user, UInt::new_saturating(list.stream_id));
     let devices = list.devices.into_iter().map(|device| UserDevice::new(device.id, Raw::from_json(device.keys)));

@@ -10,7 +10,7 @@ use ruma::{
 use wardroom_accounts::AccountError;
 use wardroom_web::{ApiError, Reply, Routes};
 
-use crate::{FederationState, Signed, SignedRoutes as _};
+use crate::{FederationState, Signed, SignedRoutes as _, error};
 
 /// Users that one request may ask for.
 const USERS_MAX: usize = 10_000;
@@ -31,8 +31,7 @@ async fn query(
     }
     let mut answer = get_keys::Response::default();
     for (user, devices) in body.device_keys {
-        let found =
-            state.federation.edus.own_keys(&user, &devices).await.map_err(|error| ApiError::internal(&error))?;
+        let found = state.federation.edus.own_keys(&user, &devices).await.map_err(error::of_federation)?;
         let Some((devices, keys)) = found else { continue };
         answer.master_keys.extend(keys.master.map(|key| (user.clone(), Raw::from_json(key))));
         answer.self_signing_keys.extend(keys.self_signing.map(|key| (user.clone(), Raw::from_json(key))));

@@ -18,8 +18,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use ruma::{OwnedUserId, UserId};
-use tokio::sync::{Notify, watch};
+use ruma::{OwnedServerName, OwnedUserId, ServerName, UserId};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use wardroom_accounts::{Accounts, UserNid};
 use wardroom_rooms::Rooms;
 use wardroom_store::{Position, Store};
@@ -48,6 +51,8 @@ struct Inner {
     stale: Notify,
     /// Up to which position it is known who came to share a room, and who ceased to.
     followed: watch::Sender<Position>,
+    /// Servers that could not be reached, until when they are left alone.
+    resting: Mutex<HashMap<OwnedServerName, Instant>>,
     /// Held while a user's list is fetched, so that all who want it wait for the same answer.
     fetching: Mutex<HashMap<OwnedUserId, Weak<tokio::sync::Mutex<()>>>>,
 }
@@ -67,6 +72,7 @@ impl RemoteDevices {
             partners: partners.clone(),
             stale: Notify::new(),
             followed: watch::Sender::new(Position::ZERO),
+            resting: Mutex::default(),
             fetching: Mutex::default(),
         }))
     }
@@ -78,6 +84,11 @@ impl RemoteDevices {
             *followed = position.max(*followed);
             newer
         });
+    }
+
+    /// A server is there again.
+    pub(crate) fn heard_from(&self, server: &ServerName) {
+        self.0.resting.lock().remove(server);
     }
 
     /// Looks for stale lists now.

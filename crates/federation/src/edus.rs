@@ -5,6 +5,7 @@ mod device_lists;
 mod receive;
 mod tables;
 mod tell;
+mod waiting;
 mod wire;
 
 use std::{fmt, sync::Arc};
@@ -29,6 +30,7 @@ struct Inner {
     rooms: Rooms,
     outbox: Outbox,
     devices: RemoteDevices,
+    waiting: waiting::WaitingReceipts,
 }
 
 impl fmt::Debug for Edus {
@@ -46,6 +48,7 @@ impl Edus {
             rooms: parts.rooms.clone(),
             outbox: outbox.clone(),
             devices: devices.clone(),
+            waiting: waiting::WaitingReceipts::default(),
         }))
     }
 

@@ -247,23 +247,18 @@ impl Inner {
                 Err(reason) => taken.push((id, Err(reason))),
             }
         }
-        // In the order in which they came, and all at once: the room's writer makes one commit of them.
-        let received =
-            join_all(right.iter().map(|event| self.rooms.receive(room, Arc::clone(event), Before::Derived))).await;
+        let events = right.iter().map(|event| (Arc::clone(event), Before::Derived)).collect();
+        let received = match self.rooms.receive_many(room, events).await {
+            Ok(received) => received,
+            Err(error) => right.iter().map(|_| Err(error.clone())).collect(),
+        };
         let mut lacking = Vec::new();
         for (event, received) in right.into_iter().zip(received) {
-            let result = match received {
-                // The one before it may have come in just now.
-                Err(RoomError::Lacking) => match self.rooms.receive(room, Arc::clone(&event), Before::Derived).await {
-                    Err(RoomError::Lacking) => {
-                        lacking.push(event);
-                        continue;
-                    }
-                    again => again,
-                },
-                received => received,
-            };
-            taken.push((event.event_id().to_owned(), result.map(drop).map_err(|error| told(&error))));
+            match received {
+                Err(RoomError::Lacking) => lacking.push(event),
+                Ok(_) => taken.push((event.event_id().to_owned(), Ok(()))),
+                Err(error) => taken.push((event.event_id().to_owned(), Err(told(&error)))),
+            }
         }
         taken.extend(self.stage(origin, nid, lacking).await);
         taken

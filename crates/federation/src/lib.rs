@@ -14,11 +14,14 @@ mod devices;
 mod edus;
 mod error;
 mod ingest;
+mod lanes;
 mod outbox;
 mod partners;
+mod policy_server;
 mod profiles;
 mod remote_media;
 mod remote_rooms;
+mod third_party;
 
 use std::sync::Arc;
 
@@ -46,7 +49,8 @@ pub use self::{
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
-    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms},
+    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms, ToldRoom},
+    third_party::{Bound, Exchange, INVITES_PER_NOTICE_MAX, ThirdPartyError, ThirdPartyInvites},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
@@ -103,6 +107,8 @@ pub struct Federation {
     pub profiles: RemoteProfiles,
     /// Media of their users.
     pub media: RemoteMedia,
+    /// Invitations of people whose user id was not known.
+    pub third_party: ThirdPartyInvites,
 }
 
 impl Federation {
@@ -120,7 +126,9 @@ impl Federation {
         let edus = Edus::new(parts, &partners, &outbox, &devices);
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
-        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media })
+        parts.rooms.ask_policy_servers_by(Arc::new(policy_server::PolicyClient::new(&partners)));
+        let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
+        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party })
     }
 
     /// Reads what was decided before this start. To be called once, before anything else.

@@ -3,7 +3,6 @@
 //! A content is fetched once for all who want it, into the content repository, and served from there. How much is
 //! fetched at the same time is limited, in all and from one server; a failure is remembered for a little while.
 
-mod lanes;
 mod multipart;
 
 use std::{sync::Arc, time::Duration};
@@ -19,11 +18,8 @@ use wardroom_clock::SharedClock;
 use wardroom_media::{Content, Media, MediaError, MediaId, Remote, RemoteUpload, WAIT_MAX_MS};
 use wardroom_outbound::{Outbound, OutboundSettings};
 
-use self::{
-    lanes::Lanes,
-    multipart::{Headers, Multipart, Piece},
-};
-use crate::{Limits, PartnerError, PartnerSettings, Partners, Parts};
+use self::multipart::{Headers, Multipart, Piece};
+use crate::{Limits, PartnerError, PartnerSettings, Partners, Parts, lanes::Lanes};
 
 /// Contents that are fetched at the same time; each holds about half a megabyte of memory.
 const FETCHES_MAX: usize = 64;

@@ -6,11 +6,13 @@
 mod backfill;
 mod directory;
 mod entry;
+mod hierarchy;
 mod invite;
 mod join;
 mod knock;
 mod leave;
 mod template;
+mod timestamps;
 mod turns;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
@@ -19,12 +21,13 @@ use ruma::{
     OwnedServerName, RoomId, RoomVersionId, ServerName, UserId,
     api::{OutgoingRequest, federation::authentication::ServerSignatures, path_builder::SinglePath},
 };
+use tokio_util::sync::CancellationToken;
 use wardroom_clock::SharedClock;
 use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_rooms::{Actor, MemberProfile, RoomError, Rooms};
 
-pub use self::invite::Invitation;
 use self::turns::Turns;
+pub use self::{hierarchy::ToldRoom, invite::Invitation};
 use crate::{Ingest, Limits, Outbox, PartnerError, Partners, Parts, ingest::invites::Told};
 
 /// Servers that are asked for the same thing.
@@ -99,6 +102,9 @@ struct Inner {
     entering: Turns,
     /// Whose gaps are filled.
     filling: Turns,
+    stopping: CancellationToken,
+    /// What other servers told of rooms lately.
+    told_rooms: hierarchy::ToldRooms,
 }
 
 /// A local user who wants into or out of a room.
@@ -127,6 +133,8 @@ impl RemoteRooms {
             ingest: ingest.clone(),
             entering: Turns::default(),
             filling: Turns::default(),
+            stopping: parts.stopping.clone(),
+            told_rooms: hierarchy::told_rooms(),
         };
         Self { inner: Arc::new(inner) }
     }

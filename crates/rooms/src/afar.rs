@@ -180,6 +180,7 @@ impl Writer {
             None => root,
         };
         if !missing.is_empty() {
+            self.note_followed(&missing).await?;
             self.leave_gap(missing);
         }
         let index = self.next_index();

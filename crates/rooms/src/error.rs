@@ -63,6 +63,9 @@ pub enum RoomError {
     /// An event cannot be received: events that it needs are not here.
     #[error("events that this one needs are not here")]
     Lacking,
+    /// The room's policy server, without whose signature nothing is sent, could not be asked.
+    #[error("the room's policy server could not be asked: {0}")]
+    PolicyServer(String),
     /// Too many writes wait for the room.
     #[error("too many requests for this room are waiting; try again")]
     Busy,

@@ -90,7 +90,8 @@ impl Writer {
                 Before::Derived => self.state_before(&pdu).await?.ok_or(RoomError::Lacking)?,
                 Before::Given(ids) => self.root_of(&ids).await?,
             };
-            missing.extend(self.missing_before(&pdu).await?);
+            let before_it = self.missing_before(&pdu).await?;
+            missing.extend_from_slice(&before_it);
             if matches!(self.judge_past(&pdu, root).await?, Judged::Rejected(_)) {
                 let placing =
                     Placing { before: root, standing: Standing::Rejected, transaction: None, tell: Tell::Nobody };
@@ -99,6 +100,7 @@ impl Writer {
             }
             let Some(place) = places.next() else { break };
             lowest = lowest.min(place);
+            self.note_followed(&before_it).await?;
             self.place_in_past(pdu, root, place).await?;
         }
         let mut left = Vec::new();

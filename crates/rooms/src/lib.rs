@@ -31,6 +31,7 @@ mod log;
 mod members;
 mod membership;
 mod outgoing;
+mod policy_server;
 mod receipts;
 mod receive;
 mod relations;
@@ -87,6 +88,7 @@ pub use self::{
     members::MembershipEntry,
     membership::{MemberProfile, ProfileSource},
     outgoing::Outgoing,
+    policy_server::{PolicyServers, Unsigned},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     receive::{Before, Lacking, Received},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
@@ -169,6 +171,8 @@ pub(crate) struct Engine {
     alias_changes: tokio::sync::Mutex<()>,
     typing: Arc<typing::Typing>,
     delayed: delayed::Delayed,
+    /// Who asks policy servers, once that is known.
+    policy_servers: std::sync::OnceLock<Arc<dyn PolicyServers>>,
 }
 
 impl Rooms {
@@ -194,6 +198,7 @@ impl Rooms {
                 alias_changes: tokio::sync::Mutex::default(),
                 typing: Arc::default(),
                 delayed: delayed::Delayed::default(),
+                policy_servers: std::sync::OnceLock::new(),
             }),
         }
     }

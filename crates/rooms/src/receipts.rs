@@ -109,8 +109,8 @@ impl Rooms {
         self.engine.move_receipt((view.nid, actor.nid, kind, thread), event.nid, place, ts_ms).await
     }
 
-    /// Takes a public receipt of a user of another server. Where the user is not joined or the event is not in the
-    /// room's timeline, nothing happens.
+    /// Takes a public receipt of a user of another server, unless the user is not joined. Says whether the event is in
+    /// the room's timeline; where it is not, nothing happens.
     ///
     /// # Errors
     /// When the store fails.
@@ -121,15 +121,15 @@ impl Rooms {
         event: &EventId,
         thread: &ReceiptThread,
         ts_ms: Option<u64>,
-    ) -> Result<(), RoomError> {
-        let Some(nid) = self.engine.user_nid(user).await? else { return Ok(()) };
+    ) -> Result<bool, RoomError> {
+        let Some(nid) = self.engine.user_nid(user).await? else { return Ok(true) };
         let member = self.membership(nid, room).await?;
         if member.is_none_or(|entry| entry.membership != Membership::Join) {
-            return Ok(());
+            return Ok(true);
         }
-        let Some(event) = self.engine.event_nid(event).await? else { return Ok(()) };
+        let Some(event) = self.engine.event_nid(event).await? else { return Ok(false) };
         let Some((_, place)) = self.engine.meta(event).await?.filter(|(meta, _)| meta.room == room) else {
-            return Ok(());
+            return Ok(false);
         };
         let thread = match thread {
             ReceiptThread::Unthreaded => UNTHREADED,
@@ -137,14 +137,15 @@ impl Rooms {
             ReceiptThread::Thread(root) => match self.engine.event_nid(root).await? {
                 // Whether the event is in that thread is for its server to say.
                 Some(root) if self.engine.meta(root).await?.is_some_and(|(meta, _)| meta.room == room) => root.get(),
-                _ => return Ok(()),
+                _ => return Ok(true),
             },
-            _ => return Ok(()),
+            _ => return Ok(true),
         };
         // A clock that goes ahead elsewhere does not make somebody have read in the future.
         let now_ms = self.engine.clock.now_ms();
         let ts_ms = ts_ms.map_or(now_ms, |ts_ms| ts_ms.min(now_ms));
-        self.engine.move_receipt((room, nid, PUBLIC, thread), event, place, ts_ms).await
+        self.engine.move_receipt((room, nid, PUBLIC, thread), event, place, ts_ms).await?;
+        Ok(true)
     }
 
     /// The public receipts of a user that one commit moved and that still stand where it moved them.

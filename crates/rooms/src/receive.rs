@@ -172,6 +172,9 @@ impl Writer {
         {
             return Ok(Judged::SoftFailed(sentence));
         }
+        if !self.is_recommended(pdu).await? {
+            return Ok(Judged::SoftFailed("The room's policy server has not signed the event.".to_owned()));
+        }
         match self.ask_gate(pdu).await? {
             Some(sentence) => Ok(Judged::SoftFailed(sentence)),
             None => Ok(Judged::Allowed),
@@ -277,6 +280,7 @@ impl Writer {
     async fn take(&mut self, pdu: Arc<Pdu>, before: Root, standing: Standing, tell: Tell) -> Result<(), RoomError> {
         let missing = self.missing_before(&pdu).await?;
         if standing == Standing::Timeline && !missing.is_empty() {
+            self.note_followed(&missing).await?;
             self.leave_gap(missing);
         }
         let stored = self.place(pdu, Placing { before, standing, transaction: None, tell }).await?;
@@ -457,6 +461,7 @@ impl Rooms {
         events: Vec<(Arc<Pdu>, Before)>,
     ) -> Result<Vec<Result<Received, RoomError>>, RoomError> {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
+        let events = self.recommend(&room.view(), events).await?;
         let received = self.engine.write(&room, move |writer| {
             async move {
                 let mut received = Vec::with_capacity(events.len());
@@ -480,6 +485,8 @@ impl Rooms {
     pub async fn admit(&self, room: &RoomId, event: Arc<Pdu>, origin: &ServerName) -> Result<(), RoomError> {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let origin = origin.to_owned();
+        let event = self.recommend(&room.view(), vec![(event, Before::Derived)]).await?.pop();
+        let (event, _) = event.ok_or_else(|| RoomError::inconsistent("event that was lost"))?;
         self.engine.write(&room, move |writer| async move { writer.admit(event, &origin).await }.boxed()).await
     }
 }

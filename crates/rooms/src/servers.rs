@@ -3,14 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use ruma::{
-    OwnedServerName, ServerName, UserId,
+    OwnedRoomId, OwnedServerName, RoomId, ServerName, UserId,
     events::{StateEventType, room::server_acl::RoomServerAclEventContent},
 };
 
 use crate::{
     Engine, Membership, Rooms,
     error::RoomError,
-    ids::{NS_SERVER, RoomNid, ServerNid},
+    ids::{NS_SERVER, RoomNid, ServerNid, UserNid},
     room::RoomView,
 };
 
@@ -48,6 +48,25 @@ impl Rooms {
     pub async fn is_resident(&self, room: RoomNid) -> Result<bool, RoomError> {
         let view = self.engine.room(room).await?.view();
         self.engine.is_resident(&view).await
+    }
+
+    /// Whether there is such a room and this server is in it, as [`Rooms::is_resident`] says.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_here(&self, room: &RoomId) -> Result<bool, RoomError> {
+        match self.view(room).await? {
+            Some(view) => self.engine.is_resident(&view).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Whether a user is joined to one of these rooms.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_in_any(&self, user: UserNid, rooms: &[OwnedRoomId]) -> Result<bool, RoomError> {
+        self.engine.is_in_one_of(user, rooms).await
     }
 
     /// The servers that have users in the room, this one too if it has.

@@ -300,6 +300,11 @@ pub(crate) const GAPS: Table<(RoomNid, Position, u16), Packed<Vec<OwnedEventId>>
 pub(crate) const EARLY_REDACTIONS: Table<(RoomNid, EventNid), Packed<EventNid>> =
     Table::new(0x0256, "early_redactions", Profile::Point, Seal::System);
 
+/// Events that have no place in the graph though events of the timeline follow them: where one comes late, it is no
+/// forward extremity.
+pub(crate) const FOLLOWED: Table<(RoomNid, EventNid), ()> =
+    Table::new(0x026F, "followed_events", Profile::Point, Seal::System);
+
 /// The tables of the room engine, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
     *ROOMS.spec(),
@@ -317,6 +322,7 @@ pub const TABLES: &[TableSpec] = &[
     *ROOM_ALIASES.spec(),
     *LISTED.spec(),
     *EVENT_TIMES.spec(),
+    *FOLLOWED.spec(),
     *AUTH_EDGES.spec(),
     *ROOM_SERVERS.spec(),
     *OUTGOING.spec(),

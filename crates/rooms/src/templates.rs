@@ -59,7 +59,8 @@ impl Rooms {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         self.require_joined(actor, &room.view(), Action::Invite(target)).await?;
         let new = NewEvent::state(actor.user.to_owned(), "m.room.member", target, content);
-        self.engine.write(&room, move |writer| async move { writer.prepare_unsent(new).await }.boxed()).await
+        let draft = self.engine.write(&room, move |writer| async move { writer.prepare_unsent(new).await }.boxed());
+        self.recommended(&room.view(), draft.await?).await
     }
 }
 

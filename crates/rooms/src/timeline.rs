@@ -91,6 +91,22 @@ impl Reader {
     }
 }
 
+impl Rooms {
+    /// The membership event that ended an invitation or a knock, where it stands in no timeline because this server never
+    /// was in the room.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn own_end(&self, entry: &MembershipEntry) -> Result<Option<TimelineItem>, RoomError> {
+        let Some((meta, _)) = self.engine.any_meta(entry.event).await? else { return Ok(None) };
+        if meta.standing.is_placed() {
+            return Ok(None);
+        }
+        let event = self.engine.event(entry.room, entry.event).await?;
+        Ok(event.map(|event| TimelineItem::by_meta(entry.place, event, &meta)))
+    }
+}
+
 impl Engine {
     /// Events of a stretch of a room's timeline; ungated.
     pub(crate) async fn timeline(&self, room: RoomNid, range: TimelineRange) -> Result<Vec<TimelineItem>, RoomError> {

@@ -10,7 +10,7 @@ mod place;
 mod resolve;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     mem,
     sync::Arc,
 };
@@ -196,6 +196,8 @@ pub(crate) struct Writer {
     /// What they are, and the states after them.
     fresh_graph: HashMap<EventNid, Standing>,
     fresh_roots: HashMap<EventNid, Root>,
+    /// Events without a place that those follow.
+    fresh_followed: HashSet<EventNid>,
     /// Events are missing before the next that is added.
     pub(crate) gap_before_next: bool,
     /// Their authorization events.
@@ -241,6 +243,7 @@ impl Writer {
             fresh_places: HashMap::new(),
             fresh_graph: HashMap::new(),
             fresh_roots: HashMap::new(),
+            fresh_followed: HashSet::new(),
             fresh_auth: HashMap::new(),
             gap_before_next: false,
             servers: (*base.servers).clone(),

@@ -6,7 +6,7 @@ use tracing::warn;
 use wardroom_accounts::Accounts;
 use wardroom_client_api::ClientState;
 use wardroom_media::Media;
-use wardroom_rooms::Rooms;
+use wardroom_rooms::{Follower, Rooms};
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -21,8 +21,18 @@ pub(crate) fn start(client: &ClientState, media: &Media) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
+    if federation.is_none() {
+        tokio::spawn(unfollow(rooms.clone()));
+    }
     if let Some(federation) = federation {
         tokio::spawn(stopping.clone().run_until_cancelled_owned(federation.clone().run()));
+    }
+}
+
+/// Without other servers nobody reads what they would be told: it need not be kept.
+async fn unfollow(rooms: Rooms) {
+    if let Err(error) = rooms.unfollow(Follower::Edus).await {
+        warn!(%error, "what happens in rooms is kept for other servers, although there are none");
     }
 }
 

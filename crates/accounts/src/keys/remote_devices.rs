@@ -27,6 +27,8 @@ use crate::{
 
 /// The first wait before a list is fetched again that could not be fetched, in milliseconds.
 const RETRY_FIRST_MS: u64 = 30_000;
+/// The wait after news of such a list, in milliseconds.
+const RETRY_SOON_MS: u64 = 5_000;
 /// The longest such wait, in milliseconds.
 const RETRY_LONGEST_MS: u64 = 60 * 60 * 1_000;
 /// Lists that are marked or dropped in one commit.
@@ -146,9 +148,12 @@ impl ListRow {
         row
     }
 
-    /// Marks the list as stale, to be fetched at once. A list that waits for another attempt goes on waiting.
+    /// Marks the list as stale, to be fetched at once. One that could not be fetched is tried again soon: its server is
+    /// there.
     fn spoil(&mut self, now_ms: u64) {
-        self.stale.get_or_insert(Stale { due_ms: now_ms, tries: 0 });
+        let soon_ms = now_ms.saturating_add(RETRY_SOON_MS);
+        let stale = self.stale.get_or_insert(Stale { due_ms: now_ms, tries: 0 });
+        stale.due_ms = stale.due_ms.min(soon_ms);
     }
 
     fn put_off(&mut self, now_ms: u64) {

@@ -11,6 +11,7 @@ mod push_rules;
 mod pushers;
 mod refresh;
 mod registration;
+mod remote_devices;
 mod to_device;
 mod uia;
 mod world;

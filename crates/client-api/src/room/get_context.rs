@@ -2,10 +2,10 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidcontexteventid)).
 
 use axum::extract::State;
-use ruma::api::client::context::get_context::v3::Request;
+use ruma::{RoomId, api::client::context::get_context::v3::Request};
 use serde::Serialize;
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_rooms::{PAGE_EVENTS_MAX, RoomError};
+use wardroom_rooms::{PAGE_EVENTS_MAX, Place, RoomError};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
@@ -38,6 +38,10 @@ async fn get_context(
     let limit = at_most(request.limit, PAGE_EVENTS_MAX);
     let page = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
     let mut page = page.map_err(error::of_room)?;
+    if page.before.len() < limit / 2 && fills_gap(&state, &request.room_id, page.start).await? {
+        let filled = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
+        page = filled.map_err(error::of_room)?;
+    }
     let ignored = state.accounts.ignored_users(session.nid).await?;
     if hides(&ignored, &page.event) {
         return Err(error::of_room(RoomError::NoSuchEvent));
@@ -58,4 +62,15 @@ async fn get_context(
     let lists = [&body.events_before, &body.events_after, &body.state];
     let events_bytes = body.event.get().len() + lists.map(Events::bytes).iter().sum::<usize>();
     Ok(EventsReply { body, events_bytes })
+}
+
+/// Asks other servers for what is missing before a place. Whether something came.
+async fn fills_gap(state: &ClientState, room: &RoomId, before: Place) -> Result<bool, ApiError> {
+    let Some(federation) = &state.federation else { return Ok(false) };
+    let Some(view) = state.rooms.view(room).await.map_err(error::of_room)? else { return Ok(false) };
+    let filled = federation.rooms.backfill(&view, before, Place::FIRST).await;
+    Ok(filled.unwrap_or_else(|error| {
+        tracing::info!(%error, "events that are missing from a room's history could not be fetched");
+        false
+    }))
 }

@@ -6,6 +6,7 @@ use ruma::{
     MilliSecondsSinceUnixEpoch, UInt,
     api::{Direction, client::room::get_event_by_timestamp::v1 as get_event_by_timestamp},
 };
+use wardroom_rooms::RoomError;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::registered;
@@ -21,8 +22,22 @@ async fn get_event_by_timestamp(
 ) -> Result<Reply<get_event_by_timestamp::Response>, ApiError> {
     state.limits.take(Class::Search, session.nid)?;
     let backwards = request.dir == Direction::Backward;
-    let near = state.rooms.event_near(registered(&session)?, &request.room_id, request.ts.0.into(), backwards).await;
+    let wanted_ms = request.ts.0.into();
+    let near = state.rooms.event_near(registered(&session)?, &request.room_id, wanted_ms, backwards).await;
+    let here = near.as_ref().ok().map(|event| event.pdu.origin_server_ts());
+    let view = state.rooms.view(&request.room_id).await.map_err(error::of_room)?;
+    if matches!(near, Ok(_) | Err(RoomError::NotFound(_)))
+        && let (Some(federation), Some(view)) = (&state.federation, view)
+        && let Some((event, told_ms)) =
+            federation.rooms.event_near(&view, wanted_ms, backwards, here).await.map_err(error::of_remote)?
+    {
+        return Ok(Reply(get_event_by_timestamp::Response::new(event, time(told_ms))));
+    }
     let event = near.map_err(error::of_room)?;
-    let time = MilliSecondsSinceUnixEpoch(UInt::new_saturating(event.pdu.origin_server_ts()));
+    let time = time(event.pdu.origin_server_ts());
     Ok(Reply(get_event_by_timestamp::Response::new(event.pdu.event_id().to_owned(), time)))
+}
+
+fn time(ms: u64) -> MilliSecondsSinceUnixEpoch {
+    MilliSecondsSinceUnixEpoch(UInt::new_saturating(ms))
 }

@@ -2,9 +2,12 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages)).
 
 use axum::extract::State;
-use ruma::api::{Direction, client::message::get_message_events::v3::Request};
+use ruma::{
+    RoomId,
+    api::{Direction, client::message::get_message_events::v3::Request},
+};
 use serde::Serialize;
-use wardroom_rooms::{PAGE_EVENTS_MAX, Page};
+use wardroom_rooms::{Actor, MessagesPage, PAGE_EVENTS_MAX, Page, Place};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
@@ -13,6 +16,9 @@ use super::{
     hides, place,
 };
 use crate::{ClientState, error};
+
+/// How often other servers are asked for what is missing from one page.
+const BACKFILLS_PER_PAGE_MAX: usize = 4;
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(get_message_events)
@@ -42,7 +48,7 @@ async fn get_message_events(
         filter: &request.filter,
     };
     let reader = actor(&session);
-    let mut page = state.rooms.messages(reader, &request.room_id, page).await.map_err(error::of_room)?;
+    let mut page = filled_page(&state, reader, &request.room_id, page).await?;
     let ignored = state.accounts.ignored_users(session.nid).await?;
     page.chunk.retain(|event| !hides(&ignored, event));
     let ignores = Ignores::of(&ignored);
@@ -53,4 +59,35 @@ async fn get_message_events(
         state: Events::of(&state, reader, &page.members).await?,
     };
     Ok(EventsReply { events_bytes: body.chunk.bytes() + body.state.bytes(), body })
+}
+
+/// A page of history. Where events are missing in the way of reading on into the past, the servers in the room are asked for
+/// them first.
+async fn filled_page(
+    state: &ClientState,
+    reader: Actor<'_>,
+    room: &RoomId,
+    page: Page<'_>,
+) -> Result<MessagesPage, ApiError> {
+    let mut found = state.rooms.messages(reader, room, page).await.map_err(error::of_room)?;
+    let Some(federation) = state.federation.as_ref().filter(|_| page.backwards) else { return Ok(found) };
+    let Some(view) = state.rooms.view(room).await.map_err(error::of_room)? else { return Ok(found) };
+    for _ in 0..BACKFILLS_PER_PAGE_MAX {
+        let down_to = found.end.or(page.to).unwrap_or(Place::FIRST);
+        match federation.rooms.backfill(&view, found.start, down_to).await {
+            Ok(true) => found = state.rooms.messages(reader, room, page).await.map_err(error::of_room)?,
+            Ok(false) => break,
+            Err(error) => {
+                tracing::info!(%error, "events that are missing from a room's history could not be fetched");
+                break;
+            }
+        }
+    }
+    if found.end.is_none() && !found.chunk.is_empty() {
+        // There is more to see, some other time.
+        let down_to = page.to.unwrap_or(Place::FIRST);
+        let gap = state.rooms.gap(view.nid, found.start, down_to).await.map_err(error::of_room)?;
+        found.end = gap.map(|gap| gap.at).filter(|at| *at < found.start);
+    }
+    Ok(found)
 }

@@ -39,7 +39,6 @@ struct Work {
     fetches: JoinSet<(OwnedUserId, Result<(), FederationError>)>,
     under_way: HashSet<OwnedUserId>,
     by_server: HashMap<OwnedServerName, usize>,
-    resting: HashMap<OwnedServerName, Instant>,
 }
 
 impl RemoteDevices {
@@ -120,7 +119,7 @@ impl RemoteDevices {
     /// Begins what can be begun. Says when to look again at the latest.
     async fn start_fetches(&self, work: &mut Work) -> Result<Duration, FederationError> {
         let now = Instant::now();
-        work.resting.retain(|_, until| *until > now);
+        self.0.resting.lock().retain(|_, until| *until > now);
         for user in self.0.accounts.stale_remote_lists(LOOK_AHEAD).await? {
             if work.fetches.len() >= FETCHES_MAX {
                 return Ok(LOOK_EVERY);
@@ -131,7 +130,7 @@ impl RemoteDevices {
             {
                 continue;
             }
-            if work.resting.contains_key(server) {
+            if self.0.resting.lock().contains_key(server) {
                 self.0.accounts.put_off_remote_list(&user).await?;
                 continue;
             }
@@ -171,8 +170,11 @@ impl RemoteDevices {
         }
         let Err(error) = done else { return };
         tracing::debug!(%server, %error, "a device list could not be fetched");
-        if is_unreachable(&error) && work.resting.len() < RESTING_MAX {
-            work.resting.insert(server.to_owned(), Instant::now() + SERVER_REST);
+        if is_unreachable(&error) {
+            let mut resting = self.0.resting.lock();
+            if resting.len() < RESTING_MAX {
+                resting.insert(server.to_owned(), Instant::now() + SERVER_REST);
+            }
         }
         if let Err(error) = self.0.accounts.put_off_remote_list(&user).await {
             tracing::warn!(%error, "a device list that could not be fetched cannot be put off");

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use ruma::{
-    OwnedUserId, RoomId, ServerName,
+    EventId, OwnedUserId, RoomId, ServerName,
     api::federation::transactions::edu::{DeviceListUpdateContent, Edu, SigningKeyUpdateContent, TypingContent},
     serde::Raw,
     to_device::DeviceIdOrAllDevices,
@@ -18,10 +18,11 @@ use wardroom_accounts::{
     AccountError, Availability, DeviceUpdate, PresenceElsewhere, RemoteDevice, ToDeviceMessages, ToDeviceTarget,
     Updated,
 };
-use wardroom_rooms::RoomNid;
+use wardroom_rooms::{RoomError, RoomNid};
 
 use super::{
     Edus,
+    waiting::WaitingReceipt,
     wire::{DirectToDevice, Envelope, PresenceEntry, PresencePush, ReceiptEntry, Receipts},
 };
 use crate::FederationError;
@@ -41,6 +42,7 @@ impl Edus {
     /// # Errors
     /// When the store fails. The server has to send the transaction again then; what was taken is recognised.
     pub async fn receive(&self, origin: &ServerName, edus: Vec<Raw<Edu>>) -> Result<(), FederationError> {
+        self.0.devices.heard_from(origin);
         for edu in edus.into_iter().take(EDUS_MAX) {
             let Ok(Envelope { edu_type, content }) = serde_json::from_str(edu.json().get()) else { continue };
             let taken = match edu_type.as_str() {
@@ -90,11 +92,39 @@ impl Edus {
                 let Some(entry) = read::<ReceiptEntry>(&entry).filter(|_| user.server_name() == origin) else {
                     continue;
                 };
-                let (thread, ts) = (&entry.data.thread_id, entry.data.ts.map(u64::from));
-                for event in entry.event_ids.iter().take(RECEIPT_EVENTS_MAX) {
-                    self.0.rooms.set_receipt_elsewhere(room, &user, event, thread, ts).await?;
+                let (thread, ts_ms) = (entry.data.thread_id, entry.data.ts.map(u64::from));
+                for event in entry.event_ids.into_iter().take(RECEIPT_EVENTS_MAX) {
+                    let (user, thread) = (user.clone(), thread.clone());
+                    self.receipt(WaitingReceipt { room, event, user, thread, ts_ms }).await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes one receipt, or keeps it for a while where its event is still on its way.
+    async fn receipt(&self, receipt: WaitingReceipt) -> Result<(), FederationError> {
+        if self.set_receipt(&receipt).await? {
+            return Ok(());
+        }
+        let event = receipt.event.clone();
+        self.0.waiting.add(receipt);
+        // It may have come in between.
+        self.event_came(&event).await
+    }
+
+    async fn set_receipt(&self, receipt: &WaitingReceipt) -> Result<bool, FederationError> {
+        let WaitingReceipt { room, event, user, thread, ts_ms } = receipt;
+        Ok(self.0.rooms.set_receipt_elsewhere(*room, user, event, thread, *ts_ms).await?)
+    }
+
+    /// Takes the receipts that waited for an event, if it is here.
+    pub(super) async fn event_came(&self, event: &EventId) -> Result<(), FederationError> {
+        for receipt in self.0.waiting.of(event) {
+            if !self.set_receipt(&receipt).await? {
+                return Ok(());
+            }
+            self.0.waiting.remove(&receipt);
         }
         Ok(())
     }
@@ -194,7 +224,10 @@ fn read<T: DeserializeOwned>(json: &RawValue) -> Option<T> {
 
 /// What is worth nothing later is not asked for again.
 fn volatile(done: Result<(), FederationError>) -> Result<(), FederationError> {
-    if let Err(error) = done {
+    // Of rooms that one is invited to, say, no more is known than their name.
+    if let Err(error) = done
+        && !matches!(error, FederationError::Rooms(RoomError::NoSuchRoom))
+    {
         tracing::warn!(%error, "something that another server told could not be taken in");
     }
     Ok(())

@@ -159,6 +159,7 @@ impl Edus {
                 let found = self.0.rooms.events(entry.room, &[event]).await?;
                 let Some(stored) = found.first() else { return Ok(()) };
                 let pdu = &stored.pdu;
+                self.event_came(pdu.event_id()).await?;
                 if *pdu.kind() != TimelineEventType::RoomMember {
                     return Ok(());
                 }

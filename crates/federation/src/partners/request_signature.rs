@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header::AUTHORIZATION};
 use ruma::{OwnedServerName, OwnedServerSigningKeyId, ServerName};
 use serde::Serialize;
-use wardroom_event::{canonical_json, is_signature};
+use wardroom_event::{canonical_json, is_signature, json_as_written};
 
 use super::{Known, PartnerError, Partners, Wanted};
 
@@ -136,33 +136,37 @@ fn split(parameters: &str) -> Result<Vec<(&str, String)>, &'static str> {
     Ok(found)
 }
 
-/// The message that is signed. The fields stand in the order of canonical JSON.
-fn message(
+/// The messages one of which is signed. The fields stand in the order of canonical JSON.
+fn messages(
     method: &Method,
     uri: &str,
     body: &[u8],
     origin: &ServerName,
     destination: &ServerName,
-) -> Result<Vec<u8>, SignatureError> {
+) -> Result<Vec<Vec<u8>>, SignatureError> {
     #[derive(Serialize)]
     struct Message<'a> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        content: Option<Box<serde_json::value::RawValue>>,
         destination: &'a str,
         method: &'a str,
         origin: &'a str,
         uri: &'a str,
     }
     let unsignable = |error: &dyn std::error::Error| SignatureError::Unsignable(error.to_string());
-    let content = if body.is_empty() {
-        None
-    } else {
-        let canonical = canonical_json(body).map_err(|error| unsignable(&error))?;
-        Some(serde_json::value::RawValue::from_string(canonical).map_err(|error| unsignable(&error))?)
+    let destination = destination.as_str();
+    // As all but the content is written, the content comes first.
+    let message = Message { destination, method: method.as_str(), origin: origin.as_str(), uri };
+    let rest = serde_json::to_vec(&message).map_err(|error| unsignable(&error))?;
+    if body.is_empty() {
+        return Ok(vec![rest]);
+    }
+    let with = |content: &str| {
+        let fields = rest.get(1..).unwrap_or_default();
+        [b"{\"content\":", content.as_bytes(), b",", fields].concat()
     };
-    let message =
-        Message { content, destination: destination.as_str(), method: method.as_str(), origin: origin.as_str(), uri };
-    serde_json::to_vec(&message).map_err(|error| unsignable(&error))
+    // Numbers that canonical JSON does not have are signed as they are written, and some that it has, too.
+    let written = json_as_written(body).map_err(|error| unsignable(&error))?;
+    let canonical = canonical_json(body).ok().filter(|canonical| *canonical != written);
+    Ok(canonical.iter().chain([&written]).map(|content| with(content)).collect())
 }
 
 impl Partners {
@@ -204,20 +208,20 @@ impl Partners {
         let key_ids = signatures.iter().map(|signature| signature.key_id.clone()).collect();
         let known = self.keys_of(origin, &[Wanted { key_ids, at_ms: now_ms }]).await;
         let known = known.map_err(|error| SignatureError::NoKeys(origin.clone(), error))?;
-        let message = if body.len() > INLINE_BYTES_MAX {
+        let messages = if body.len() > INLINE_BYTES_MAX {
             let (method, uri, body) = (method.clone(), uri.to_owned(), body.clone());
             let (origin, own_name) = (origin.clone(), own_name.to_owned());
-            let made = tokio::task::spawn_blocking(move || message(&method, &uri, &body, &origin, &own_name)).await;
+            let made = tokio::task::spawn_blocking(move || messages(&method, &uri, &body, &origin, &own_name)).await;
             made.map_err(|_| SignatureError::Unsignable("it could not be read".to_owned()))??
         } else {
-            message(method, uri, body, origin, own_name)?
+            messages(method, uri, body, origin, own_name)?
         };
         let mut problem = SignatureError::UnknownKey(origin.clone(), first.key_id.clone());
         for signature in signatures {
             let Some(key) = known.keys.get(&signature.key_id).filter(|key| key.valid_until_ts >= now_ms) else {
                 continue;
             };
-            if is_signature(&key.key, &message, &signature.signature) {
+            if messages.iter().any(|message| is_signature(&key.key, message, &signature.signature)) {
                 // Whoever sends can be reached again, it seems.
                 self.note_success(origin);
                 return Ok(());
@@ -297,11 +301,16 @@ mod tests {
     #[test]
     fn the_signed_message_is_canonical() {
         let (a, b) = (ruma::server_name!("a.example"), ruma::server_name!("b.example"));
-        let signed = message(&Method::PUT, "/x?y=%2F", b"{\"b\": 1e0, \"a\":\"\\u00e9\"}", a, b).unwrap();
+        let signed = messages(&Method::PUT, "/x?y=%2F", b"{\"b\": 1e0, \"a\":\"\\u00e9\"}", a, b).unwrap();
         let expected = r#"{"content":{"a":"é","b":1},"destination":"b.example","method":"PUT","origin":"a.example","uri":"/x?y=%2F"}"#;
-        assert_eq!(std::str::from_utf8(&signed).unwrap(), expected);
-        let without = message(&Method::GET, "/x", b"", a, b).unwrap();
-        assert_eq!(without, br#"{"destination":"b.example","method":"GET","origin":"a.example","uri":"/x"}"#);
-        assert!(message(&Method::PUT, "/x", b"{\"a\":1.5}", a, b).is_err());
+        assert_eq!(std::str::from_utf8(&signed[0]).unwrap(), expected);
+        assert_eq!(std::str::from_utf8(&signed[1]).unwrap(), expected.replace(":1}", ":1e0}"));
+        let without = messages(&Method::GET, "/x", b"", a, b).unwrap();
+        assert_eq!(without, [br#"{"destination":"b.example","method":"GET","origin":"a.example","uri":"/x"}"#]);
+        // What is no canonical JSON is signed as it is written, and what is canonical has one form.
+        let fraction = messages(&Method::PUT, "/x", b"{\"a\":1.5}", a, b).unwrap();
+        assert!(fraction.len() == 1 && fraction[0].starts_with(b"{\"content\":{\"a\":1.5},"));
+        assert_eq!(messages(&Method::PUT, "/x", b"{\"b\":1,\"a\":[]}", a, b).unwrap().len(), 1);
+        assert!(messages(&Method::PUT, "/x", b"{\"a\":}", a, b).is_err());
     }
 }

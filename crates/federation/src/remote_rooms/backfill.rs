@@ -49,6 +49,20 @@ impl RemoteRooms {
     }
 }
 
+impl RemoteRooms {
+    /// Fetches the newest of the history of a room that was just entered, while nobody waits: it is read next.
+    pub(super) fn fetch_history_of(&self, room: &RoomId) {
+        let (rooms, room) = (self.clone(), room.to_owned());
+        let fetching = async move {
+            let Ok(Some(view)) = rooms.inner.rooms.view(&room).await else { return };
+            if let Err(error) = rooms.backfill(&view, Place::LAST, Place::FIRST).await {
+                tracing::info!(%error, "the history of a room that was entered could not be fetched");
+            }
+        };
+        tokio::spawn(self.inner.stopping.clone().run_until_cancelled_owned(fetching));
+    }
+}
+
 impl Inner {
     async fn fill(&self, room: &RoomView, gap: &Gap) -> Result<bool, RemoteError> {
         let servers = self.rooms.servers(room.nid).await?;

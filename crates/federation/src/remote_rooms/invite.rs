@@ -78,7 +78,8 @@ impl RemoteRooms {
     pub async fn deliver_invite(&self, invite: &Arc<Pdu>, user: &UserId) -> Result<(), RemoteError> {
         let inner = &self.inner;
         let signed = inner.countersigned_invite(invite, user).await?;
-        Ok(inner.rooms.admit(invite.room_id(), signed, user.server_name()).await?)
+        // Where the user's server is in the room already, it hears of the invitation as of any other event.
+        Ok(inner.rooms.admit(invite.room_id(), signed, &inner.server_name).await?)
     }
 
     /// Whether a user is of another server.

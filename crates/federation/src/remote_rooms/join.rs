@@ -43,7 +43,9 @@ impl RemoteRooms {
             return done;
         }
         let joined = tokio::time::timeout(JOIN_TIME_MAX, self.inner.join_elsewhere(&passage)).await;
-        joined.unwrap_or(Err(RemoteError::Timeout))
+        joined.unwrap_or(Err(RemoteError::Timeout))?;
+        self.fetch_history_of(passage.room);
+        Ok(())
     }
 }
 

@@ -27,7 +27,8 @@ impl Writer {
     /// [`Writer::accept`] takes, or none.
     pub(crate) async fn prepare(&self, new: NewEvent) -> Result<Arc<Pdu>, RoomError> {
         self.check_reachable(&new)?;
-        self.prepare_unsent(new).await
+        let pdu = self.prepare_unsent(new).await?;
+        self.with_policy_signature(pdu).await
     }
 
     /// As [`Writer::prepare`], for events that go elsewhere before they are part of the room.

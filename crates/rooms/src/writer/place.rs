@@ -19,8 +19,8 @@ use crate::{
     join_rules::JoinRules,
     log::{LOG, LogRecord},
     tables::{
-        AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, Membership, OUTGOING,
-        OutgoingRecord, Standing, TIMELINE, TimelineEntry,
+        AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, FOLLOWED, Membership,
+        OUTGOING, OutgoingRecord, Standing, TIMELINE, TimelineEntry,
     },
     trie::{Growth, Root},
     visibility::Visibility,
@@ -209,16 +209,39 @@ impl Writer {
             }
         }
         self.head.extremities.retain(|nid| !followed.contains(nid));
-        self.head.extremities.push(stored.nid);
+        let late = self.is_followed(stored.nid).await?;
+        if !late {
+            self.head.extremities.push(stored.nid);
+        }
         self.head.depth = self.head.depth.max(stored.pdu.depth());
         self.head.events += 1;
-        let mut roots = vec![after];
+        let mut roots = if late { Vec::new() } else { vec![after] };
         for nid in self.head.extremities.clone() {
             if nid != stored.nid {
                 roots.extend(self.state_after(nid).await?);
             }
         }
         self.head.state = self.resolve(roots).await?;
+        Ok(())
+    }
+
+    /// Whether events of the timeline follow an event that only now gets its place.
+    async fn is_followed(&mut self, event: EventNid) -> Result<bool, RoomError> {
+        let key = (self.nid(), event);
+        let followed = self.fresh_followed.remove(&event) || self.store.get(&FOLLOWED, &key).await?.is_some();
+        if followed {
+            self.batch.delete(&FOLLOWED, &key);
+        }
+        Ok(followed)
+    }
+
+    /// Notes that an event of the timeline follows events that have no place.
+    pub(crate) async fn note_followed(&mut self, missing: &[ruma::OwnedEventId]) -> Result<(), RoomError> {
+        for id in missing {
+            let nid = EventNid::new(self.engine.store.interner().intern(&mut self.batch, NS_EVENT, id.as_str()).await?);
+            self.batch.put(&FOLLOWED, &(self.nid(), nid), &());
+            self.fresh_followed.insert(nid);
+        }
         Ok(())
     }
 
@@ -434,6 +457,9 @@ impl Writer {
         let stored = self.keep(nid, pdu, meta).await?;
         let entry = TimelineEntry { event: nid, state_before: before, graph_before: None, jump: false, gap: false };
         self.enter_timeline(&stored, (place.position(), place.index()), &entry, named_before).await?;
+        if named_before {
+            self.is_followed(nid).await?;
+        }
         self.head.events += 1;
         if stored.pdu.redacts().is_some() {
             self.carry_out_redaction(&stored).await?;

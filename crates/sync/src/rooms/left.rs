@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wardroom_rooms::{MembershipEntry, Place, RoomView, Stored};
+use wardroom_rooms::{MembershipEntry, Place, RoomView, Stored, TimelineItem, passes};
 
 use super::{Room, timeline::Timeline};
 use crate::{
@@ -39,7 +39,7 @@ impl Hearing<'_> {
         }
         if newly
             && entry.place >= room.end
-            && let Some(own) = self.single(&room, entry.place).await?
+            && let Some(own) = self.own_end(&room).await?
         {
             // One's own membership is told, whatever the history visibility says: a room must not stay where it was.
             if timeline.items.is_empty() {
@@ -56,6 +56,16 @@ impl Hearing<'_> {
         told.events("account_data", account_data);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
         Ok(Some(told.end()))
+    }
+
+    /// The user's own membership event. Of a room that this server never was in, it is all that there is.
+    async fn own_end(&self, room: &Room<'_>) -> Result<Option<TimelineItem>, SyncError> {
+        let own = self.single(room, room.entry.place).await?;
+        if own.is_some() || room.entry.was_joined {
+            return Ok(own);
+        }
+        let event = self.syncer.rooms.own_end(room.entry).await?;
+        Ok(event.filter(|item| passes(self.filter.timeline(), &item.event.pdu)))
     }
 
     async fn left_state(

@@ -106,6 +106,17 @@ impl PeerRoom {
         event
     }
 
+    /// As [`PeerRoom::append`], without remembering the state before the event, which large rooms have no memory for.
+    pub fn append_bare(&mut self, event: &Value) -> String {
+        let id = self.keep(event);
+        self.extremities = vec![id.clone()];
+        self.order.push(id.clone());
+        if let (Some(event_type), Some(key)) = (event["type"].as_str(), event["state_key"].as_str()) {
+            Arc::make_mut(&mut self.state).insert((event_type.to_owned(), key.to_owned()), id.clone());
+        }
+        id
+    }
+
     /// Puts a signed event at the end and gives its id.
     pub fn append(&mut self, event: &Value) -> String {
         let id = event_id(event, &self.version);

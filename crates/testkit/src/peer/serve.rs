@@ -41,7 +41,8 @@ impl Inner {
                 let limit = asked.parameters("limit").first().and_then(|limit| limit.parse().ok()).unwrap_or(10);
                 let from = asked.parameters("v");
                 let from: Vec<&str> = from.iter().map(String::as_str).collect();
-                Some(json!({ "pdus": room.before(&from, limit) }))
+                let pdus = room.before(&from, limit);
+                Some(json!({ "origin": self.name, "origin_server_ts": now_ms(), "pdus": pdus }))
             }),
             ("POST", ["_matrix", "federation", "v1", "get_missing_events", room]) => {
                 self.in_room(room, |room| Some(missing_events(room, &asked.json())))

@@ -13,21 +13,21 @@ use wardroom_testkit::{Actor, Reply, User, Value, json, v3};
 
 /// A key pair that signs JSON (appendix "Signing JSON").
 #[derive(Debug)]
-struct KeyPair {
+pub(crate) struct KeyPair {
     secret: SigningKey,
-    public: String,
+    pub(crate) public: String,
 }
 
 impl KeyPair {
     /// The pair of a seed: the same for the same number.
-    fn of(seed: u8) -> Self {
+    pub(crate) fn of(seed: u8) -> Self {
         let secret = SigningKey::from_bytes(&[seed; 32]);
         let public = BASE64_STANDARD_NO_PAD.encode(secret.verifying_key().as_bytes());
         Self { secret, public }
     }
 
     /// Signs an object; `key` is the part of the key's id behind the colon.
-    fn sign(&self, object: &mut Value, user: &str, key: &str) {
+    pub(crate) fn sign(&self, object: &mut Value, user: &str, key: &str) {
         let mut covered = object.clone();
         let fields = covered.as_object_mut().unwrap();
         fields.remove("signatures");
@@ -40,7 +40,7 @@ impl KeyPair {
 }
 
 /// Identity keys of a user's device, signed by it.
-fn device_keys(user: &User, key: &KeyPair) -> Value {
+pub(crate) fn device_keys(user: &User, key: &KeyPair) -> Value {
     let device = &user.device;
     let mut keys = json!({
         "user_id": user.id,
@@ -53,7 +53,7 @@ fn device_keys(user: &User, key: &KeyPair) -> Value {
 }
 
 /// A cross-signing key.
-fn cross_signing_key(user: &User, usage: &str, key: &KeyPair) -> Value {
+pub(crate) fn cross_signing_key(user: &User, usage: &str, key: &KeyPair) -> Value {
     json!({
         "user_id": user.id,
         "usage": [usage],
@@ -62,14 +62,14 @@ fn cross_signing_key(user: &User, usage: &str, key: &KeyPair) -> Value {
 }
 
 /// A cross-signing key that a master key has signed.
-fn signed_cross_signing_key(user: &User, usage: &str, key: &KeyPair, master: &KeyPair) -> Value {
+pub(crate) fn signed_cross_signing_key(user: &User, usage: &str, key: &KeyPair, master: &KeyPair) -> Value {
     let mut object = cross_signing_key(user, usage, key);
     master.sign(&mut object, &user.id, &master.public);
     object
 }
 
 /// `n` signed one-time keys under names from `first` on. Their signatures are not checked by servers.
-fn one_time_keys(first: u32, n: u32) -> Value {
+pub(crate) fn one_time_keys(first: u32, n: u32) -> Value {
     let keys = (first..first + n).map(|number| {
         let key = KeyPair::of(u8::try_from(number % 251).unwrap()).public;
         (
@@ -80,26 +80,26 @@ fn one_time_keys(first: u32, n: u32) -> Value {
     Value::Object(keys.collect())
 }
 
-fn upload(user: &User, body: Value) -> Reply {
+pub(crate) fn upload(user: &User, body: Value) -> Reply {
     user.post(v3(&["keys", "upload"]), body)
 }
 
-fn query(user: &User, of: &User) -> Value {
+pub(crate) fn query(user: &User, of: &User) -> Value {
     user.post(v3(&["keys", "query"]), json!({ "device_keys": { of.id.as_str(): [] } })).ok()
 }
 
-fn claim(user: &User, of: &User, device: &str, algorithm: &str) -> Value {
+pub(crate) fn claim(user: &User, of: &User, device: &str, algorithm: &str) -> Value {
     user.post(v3(&["keys", "claim"]), json!({ "one_time_keys": { of.id.as_str(): { device: algorithm } } })).ok()
 }
 
 /// The id of the key that a claim gave, if it gave one.
-fn claimed(answer: &Value, of: &User, device: &str) -> Option<String> {
+pub(crate) fn claimed(answer: &Value, of: &User, device: &str) -> Option<String> {
     let keys = answer["one_time_keys"][&of.id][device].as_object()?;
     assert_eq!(keys.len(), 1, "{answer}");
     keys.keys().next().cloned()
 }
 
 /// Whether a list of a sync's `device_lists` names a user.
-fn lists(sync: &Value, list: &str, user: &User) -> bool {
+pub(crate) fn lists(sync: &Value, list: &str, user: &User) -> bool {
     wardroom_testkit::events(&sync["device_lists"][list]).iter().any(|listed| listed == &user.id)
 }

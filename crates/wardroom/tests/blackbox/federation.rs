@@ -2,9 +2,14 @@
 
 mod crash;
 mod destinations;
+mod edus;
 mod faults;
 mod hostile;
 mod hostile_answers;
+mod inbound_events;
+mod inbound_rooms;
+mod joining;
+mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;

@@ -10,14 +10,14 @@ type Open = Arc<Mutex<HashMap<OwnedServerName, Arc<Semaphore>>>>;
 
 /// Lanes, each there as long as somebody is in it or waits for it.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(crate) struct Lanes {
     open: Open,
     wide: usize,
 }
 
 /// A place in a lane; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     open: Open,
     server: OwnedServerName,
     permit: Option<OwnedSemaphorePermit>,
@@ -25,12 +25,12 @@ pub(super) struct Lane {
 
 impl Lanes {
     /// Lanes for so many requests each.
-    pub(super) fn new(wide: usize) -> Self {
+    pub(crate) fn new(wide: usize) -> Self {
         Self { open: Open::default(), wide }
     }
 
     /// Waits for a place in a server's lane.
-    pub(super) async fn enter(&self, server: &ServerName) -> Lane {
+    pub(crate) async fn enter(&self, server: &ServerName) -> Lane {
         let lane = {
             let mut open = self.open.lock();
             Arc::clone(open.entry(server.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(self.wide))))

@@ -1,0 +1,99 @@
+//! What other servers tell of rooms that this one is not in (specification, server-server API,
+//! `GET /hierarchy/{roomId}`).
+
+use std::{sync::Arc, time::Duration};
+
+use quick_cache::{Weighter, sync::Cache};
+use ruma::{
+    OwnedRoomId, OwnedServerName, RoomId,
+    api::federation::space::{SpaceHierarchyParentSummary, get_hierarchy::v1 as get_hierarchy},
+    room::RoomSummary,
+};
+
+use super::{Inner, RemoteError, RemoteRooms, telling};
+use crate::Limits;
+
+/// How long an answer is good.
+const KEPT_MS: u64 = 5 * 60 * 1_000;
+/// Bytes of answers that are kept.
+const KEPT_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// What an answer costs in memory, about, besides what it lists.
+const ANSWER_OVERHEAD_BYTES: usize = 1_000;
+/// What a room or a child of one costs in memory, about.
+const LISTED_BYTES: usize = 700;
+/// Time for an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Servers asked for the same room.
+const SERVERS_MAX: usize = 3;
+
+/// A room as another server told of it.
+#[derive(Clone, Debug)]
+pub struct ToldRoom {
+    /// The room, with the events that list its children where it is a space.
+    pub room: SpaceHierarchyParentSummary,
+    /// Those of its children that the server let this one know of.
+    pub children: Vec<RoomSummary>,
+}
+
+/// An answer and when it came.
+pub(super) type Kept = (u64, Arc<ToldRoom>);
+
+#[derive(Clone, Debug)]
+pub(super) struct BySize;
+
+impl Weighter<OwnedRoomId, Kept> for BySize {
+    fn weight(&self, _: &OwnedRoomId, (_, told): &Kept) -> u64 {
+        let listed = told.children.len() + told.room.children_state.len();
+        u64::try_from(ANSWER_OVERHEAD_BYTES + listed * LISTED_BYTES).unwrap_or(u64::MAX / 2)
+    }
+}
+
+/// Answers, bounded by bytes.
+pub(super) type ToldRooms = Cache<OwnedRoomId, Kept, BySize>;
+
+pub(super) fn told_rooms() -> ToldRooms {
+    Cache::with_weighter(1_000, KEPT_BYTES_MAX, BySize)
+}
+
+impl RemoteRooms {
+    /// What other servers tell of a room that this server is not in. The answer may be a few minutes old.
+    ///
+    /// # Errors
+    /// As [`RemoteError`] says.
+    pub async fn told_room(&self, room: &RoomId, via: &[OwnedServerName]) -> Result<Arc<ToldRoom>, RemoteError> {
+        let inner = &self.inner;
+        let now_ms = inner.clock.now_ms();
+        if let Some((came_ms, told)) = inner.told_rooms.get(room)
+            && now_ms.saturating_sub(came_ms) < KEPT_MS
+        {
+            return Ok(told);
+        }
+        let mut servers = via.to_vec();
+        servers.extend(room.server_name().map(ToOwned::to_owned));
+        let mut failure = RemoteError::NoServer;
+        for server in inner.admitted(servers)?.into_iter().take(SERVERS_MAX) {
+            match inner.told_room_by(&server, room).await {
+                Ok(told) => {
+                    let told = Arc::new(told);
+                    inner.told_rooms.insert(room.to_owned(), (now_ms, Arc::clone(&told)));
+                    return Ok(told);
+                }
+                Err(error) => failure = telling(Some(failure), error),
+            }
+        }
+        Err(failure)
+    }
+}
+
+impl Inner {
+    async fn told_room_by(&self, server: &OwnedServerName, room: &RoomId) -> Result<ToldRoom, RemoteError> {
+        let limits = Limits { timeout: TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX, ..Limits::default() };
+        let answer = self.partners.request(server, get_hierarchy::Request::new(room.to_owned()), limits).await?;
+        if answer.room.summary.room_id != room {
+            return Err(RemoteError::Untrustworthy("it tells of another room"));
+        }
+        Ok(ToldRoom { room: answer.room, children: answer.children })
+    }
+}
