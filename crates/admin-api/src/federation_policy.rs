@@ -123,6 +123,7 @@ async fn put(
 ) -> Result<Reply<Response>, ApiError> {
     let federation = federation(&state, &session)?;
     federation.partners.set_policy(Some(body.into())).await.map_err(refusal)?;
+    federation.outbox.wake();
     Ok(shown(federation))
 }
 
@@ -132,6 +133,7 @@ async fn delete(
 ) -> Result<Reply<Response>, ApiError> {
     let federation = federation(&state, &session)?;
     federation.partners.set_policy(None).await.map_err(refusal)?;
+    federation.outbox.wake();
     Ok(shown(federation))
 }
 

@@ -3,6 +3,7 @@
 //! So far the registration with a shared secret and server notices, at the paths and in the shapes that existing scripts
 //! know, and the graphs of rooms.
 
+mod federation_destinations;
 mod federation_policy;
 mod notices;
 mod register;
@@ -55,4 +56,5 @@ pub fn routes() -> Routes<AdminState> {
         .merge(room_graph::routes())
         .merge(send_server_notice::routes())
         .merge(federation_policy::routes())
+        .merge(federation_destinations::routes())
 }

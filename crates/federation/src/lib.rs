@@ -22,6 +22,7 @@ mod profiles;
 mod remote_media;
 mod remote_rooms;
 mod third_party;
+mod user_directory;
 
 use std::sync::Arc;
 
@@ -44,8 +45,9 @@ pub use self::{
         Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
     },
     partners::{
-        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
-        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
+        AskedKeys, CheckedEvent, Finding, Limits, ListSettings, ListSource, NOTARY_SERVERS_MAX, OldKey,
+        POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Partner, PartnerError, PartnerSettings, Partners, Pin, Policy,
+        RequestSignature, SignatureError, Verdict, diagnose, parse_pin,
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
@@ -62,6 +64,7 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
     *partners::POLICY.spec(),
+    *partners::LIST.spec(),
     *ingest::staging::STAGED.spec(),
     *edus::TOLD_DEVICES.spec(),
     *edus::CURSORS.spec(),
@@ -109,6 +112,7 @@ pub struct Federation {
     pub media: RemoteMedia,
     /// Invitations of people whose user id was not known.
     pub third_party: ThirdPartyInvites,
+    filling: user_directory::Filling,
 }
 
 impl Federation {
@@ -127,8 +131,10 @@ impl Federation {
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
         parts.rooms.ask_policy_servers_by(Arc::new(policy_server::PolicyClient::new(&partners)));
+        user_directory::Listing::start(parts);
+        let filling = user_directory::Filling::new(parts);
         let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
-        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party })
+        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party, filling })
     }
 
     /// Reads what was decided before this start. To be called once, before anything else.
@@ -141,6 +147,8 @@ impl Federation {
 
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
-        futures_util::future::join3(self.outbox.run(), self.ingest.run(), self.edus.run()).await;
+        let (sending, receiving) = (self.outbox.run(), self.ingest.run());
+        let others = futures_util::future::join(self.partners.run(), self.filling.run());
+        futures_util::future::join4(sending, receiving, self.edus.run(), others).await;
     }
 }

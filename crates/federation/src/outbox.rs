@@ -37,6 +37,7 @@ use tokio::{
     time::sleep,
 };
 use wardroom_clock::SharedClock;
+use wardroom_rooms::NS_SERVER;
 use wardroom_store::{Batch, Packed, Position, Scan, Store};
 
 pub use self::destinations::{
@@ -48,7 +49,7 @@ use self::{
     counters::Counters,
     lanes::{Lanes, Outcome, Pool},
     queue::Queues,
-    tables::{CATCH_UP, DESTINATIONS, EDUS, EVENTS, EduRow, NS_SERVER, ServerNid},
+    tables::{CATCH_UP, DESTINATIONS, EDUS, EVENTS, EduRow, ServerNid},
     worker::{BUDGET_UNIT_BYTES, OWN_FAILURE_PAUSE_MS},
 };
 use crate::{FederationError, Partners, Parts};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::header::CONTENT_TYPE;
+use wardroom_federation::{DestinationSample, Federation, OutboxStats};
 use wardroom_media::{Media, Totals};
 use wardroom_push::Push;
 use wardroom_store::Store;
@@ -16,6 +17,8 @@ use self::text::{Kind, Text};
 
 /// The format's media type.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Other servers with measurements of their own.
+const DESTINATIONS_MAX: usize = 100;
 
 #[derive(Clone)]
 struct Sources {
@@ -23,11 +26,18 @@ struct Sources {
     media: Media,
     push: Push,
     requests: Arc<RequestMetrics>,
+    federation: Option<Federation>,
 }
 
 /// `GET /metrics`.
-pub(crate) fn router(store: Store, push: Push, media: Media, requests: Arc<RequestMetrics>) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, push, media, requests })
+pub(crate) fn router(
+    store: Store,
+    push: Push,
+    media: Media,
+    requests: Arc<RequestMetrics>,
+    federation: Option<Federation>,
+) -> Router {
+    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, push, media, requests, federation })
 }
 
 async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static str); 1], String) {
@@ -38,6 +48,10 @@ async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static
     store(&mut text, &sources.store);
     push(&mut text, &sources.push);
     media(&mut text, sources.media.totals());
+    if let Some(federation) = &sources.federation {
+        outbox(&mut text, federation.outbox.stats());
+        destinations(&mut text, federation).await;
+    }
     // A file of /proc: read without disk.
     process::write(&mut text);
     ([(CONTENT_TYPE, TEXT_FORMAT)], text.into_string())
@@ -106,4 +120,66 @@ fn push(text: &mut Text, push: &Push) {
     }
     let help = "Pushers whose gateway failed, to be tried again.";
     text.single("wardroom_push_waiting", Kind::Gauge, help, stats.waiting);
+}
+
+fn outbox(text: &mut Text, stats: OutboxStats) {
+    let counters = [
+        ("wardroom_federation_transactions_total", "Transactions that other servers took.", stats.transactions),
+        ("wardroom_federation_transaction_failures_total", "Attempts to send one that failed.", stats.failures),
+        ("wardroom_federation_events_sent_total", "Events that other servers took.", stats.events),
+        (
+            "wardroom_federation_events_refused_total",
+            "Of those, events that they did not accept.",
+            stats.events_refused,
+        ),
+        ("wardroom_federation_edus_sent_total", "Other things that they took.", stats.edus),
+        ("wardroom_federation_edus_dropped_total", "Messages for servers away for long.", stats.edus_dropped),
+        ("wardroom_federation_items_refused_total", "What was dropped since it was always refused.", stats.refused),
+        ("wardroom_federation_signals_dropped_total", "Typing and the like, not told.", stats.signals_dropped),
+    ];
+    for (name, help, value) in counters {
+        text.single(name, Kind::Counter, help, value);
+    }
+    let gauges = [
+        ("wardroom_federation_signal_bytes", "Memory of what waits there for other servers.", stats.signal_bytes),
+        ("wardroom_federation_events_waiting", "Events that wait for other servers.", stats.events_waiting),
+        ("wardroom_federation_edus_waiting", "Other things that do.", stats.edus_waiting),
+        ("wardroom_federation_destinations_failing", "Servers that do not take what is sent.", stats.failing),
+        ("wardroom_federation_destinations_shelved", "Servers not admitted, with a queue.", stats.not_admitted),
+    ];
+    for (name, help, value) in gauges {
+        text.single(name, Kind::Gauge, help, value);
+    }
+}
+
+async fn destinations(text: &mut Text, federation: &Federation) {
+    let samples = match federation.outbox.samples(DESTINATIONS_MAX).await {
+        Ok(samples) => samples,
+        Err(error) => {
+            tracing::warn!(%error, "how sending to other servers fares could not be measured");
+            return;
+        }
+    };
+    let name = "wardroom_federation_destination_waiting";
+    text.family(name, Kind::Gauge, "What waits for a server; at most 100 servers are shown.");
+    for sample in &samples {
+        let server = sample.server.as_str();
+        text.sample(name, &[("destination", server), ("kind", "event")], sample.events_waiting);
+        text.sample(name, &[("destination", server), ("kind", "edu")], sample.edus_waiting);
+    }
+    let gauges: [(&str, &str, fn(&DestinationSample) -> u64); 3] = [
+        ("wardroom_federation_destination_failures", "Failures in a row.", |sample| sample.failures),
+        ("wardroom_federation_destination_catching_up", "Whether it was away for long.", |sample| {
+            u64::from(sample.is_catching_up)
+        }),
+        ("wardroom_federation_destination_success_seconds", "When it last took something.", |sample| {
+            sample.success_ts / 1_000
+        }),
+    ];
+    for (name, help, value) in gauges {
+        text.family(name, Kind::Gauge, help);
+        for sample in &samples {
+            text.sample(name, &[("destination", sample.server.as_str())], value(sample));
+        }
+    }
 }

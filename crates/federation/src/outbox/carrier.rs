@@ -31,6 +31,9 @@ pub(super) struct Transaction {
     pub(super) edus: Vec<Box<RawJsonValue>>,
 }
 
+/// Events as they are sent, each with its number.
+pub(super) type Numbered = Vec<(EventNid, Box<RawJsonValue>)>;
+
 /// Carries transactions to other servers.
 pub(super) trait Carrier: Debug + Send + Sync + 'static {
     /// Whether anything may be sent to a server.
@@ -54,11 +57,7 @@ pub(super) trait Source: Debug + Send + Sync + 'static {
 
     /// Events of a room in the form that other servers understand, each with its number; those that are gone are left
     /// out.
-    fn events<'a>(
-        &'a self,
-        room: RoomNid,
-        events: &'a [EventNid],
-    ) -> BoxFuture<'a, Result<Vec<(EventNid, Box<RawJsonValue>)>, RoomError>>;
+    fn events<'a>(&'a self, room: RoomNid, events: &'a [EventNid]) -> BoxFuture<'a, Result<Numbered, RoomError>>;
 }
 
 /// Sends with the requests of [`Partners`].
@@ -101,11 +100,7 @@ impl Source for Rooms {
         Self::taken_over(self, batch, entry);
     }
 
-    fn events<'a>(
-        &'a self,
-        room: RoomNid,
-        events: &'a [EventNid],
-    ) -> BoxFuture<'a, Result<Vec<(EventNid, Box<RawJsonValue>)>, RoomError>> {
+    fn events<'a>(&'a self, room: RoomNid, events: &'a [EventNid]) -> BoxFuture<'a, Result<Numbered, RoomError>> {
         Box::pin(async move {
             let stored = Self::events(self, room, events).await?;
             let json = |bytes: &[u8]| serde_json::from_slice::<Box<RawJsonValue>>(bytes);

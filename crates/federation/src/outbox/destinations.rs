@@ -3,12 +3,12 @@
 use std::cmp::Ordering;
 
 use ruma::{OwnedRoomId, OwnedServerName, ServerName};
-use wardroom_rooms::NS_ROOM;
+use wardroom_rooms::{NS_ROOM, NS_SERVER};
 use wardroom_store::{Batch, Packed, Scan};
 
 use super::{
     Outbox,
-    tables::{DESTINATIONS, DestinationRow, NS_SERVER, SENT, ServerNid},
+    tables::{DESTINATIONS, DestinationRow, SENT, ServerNid},
 };
 use crate::FederationError;
 

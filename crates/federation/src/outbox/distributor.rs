@@ -4,12 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use ruma::OwnedServerName;
 use tokio::time::sleep;
-use wardroom_rooms::Place;
+use wardroom_rooms::{NS_SERVER, Place, WATCH_OUTGOING};
 use wardroom_store::{Batch, Packed};
 
 use super::{
     Inner,
-    tables::{EVENTS, NS_SERVER, WATCH_OUTGOING, event_key},
+    tables::{EVENTS, event_key},
 };
 use crate::FederationError;
 

@@ -2,13 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use wardroom_rooms::{EventNid, Place, RoomNid};
-use wardroom_store::{Packed, Position, Profile, Seal, Table, WatchKey};
-
-/// Interner namespace of server names, shared with `rooms`.
-pub(crate) const NS_SERVER: u8 = 5;
-
-/// Touched by whoever writes an event that has to reach other servers.
-pub(crate) const WATCH_OUTGOING: WatchKey = WatchKey { kind: 8, id: 0 };
+use wardroom_store::{Packed, Position, Profile, Seal, Table};
 
 /// Number of another server.
 pub(crate) type ServerNid = u64;

@@ -26,13 +26,12 @@ use tokio::{
     time::{sleep, timeout},
 };
 use wardroom_clock::ManualClock;
-use wardroom_rooms::{EventNid, Outgoing, Place, RoomError, RoomNid};
+use wardroom_rooms::{EventNid, Outgoing, Place, RoomError, RoomNid, WATCH_OUTGOING};
 use wardroom_store::{Batch, Catalogue, Position, Store};
 
 use super::{
     Outbox, OutgoingEdu,
-    carrier::{Carrier, Source, Transaction},
-    tables::WATCH_OUTGOING,
+    carrier::{Carrier, Numbered, Source, Transaction},
 };
 use crate::{PartnerError, TABLES};
 
@@ -192,11 +191,7 @@ impl Source for Wanted {
         batch.on_commit(move |_| drop(outgoing.lock().remove(&key)));
     }
 
-    fn events<'a>(
-        &'a self,
-        room: RoomNid,
-        events: &'a [EventNid],
-    ) -> BoxFuture<'a, Result<Vec<(EventNid, Box<RawJsonValue>)>, RoomError>> {
+    fn events<'a>(&'a self, room: RoomNid, events: &'a [EventNid]) -> BoxFuture<'a, Result<Numbered, RoomError>> {
         Box::pin(async move {
             let here = events.iter().filter(|event| !self.gone.lock().contains(&event.get()));
             let json = |event: &EventNid| {
@@ -269,6 +264,16 @@ impl World {
         let mut batch = Batch::default();
         self.outbox.queue_edu(&mut batch, server, edu("m.direct_to_device", None, number)).await.unwrap();
         self.store.commit(batch).await.unwrap();
+    }
+
+    /// Until sending to a server has failed so often in a row, and that is noted.
+    pub(super) async fn failed(&self, server: &ServerName, failures: u64) {
+        let wait = async {
+            while !self.outbox.samples(10).await.unwrap().iter().any(|s| s.server == server && s.failures == failures) {
+                sleep(Duration::from_millis(2)).await;
+            }
+        };
+        timeout(SOON, wait).await.expect("the failures are noted soon");
     }
 
     /// Moves the clock.

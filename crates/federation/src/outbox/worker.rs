@@ -6,6 +6,7 @@ use http::StatusCode;
 use ruma::ServerName;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
+use wardroom_rooms::NS_SERVER;
 use wardroom_store::{Batch, Packed};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
         Load, LoadLimits, Queues, TRANSACTION_EDUS_BYTES_MAX, TRANSACTION_EDUS_MAX, TRANSACTION_EVENTS_MAX, edu_json,
     },
     signals::Signal,
-    tables::{DESTINATIONS, DestinationRow, NS_SERVER, Pending, SENT, ServerNid},
+    tables::{DESTINATIONS, DestinationRow, Pending, SENT, ServerNid},
 };
 use crate::{FederationError, PartnerError};
 
@@ -44,6 +45,10 @@ struct Sending {
     nid: ServerNid,
     load: Load,
     signals: Vec<Signal>,
+    /// How many events it is.
+    pdus: usize,
+    /// How much else.
+    edus: usize,
 }
 
 impl Sending {
@@ -92,11 +97,12 @@ impl Inner {
         } else {
             self.signals(server, load.edus.len())
         };
-        let sending = Sending { nid, load, signals };
+        let (pdus, edus) = (load.pdus.len(), load.edus.len() + signals.len());
+        let mut sending = Sending { nid, load, signals, pdus, edus };
         if sending.load.is_empty() && sending.signals.is_empty() {
             return Ok(Outcome::Idle);
         }
-        let transaction = self.transaction(&sending, &row);
+        let transaction = self.transaction(&mut sending, &row);
         if let Some(permit) = &mut permit {
             shrink(permit, transaction.pdus.iter().chain(&transaction.edus).map(|json| json.get().len()).sum());
         }
@@ -131,14 +137,14 @@ impl Inner {
         self.lanes.take_signals(server, self.clock.now_ms(), count_max, TRANSACTION_EDUS_BYTES_MAX)
     }
 
-    fn transaction(&self, sending: &Sending, row: &DestinationRow) -> Transaction {
+    fn transaction(&self, sending: &mut Sending, row: &DestinationRow) -> Transaction {
         let id = if sending.load.is_empty() { self.next_id() } else { sending.load.transaction_id(sending.nid) };
         let signals = sending.signals.iter().filter_map(|signal| edu_json(signal.edu.kind, signal.edu.content.get()));
         Transaction {
             id,
             at_ms: row.pending.map_or_else(|| self.clock.now_ms(), |pending| pending.at_ms),
-            pdus: sending.load.pdus.clone(),
-            edus: sending.load.edus.iter().cloned().chain(signals).collect(),
+            pdus: std::mem::take(&mut sending.load.pdus),
+            edus: std::mem::take(&mut sending.load.edus).into_iter().chain(signals).collect(),
         }
     }
 
@@ -201,9 +207,9 @@ impl Inner {
         before: DestinationRow,
         refused: usize,
     ) -> Result<Outcome, FederationError> {
-        let Sending { nid, load, signals } = sending;
+        let Sending { nid, load, pdus, edus, .. } = sending;
         let now_ms = self.clock.now_ms();
-        self.counters.taken(load.pdus.len(), load.edus.len() + signals.len(), refused);
+        self.counters.taken(pdus, edus, refused);
         if before.failures > 0 {
             tracing::info!(%server, "a server answers again");
         }
@@ -243,7 +249,7 @@ impl Inner {
         let now_ms = self.clock.now_ms();
         self.counters.failed();
         let items = sending.items();
-        let Sending { nid, load, signals } = sending;
+        let Sending { nid, load, signals, .. } = sending;
         let failure_ts = if before.failures == 0 { now_ms } else { before.failure_ts };
         let pause_max_ms =
             if now_ms.saturating_sub(failure_ts) > FAILING_LONG_MS { PAUSE_LONG_MAX_MS } else { PAUSE_MAX_MS };
@@ -278,7 +284,8 @@ impl Inner {
             self.lanes.put_back(server, signals);
         }
         if before.failures == 0 {
-            tracing::info!(%server, %error, "a server does not take what is sent to it; trying again");
+            let reason = reason(error);
+            tracing::info!(%server, reason, "a server does not take what is sent to it; trying again");
         }
         let retry_at_ms = row.retry_at_ms();
         batch.put(&DESTINATIONS, &nid, &Packed(row));
@@ -311,6 +318,14 @@ fn grown(items_max: u16) -> u16 {
 fn shrink(permit: &mut OwnedSemaphorePermit, bytes: usize) {
     let needed = bytes / BUDGET_UNIT_BYTES + 1;
     drop(permit.split(permit.num_permits().saturating_sub(needed)));
+}
+
+/// Why a server did not take a transaction, without what it says itself.
+fn reason(error: &PartnerError) -> String {
+    match error {
+        PartnerError::Refused { status, .. } => format!("it answered {status}"),
+        error => error.to_string(),
+    }
 }
 
 /// Whether the server refused a transaction for what is in it.

@@ -1,6 +1,7 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
 mod crash;
+mod destinations;
 mod edus;
 mod faults;
 mod hostile;
@@ -13,4 +14,5 @@ mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;
+mod trust;
 mod two_wardrooms;

@@ -64,8 +64,8 @@ fn pauses_grow_survive_a_restart_and_end_when_the_server_is_heard() {
         world.send(1, 1, &[a]).await;
         let mut before_ms = 0;
         for failures in 1..=14_usize {
-            until(|| world.servers.attempts(a).len() == failures).await;
-            until(|| world.outbox.inner.lanes.sights().iter().all(|sight| sight.failing)).await;
+            world.failed(a, failures as u64).await;
+            assert_eq!(world.servers.attempts(a).len(), failures);
             let view = world.outbox.destination(a).await.unwrap().unwrap();
             assert_eq!(view.failure_ts, Some(START_MS));
             let pause_ms = view.retry_interval_ms;
@@ -80,8 +80,7 @@ fn pauses_grow_survive_a_restart_and_end_when_the_server_is_heard() {
             assert_eq!(world.servers.attempts(a).len(), failures, "not before it is due");
             world.pass(1);
         }
-        until(|| world.servers.attempts(a).len() == 15).await;
-        until(|| world.outbox.inner.lanes.sights().iter().all(|sight| sight.failing)).await;
+        world.failed(a, 15).await;
         world.servers.set(a, Mood::Takes);
         world.pass(5_000);
         world.outbox.heard_from(server_name!("b.example"));
@@ -99,7 +98,7 @@ fn a_server_gets_the_pause_that_it_asks_for() {
         let (world, a) = (World::new(), server_name!("a.example"));
         world.servers.set(a, Mood::Refuses(StatusCode::TOO_MANY_REQUESTS, r#"{"retry_after_ms":90000}"#));
         world.send(1, 1, &[a]).await;
-        until(|| world.outbox.inner.lanes.sights().iter().any(|sight| sight.failing)).await;
+        world.failed(a, 1).await;
         assert_eq!(world.outbox.destination(a).await.unwrap().unwrap().retry_interval_ms, 90_000);
     });
 }
