@@ -47,9 +47,9 @@ impl<T: IncomingRequest + 'static> Signed<T> {
         let (mut parts, body) = request.into_parts();
         let client_ip = client_ip(&parts);
         let partners = &state.federation.partners;
-        let signatures = RequestSignature::read(&parts.headers).map_err(unauthorized)?;
+        let signatures = RequestSignature::read(&parts.headers).map_err(|error| unauthorized(&error))?;
         let origin = signatures.first().map(|signature| signature.origin.clone());
-        let origin = origin.ok_or_else(|| unauthorized(SignatureError::Missing))?;
+        let origin = origin.ok_or_else(|| unauthorized(&SignatureError::Missing))?;
         // Before the body and before anything is fetched: who is not admitted causes no work.
         if !partners.admit(&origin).await {
             return Err(ApiError::forbidden(format!("This server does not speak to {origin}.")));
@@ -62,7 +62,8 @@ impl<T: IncomingRequest + 'static> Signed<T> {
             _ => read_body(body, body_bytes_max).await?,
         };
         let uri = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        partners.verify_request(&signatures, &parts.method, uri, &json).await.map_err(unauthorized)?;
+        let proven = partners.verify_request(&signatures, &parts.method, uri, &json).await;
+        proven.map_err(|error| unauthorized(&error))?;
         if let Some(requests) = partners.requests_per_second(&origin) {
             let burst = requests.saturating_mul(BURST_SECONDS);
             let quota = Quota { burst, one_per_ms: (MS_PER_SECOND / requests).max(1) };
@@ -88,12 +89,12 @@ impl<T: IncomingRequest + 'static> Signed<T> {
 
 /// Why a request is not believed to be of its origin: 401 `M_UNAUTHORIZED`, which is the specification's answer to a
 /// signature that is missing, wrong, or by a key that is not known.
-fn unauthorized(error: SignatureError) -> ApiError {
+fn unauthorized(error: &SignatureError) -> ApiError {
     let sentence = error.to_string();
     match error {
         // The body is at fault, not the origin: a 401 would have the sender try again for ever.
         SignatureError::Unsignable(_) => ApiError::bad_json(sentence),
-        SignatureError::NoKeys(_, PartnerError::Store(_)) => ApiError::internal(&error),
+        SignatureError::NoKeys(_, PartnerError::Store(_)) => ApiError::internal(error),
         _ => ApiError::new(StatusCode::UNAUTHORIZED, ErrorKind::Unauthorized, sentence),
     }
 }
