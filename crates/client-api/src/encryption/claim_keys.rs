@@ -1,14 +1,17 @@
 //! `POST /keys/claim` ([spec](https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim)).
 
-use axum::extract::State;
+use std::collections::BTreeMap;
+
+use axum::{Json, extract::State};
 use ruma::{
-    OwnedOneTimeKeyId,
-    api::client::keys::claim_keys::v3::{Request, Response},
+    OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, api::client::keys::claim_keys::v3::Request, encryption::OneTimeKey,
     serde::Raw,
 };
+use serde::Serialize;
+use serde_json::Value;
 use wardroom_accounts::AccountError;
 use wardroom_federation::KeyClaim;
-use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::unreachable_server;
 use crate::ClientState;
@@ -17,12 +20,19 @@ pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(claim_keys)
 }
 
+/// The answer. Clients expect `failures` also where there are none; ruma's type would leave it out.
+#[derive(Default, Serialize)]
+struct Answer {
+    one_time_keys: BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>>>,
+    failures: BTreeMap<String, Value>,
+}
+
 async fn claim_keys(
     State(state): State<ClientState>,
     Ruma { body, session, .. }: Ruma<Request>,
-) -> Result<Reply<Response>, ApiError> {
+) -> Result<Json<Answer>, ApiError> {
     state.limits.take(Class::Keys, session.nid)?;
-    let mut answer = Response::new(Default::default());
+    let mut answer = Answer::default();
     let (mut wishes, mut elsewhere) = (Vec::new(), KeyClaim::new());
     for (user, devices) in body.one_time_keys {
         if !state.accounts.is_local(&user) {
@@ -44,5 +54,5 @@ async fn claim_keys(
         }
         _ => answer.failures.extend(elsewhere.keys().map(|user| unreachable_server(user.server_name()))),
     }
-    Ok(Reply(answer))
+    Ok(Json(answer))
 }

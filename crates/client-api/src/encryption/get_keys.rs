@@ -2,15 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use axum::extract::State;
-use ruma::{
-    OwnedDeviceId, OwnedUserId,
-    api::client::keys::get_keys::v3::{Request, Response},
-    serde::Raw,
-};
+use axum::{Json, extract::State};
+use ruma::{OwnedDeviceId, OwnedUserId, api::client::keys::get_keys::v3::Request};
+use serde::Serialize;
+use serde_json::{Value, value::RawValue};
 use wardroom_accounts::Session;
 use wardroom_federation::Federation;
-use wardroom_web::{ApiError, Reply, Routes, Ruma};
+use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::unreachable_server;
 use crate::{ClientState, error};
@@ -19,11 +17,24 @@ pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(get_keys)
 }
 
+/// The answer. Clients expect `failures` also where there are none; ruma's type would leave it out.
+#[derive(Default, Serialize)]
+struct Answer {
+    device_keys: BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, Box<RawValue>>>,
+    failures: BTreeMap<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    master_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    self_signing_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    user_signing_keys: BTreeMap<OwnedUserId, Box<RawValue>>,
+}
+
 async fn get_keys(
     State(state): State<ClientState>,
     Ruma { body, session, .. }: Ruma<Request>,
-) -> Result<Reply<Response>, ApiError> {
-    let mut answer = Response::new();
+) -> Result<Json<Answer>, ApiError> {
+    let mut answer = Answer::default();
     let mut elsewhere = BTreeMap::new();
     for (user, devices) in body.device_keys {
         if !state.accounts.is_local(&user) {
@@ -32,10 +43,10 @@ async fn get_keys(
         }
         let Some(queried) = state.accounts.query_device_keys(&user, &devices).await? else { continue };
         let keys = state.accounts.cross_signing_keys(&session, &user).await?;
-        answer.master_keys.extend(keys.master.map(|key| (user.clone(), Raw::from_json(key))));
-        answer.self_signing_keys.extend(keys.self_signing.map(|key| (user.clone(), Raw::from_json(key))));
-        answer.user_signing_keys.extend(keys.user_signing.map(|key| (user.clone(), Raw::from_json(key))));
-        let queried = queried.into_iter().map(|device| (device.id, Raw::from_json(device.keys)));
+        answer.master_keys.extend(keys.master.map(|key| (user.clone(), key)));
+        answer.self_signing_keys.extend(keys.self_signing.map(|key| (user.clone(), key)));
+        answer.user_signing_keys.extend(keys.user_signing.map(|key| (user.clone(), key)));
+        let queried = queried.into_iter().map(|device| (device.id, device.keys));
         answer.device_keys.insert(user, queried.collect());
         tokio::task::consume_budget().await;
     }
@@ -45,7 +56,7 @@ async fn get_keys(
         }
         _ => answer.failures.extend(elsewhere.keys().map(|user| unreachable_server(user.server_name()))),
     }
-    Ok(Reply(answer))
+    Ok(Json(answer))
 }
 
 /// Adds keys of users of other servers.
@@ -55,7 +66,7 @@ async fn ask_elsewhere(
     federation: &Federation,
     wanted: BTreeMap<OwnedUserId, Vec<OwnedDeviceId>>,
     within: Option<Duration>,
-    answer: &mut Response,
+    answer: &mut Answer,
 ) -> Result<(), ApiError> {
     let found = federation.devices.query(wanted, within).await.map_err(error::of_federation)?;
     answer.failures.extend(found.failures.iter().map(|server| unreachable_server(server)));
@@ -67,9 +78,9 @@ async fn ask_elsewhere(
         } else {
             (keys.master, keys.self_signing)
         };
-        answer.master_keys.extend(master.map(|key| (user.clone(), Raw::from_json(key))));
-        answer.self_signing_keys.extend(self_signing.map(|key| (user.clone(), Raw::from_json(key))));
-        let devices = keys.devices.into_iter().map(|device| (device.id, Raw::from_json(device.keys)));
+        answer.master_keys.extend(master.map(|key| (user.clone(), key)));
+        answer.self_signing_keys.extend(self_signing.map(|key| (user.clone(), key)));
+        let devices = keys.devices.into_iter().map(|device| (device.id, device.keys));
         answer.device_keys.insert(user, devices.collect());
     }
     Ok(())
