@@ -51,7 +51,7 @@ impl<T: IncomingRequest + 'static> Signed<T> {
         let origin = signatures.first().map(|signature| signature.origin.clone());
         let origin = origin.ok_or_else(|| unauthorized(SignatureError::Missing))?;
         // Before the body and before anything is fetched: who is not admitted causes no work.
-        if !partners.admits(&origin) {
+        if !partners.admit(&origin).await {
             return Err(ApiError::forbidden(format!("This server does not speak to {origin}.")));
         }
         if !partners.knows_keys_of(&signatures).await.map_err(|error| ApiError::internal(&error))? {

@@ -23,7 +23,7 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-use wardroom_accounts::{Accounts, UserNid};
+use wardroom_accounts::{Accounts, ListState, UserNid};
 use wardroom_rooms::Rooms;
 use wardroom_store::{Position, Store};
 
@@ -107,7 +107,13 @@ impl RemoteDevices {
     /// The user's number, if the user is in a room with one of this server's.
     pub(crate) async fn neighbour(&self, user: &UserId) -> Result<Option<UserNid>, FederationError> {
         let Some(nid) = self.0.accounts.user_nid(user).await? else { return Ok(None) };
-        let shares = self.0.rooms.shares_a_room_here(wardroom_rooms::UserNid::new(nid.get()), None).await?;
-        Ok(shares.then_some(nid))
+        if self.0.rooms.shares_a_room_here(wardroom_rooms::UserNid::new(nid.get()), None).await? {
+            return Ok(Some(nid));
+        }
+        if self.0.accounts.remote_list(nid).await? != ListState::Unknown {
+            // However it came that no room is shared any more: what changes from now on is not told to this server.
+            self.0.accounts.drop_remote_lists(&[nid]).await?;
+        }
+        Ok(None)
     }
 }

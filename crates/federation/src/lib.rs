@@ -44,8 +44,9 @@ pub use self::{
         Destinations, EDU_BYTES_MAX, Outbox, OutboxStats, OutgoingEdu,
     },
     partners::{
-        AskedKeys, CheckedEvent, Limits, NOTARY_SERVERS_MAX, OldKey, POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX,
-        Partner, PartnerError, PartnerSettings, Partners, Pin, Policy, RequestSignature, SignatureError, parse_pin,
+        AskedKeys, CheckedEvent, Finding, Limits, ListSettings, ListSource, NOTARY_SERVERS_MAX, OldKey,
+        POLICY_PATTERN_BYTES_MAX, POLICY_PATTERNS_MAX, Partner, PartnerError, PartnerSettings, Partners, Pin, Policy,
+        RequestSignature, SignatureError, Verdict, diagnose, parse_pin,
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
@@ -62,6 +63,7 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
     *partners::POLICY.spec(),
+    *partners::LIST.spec(),
     *ingest::staging::STAGED.spec(),
     *edus::TOLD_DEVICES.spec(),
     *edus::CURSORS.spec(),
@@ -141,6 +143,7 @@ impl Federation {
 
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
-        futures_util::future::join3(self.outbox.run(), self.ingest.run(), self.edus.run()).await;
+        let (sending, receiving) = (self.outbox.run(), self.ingest.run());
+        futures_util::future::join4(sending, receiving, self.edus.run(), self.partners.run()).await;
     }
 }

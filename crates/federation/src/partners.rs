@@ -3,8 +3,10 @@
 mod backoff;
 mod checking;
 mod client;
+mod diagnosis;
 mod discovery;
 mod dns;
+mod federation_list;
 mod http_date;
 mod key_document;
 mod keyring;
@@ -40,12 +42,14 @@ use wardroom_store::Store;
 use self::{
     checking::Checkers,
     client::Client,
+    federation_list::{AllowList, FederationList},
     keyring::{Keyring, Known, Wanted},
     own_keys::OwnKeys,
     policy::Policies,
 };
-pub(crate) use self::{keyring::SERVER_KEYS, policy::POLICY};
 pub use self::{
+    diagnosis::{Finding, Verdict, diagnose},
+    federation_list::{ListSettings, ListSource},
     notary::{AskedKeys, NOTARY_SERVERS_MAX},
     outcome::{Limits, PartnerError},
     own_keys::OldKey,
@@ -54,6 +58,7 @@ pub use self::{
     settings::{Partner, PartnerSettings},
     tls::{Pin, parse_pin},
 };
+pub(crate) use self::{federation_list::LIST, keyring::SERVER_KEYS, policy::POLICY};
 use crate::Parts;
 
 /// Other servers. Clones are cheap.
@@ -69,6 +74,7 @@ struct Inner {
     own_keys: OwnKeys,
     checkers: Checkers,
     policies: Policies,
+    list: Option<Arc<dyn AllowList>>,
     store: Store,
     clock: SharedClock,
     settings: PartnerSettings,
@@ -95,7 +101,14 @@ impl Partners {
         let keyring = Keyring::new(Arc::clone(&client), store.clone(), Arc::clone(&clock), settings.notaries.clone());
         let checkers = Checkers::new();
         let policies = Policies::new(Policy { allow: settings.allow.clone(), deny: settings.deny.clone() });
-        let inner = Inner { client, keyring, own_keys, checkers, policies, store, clock, settings };
+        let list: Option<Arc<dyn AllowList>> = match settings.list.clone() {
+            Some(list) => {
+                let client = client.for_operator();
+                Some(Arc::new(FederationList::new(list, client, store.clone(), Arc::clone(&clock))?))
+            }
+            None => None,
+        };
+        let inner = Inner { client, keyring, own_keys, checkers, policies, list, store, clock, settings };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -106,12 +119,46 @@ impl Partners {
 
     /// Reads what was decided while the server ran before. Once, before anything is asked.
     pub(crate) async fn load(&self) -> Result<(), PartnerError> {
-        self.inner.policies.load(&self.inner.store).await
+        self.inner.policies.load(&self.inner.store).await?;
+        match &self.inner.list {
+            Some(list) => list.load().await,
+            None => Ok(()),
+        }
     }
 
-    /// Whether the policy admits a server. This server is always admitted.
+    /// Keeps what comes from elsewhere up to date until the server stops.
+    pub(crate) async fn run(&self) {
+        let Some(list) = &self.inner.list else { return };
+        loop {
+            // Failures are logged, and the last list stays.
+            let _ = list.refresh().await;
+            tokio::time::sleep(list.refresh_every()).await;
+        }
+    }
+
+    /// Whether a server is admitted, by the policy and by the list as it is known now. This server always is.
     pub fn admits(&self, server: &ServerName) -> bool {
-        self.inner.settings.enabled && (server == self.own_name() || self.inner.policies.current().0.admits(server))
+        let by_list = || self.inner.list.as_ref().is_none_or(|list| list.admits(server));
+        self.inner.settings.enabled && (server == self.own_name() || (self.by_policy(server) && by_list()))
+    }
+
+    /// As [`Partners::admits`]; before a server is refused because it is not on the list, the list is read anew.
+    pub async fn admit(&self, server: &ServerName) -> bool {
+        if self.admits(server) {
+            return true;
+        }
+        match &self.inner.list {
+            Some(list) if self.inner.settings.enabled && self.by_policy(server) => {
+                // A list that cannot be read changes nothing.
+                let _ = list.refresh().await;
+                list.admits(server)
+            }
+            _ => false,
+        }
+    }
+
+    fn by_policy(&self, server: &ServerName) -> bool {
+        self.inner.policies.current().0.admits(server)
     }
 
     /// The policy in force, and whether an administrator set it while the server ran.
@@ -174,7 +221,7 @@ impl Partners {
     where
         R: OutgoingRequest<Authentication = ServerSignatures, PathBuilder = SinglePath>,
     {
-        self.permit(server)?;
+        self.permit(server).await?;
         let own = &self.inner.own_keys;
         let input = XMatrixSigningInput::new(own.server_name.clone(), server.to_owned(), own.signing_key.pair());
         // The host is a stand-in: signed are path and query.
@@ -198,7 +245,7 @@ impl Partners {
         path_and_query: &str,
         limits: Limits,
     ) -> Result<reqwest::Response, PartnerError> {
-        self.permit(server)?;
+        self.permit(server).await?;
         let mut request = get(path_and_query)?;
         let own = &self.inner.own_keys;
         let input = XMatrixSigningInput::new(own.server_name.clone(), server.to_owned(), own.signing_key.pair());
@@ -218,13 +265,13 @@ impl Partners {
         path_and_query: &str,
         limits: Limits,
     ) -> Result<(StatusCode, HeaderMap, Bytes), PartnerError> {
-        self.permit(server)?;
+        self.permit(server).await?;
         self.inner.client.exchange(server, get(path_and_query)?, limits).await
     }
 
     /// Nothing is asked of a server that is not admitted, nor of this one.
-    fn permit(&self, server: &ServerName) -> Result<(), PartnerError> {
-        if self.admits(server) && server != self.own_name() {
+    async fn permit(&self, server: &ServerName) -> Result<(), PartnerError> {
+        if server != self.own_name() && self.admit(server).await {
             Ok(())
         } else {
             Err(PartnerError::Denied(server.to_owned()))
@@ -233,7 +280,7 @@ impl Partners {
 
     /// The keys of a server. Those of one that is not admitted are not fetched.
     async fn keys_of(&self, server: &ServerName, wanted: &[Wanted]) -> Result<Arc<Known>, PartnerError> {
-        if self.permit(server).is_ok() {
+        if self.permit(server).await.is_ok() {
             return self.inner.keyring.with(server, wanted).await;
         }
         self.inner.keyring.known(server).await?.ok_or_else(|| PartnerError::Denied(server.to_owned()))

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod check;
+mod federation;
 mod fsck;
+mod keys;
 mod serve;
 mod user_create;
 
@@ -42,6 +44,12 @@ enum Command {
     /// Manages users while the server is stopped.
     #[command(subcommand)]
     User(UserCommand),
+    /// Manages the key that the server signs with, while the server is stopped.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Finds out about other servers.
+    #[command(subcommand)]
+    Federation(federation::FederationCommand),
     /// Checks that the stored log, timelines, states and indexes agree, while the server is stopped.
     Fsck(ConfigFile),
 }
@@ -76,6 +84,8 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Check(file) => check::run(&file),
         Command::Config { example: _ } => print(config::EXAMPLE).map_err(Failure::from),
         Command::User(UserCommand::Create(create)) => user_create::run(&create),
+        Command::Keys(command) => keys::run(&command),
+        Command::Federation(command) => federation::run(&command),
         Command::Fsck(file) => fsck::run(&file),
     };
     match result {

@@ -202,7 +202,14 @@ impl Config {
         let authorities = self.federation.extra_ca.iter().map(|path| ("federation.extra_ca", path));
         let shown = self.federation.client_certificate.iter().flat_map(|tls| [&tls.cert, &tls.key]);
         let shown = shown.map(|path| ("federation.client_certificate", path));
-        services.chain(authorities).chain(shown).filter_map(|(key, path)| unreadable(key, path)).collect()
+        let trusted = self.federation.list.iter().flat_map(|list| &list.trust);
+        let trusted = trusted.map(|path| ("federation.list.trust", path));
+        services
+            .chain(authorities)
+            .chain(shown)
+            .chain(trusted)
+            .filter_map(|(key, path)| unreadable(key, path))
+            .collect()
     }
 }
 
@@ -251,6 +258,8 @@ mod tests {
         config.master_key = MasterKeyConfig { file: Some("x".into()), command: Some("x".into()) };
         let tls = Some(Tls { cert: "x".into(), key: "x".into() });
         config.federation.client_certificate = tls.clone();
+        let list = federation::List { source: "x".to_owned(), trust: vec!["x".into()], refresh_seconds: 60 };
+        config.federation.list = Some(list);
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();
         keys(&toml::Table::try_from(&config).unwrap(), "", &mut expected);

@@ -2,15 +2,19 @@
 
 use wardroom_store::{Catalogue, CatalogueError, Packed, Profile, Seal, Table, TableSpec};
 
-use crate::identity::IdentityRow;
+use crate::identity::{IdentityRow, OldKeyRow};
 
 /// What this server is: one row.
 pub(crate) static IDENTITY: Table<(), Packed<IdentityRow>> =
     Table::new(0x0F00, "server_identity", Profile::Point, Seal::System);
 
+/// Keys that this server used to sign with, by when they expired (milliseconds since 1970).
+pub(crate) static OLD_KEYS: Table<u64, Packed<OldKeyRow>> =
+    Table::new(0x0F01, "old_signing_keys", Profile::Scan, Seal::System);
+
 /// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., federation 0x05.., the binary itself 0x0F...
 pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
-    let own: [TableSpec; 1] = [*IDENTITY.spec()];
+    let own: [TableSpec; 2] = [*IDENTITY.spec(), *OLD_KEYS.spec()];
     Catalogue::new(&[
         wardroom_accounts::TABLES,
         wardroom_rooms::TABLES,

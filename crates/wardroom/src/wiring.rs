@@ -12,7 +12,7 @@ use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
 use wardroom_clock::{Clock, SharedClock};
-use wardroom_federation::{Federation, PartnerError, PartnerSettings, Parts};
+use wardroom_federation::{Federation, ListSettings, PartnerError, PartnerSettings, Parts};
 use wardroom_federation_api::{FederationState, Transactions};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
@@ -183,7 +183,8 @@ async fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>
     if !config.federation.enabled {
         return Ok(None);
     }
-    let federation = Federation::new(parts, partner_settings(config)?)?;
+    let old_keys = identity::old_keys(&parts.store).await?;
+    let federation = Federation::new(parts, PartnerSettings { old_keys, ..partner_settings(config)? })?;
     federation.load().await?;
     Ok(Some(federation))
 }
@@ -200,6 +201,14 @@ pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, Start
         }
         None => None,
     };
+    let list = match &section.list {
+        Some(list) => Some(ListSettings {
+            source: list.source(),
+            authorities: list.trust.iter().map(|path| read("federation.list", path)).collect::<Result<_, _>>()?,
+            refresh_every: Duration::from_secs(list.refresh_seconds),
+        }),
+        None => None,
+    };
     Ok(PartnerSettings {
         enabled: section.enabled,
         allow: section.allow.clone(),
@@ -212,6 +221,7 @@ pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, Start
         client_certificate,
         partners: section.partners(),
         old_keys: Vec::new(),
+        list,
     })
 }
 

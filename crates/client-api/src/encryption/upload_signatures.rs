@@ -9,7 +9,7 @@ use serde::Serialize;
 use wardroom_accounts::SignatureFailure;
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
-use crate::ClientState;
+use crate::{ClientState, error};
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(upload_signatures)
@@ -36,7 +36,16 @@ async fn upload_signatures(
         let keys = keys.iter().map(|(id, key)| (id.to_owned(), key.to_owned()));
         (user.clone(), keys.collect())
     });
-    let failures = state.accounts.upload_signatures(&session, &signed.collect()).await?;
+    let signed: BTreeMap<_, _> = signed.collect();
+    if let Some(federation) = &state.federation {
+        // Whom one signs may have an identity here that is not up to date, or none yet.
+        let elsewhere = signed.keys().filter(|user| !state.accounts.is_local(user)).map(|user| (user.clone(), vec![]));
+        let elsewhere: BTreeMap<_, _> = elsewhere.collect();
+        if !elsewhere.is_empty() {
+            federation.devices.query(elsewhere, None).await.map_err(error::of_federation)?;
+        }
+    }
+    let failures = state.accounts.upload_signatures(&session, &signed).await?;
     let failures = failures.into_iter().map(|(user, keys)| {
         let keys = keys.into_iter().map(|(id, failure)| (id, told(failure)));
         (user, keys.collect())

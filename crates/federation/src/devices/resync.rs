@@ -74,11 +74,8 @@ impl RemoteDevices {
             self_signing: answer.self_signing_key,
         };
         accounts.keep_remote_list(user, &snapshot, heard).await?;
-        if self.neighbour(user).await?.is_none() {
-            // The last shared room was left meanwhile: nobody tells of changes any more.
-            accounts.drop_remote_lists(&[nid]).await?;
-        }
-        Ok(())
+        // The last shared room may have been left meanwhile.
+        self.neighbour(user).await.map(drop)
     }
 
     /// The lock of a user's list.
@@ -150,13 +147,10 @@ impl RemoteDevices {
 
     /// Fetches a stale list, or drops one that nobody needs any more.
     async fn refresh(&self, user: &UserId) -> Result<(), FederationError> {
-        if self.neighbour(user).await?.is_some() {
-            return self.fetch(user).await;
+        match self.neighbour(user).await? {
+            Some(_) => self.fetch(user).await,
+            None => Ok(()),
         }
-        if let Some(nid) = self.0.accounts.user_nid(user).await? {
-            self.0.accounts.drop_remote_lists(&[nid]).await?;
-        }
-        Ok(())
     }
 
     async fn fetched(&self, work: &mut Work, user: OwnedUserId, done: Result<(), FederationError>) {

@@ -121,6 +121,12 @@ impl Client {
         })
     }
 
+    /// Makes a client for what the operator names himself: any host, and no range is refused.
+    pub(crate) fn for_operator(&self) -> ClientBuilder {
+        let any = Pinned::new(self.network.dns.clone(), Arc::default(), Vec::new());
+        builder(self.config.clone(), any)
+    }
+
     /// Looks for a server, or remembers where it was.
     async fn link(&self, server: &ServerName) -> Result<Arc<Link>, PartnerError> {
         let now_ms = self.clock.now_ms();

@@ -60,7 +60,7 @@ impl Partners {
         key_ids: &[OwnedServerSigningKeyId],
         at_ms: u64,
     ) -> Result<std::sync::Arc<super::Known>, PartnerError> {
-        self.permit(server)?;
+        self.permit(server).await?;
         self.inner.keyring.good_until(server, key_ids, at_ms).await
     }
 }

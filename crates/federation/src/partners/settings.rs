@@ -3,7 +3,7 @@
 use ruma::OwnedServerName;
 use wardroom_outbound::Ranges;
 
-use super::{OldKey, Pin};
+use super::{ListSettings, OldKey, Pin};
 
 /// What an operator decides about other servers.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct PartnerSettings {
     pub client_certificate: Option<(Vec<u8>, Vec<u8>)>,
     /// What was agreed on with single servers.
     pub partners: Vec<Partner>,
+    /// A signed list on which servers must stand as well.
+    pub list: Option<ListSettings>,
     /// Keys that this server used to sign with.
     pub old_keys: Vec<OldKey>,
 }
@@ -45,6 +47,7 @@ impl Default for PartnerSettings {
             notaries: Vec::new(),
             client_certificate: None,
             partners: Vec::new(),
+            list: None,
             old_keys: Vec::new(),
         }
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
-use wardroom_federation::{Policy, parse_pin};
+use url::Url;
+use wardroom_federation::{ListSource, Policy, parse_pin};
 
 use super::listener::Tls;
 
@@ -30,6 +31,9 @@ const SPECIAL_RANGES: [&str; 18] = [
     "fe80::/10",
     "ff00::/8",
 ];
+
+/// A list is not read more often than this.
+const LIST_REFRESH_SECONDS_MIN: u64 = 60;
 
 /// Which other servers this one speaks to.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -60,6 +64,52 @@ pub(crate) struct Federation {
     pub(crate) client_certificate: Option<Tls>,
     /// What was agreed on with single servers.
     pub(crate) partner: Vec<Partner>,
+    /// The signed list on which servers must stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) list: Option<List>,
+}
+
+/// A signed list of servers.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct List {
+    /// An `https://` URL, or the path of a file.
+    pub(crate) source: String,
+    /// Certificates of authorities under which its signer's was issued, or the signer's own.
+    pub(crate) trust: Vec<PathBuf>,
+    /// How often it is read anew.
+    #[serde(default = "refresh_default")]
+    pub(crate) refresh_seconds: u64,
+}
+
+const fn refresh_default() -> u64 {
+    60 * 60
+}
+
+impl List {
+    /// Where it comes from.
+    pub(crate) fn source(&self) -> ListSource {
+        match Url::parse(&self.source) {
+            Ok(url) if url.scheme() == "https" => ListSource::Url(url),
+            _ => ListSource::File(PathBuf::from(&self.source)),
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.source.is_empty() || self.source.starts_with("http://") {
+            problems.push("federation.list.source: must be an https:// URL or the path of a file".to_owned());
+        }
+        if self.trust.is_empty() {
+            problems.push(
+                "federation.list.trust: must name the certificates that its signature is checked with".to_owned(),
+            );
+        }
+        if self.refresh_seconds < LIST_REFRESH_SECONDS_MIN {
+            problems.push(format!("federation.list.refresh_seconds: must be {LIST_REFRESH_SECONDS_MIN} at least"));
+        }
+        problems
+    }
 }
 
 /// What was agreed on with one server.
@@ -90,6 +140,7 @@ impl Default for Federation {
             notaries: Vec::new(),
             client_certificate: None,
             partner: Vec::new(),
+            list: None,
         }
     }
 }
@@ -104,6 +155,7 @@ impl Federation {
                 problems.push(format!("federation.partner: {pin:?} is no SHA-256 in base64 or hexadecimal digits"));
             }
         }
+        problems.extend(self.list.iter().flat_map(List::problems));
         if !self.well_known_server.is_empty() && ServerName::parse(&self.well_known_server).is_err() {
             problems
                 .push("federation.well_known_server: must be a host name, with a port if it is not 8448".to_owned());

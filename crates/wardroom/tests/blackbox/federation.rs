@@ -13,4 +13,5 @@ mod missing_events;
 mod people;
 mod sites;
 mod three_wardrooms;
+mod trust;
 mod two_wardrooms;
