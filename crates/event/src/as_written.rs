@@ -135,7 +135,7 @@ impl Walk<'_> {
     fn close(&mut self, byte: Option<u8>) -> Result<Next, ParseError> {
         match (self.open.pop(), byte) {
             (Some(Open::List), Some(b']')) => self.out.push(b']'),
-            (Some(Open::Object(begin, fields)), Some(b'}')) => self.sort(begin, fields)?,
+            (Some(Open::Object(begin, fields)), Some(b'}')) => self.sort(begin, &fields)?,
             _ => return Err(self.broken()),
         }
         self.at += 1;
@@ -143,7 +143,7 @@ impl Walk<'_> {
     }
 
     /// Puts the fields of an object that ends here into order.
-    fn sort(&mut self, begin: usize, fields: Vec<(String, usize)>) -> Result<(), ParseError> {
+    fn sort(&mut self, begin: usize, fields: &[(String, usize)]) -> Result<(), ParseError> {
         let end = self.out.len();
         let is_sorted = fields.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a < b));
         if !is_sorted {
@@ -153,8 +153,8 @@ impl Walk<'_> {
             }
             // Before the next field there is a comma.
             let ends = fields.iter().skip(1).map(|(_, next)| *next - 1).chain([end]);
-            let mut spans: Vec<(String, usize, usize)> =
-                fields.iter().zip(ends).map(|((key, from), to)| (key.clone(), *from, to)).collect();
+            let mut spans: Vec<(&str, usize, usize)> =
+                fields.iter().zip(ends).map(|((key, from), to)| (key.as_str(), *from, to)).collect();
             // Stable: of those with the same key the last one stays last.
             spans.sort_by(|(a, ..), (b, ..)| a.cmp(b));
             let old = self.out.split_off(begin);

@@ -22,12 +22,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn get(&self, target: Target) -> Reply {
-        self.peer.ask(&ward().server, "GET", &target, None)
+    fn get(&self, target: &Target) -> Reply {
+        self.peer.ask(&ward().server, "GET", target, None)
     }
 
-    fn post(&self, target: Target, body: &Value) -> Reply {
-        self.peer.ask(&ward().server, "POST", &target, Some(body))
+    fn post(&self, target: &Target, body: &Value) -> Reply {
+        self.peer.ask(&ward().server, "POST", target, Some(body))
     }
 
     fn ids(&self, events: &Value) -> Vec<String> {
@@ -37,7 +37,7 @@ impl Shared {
     #[track_caller]
     fn backfill(&self, from: &str, limit: usize) -> Vec<Value> {
         let target = Target::federation_v1(&["backfill", &self.room]).query("v", from);
-        let answer = self.get(target.query("limit", &limit.to_string())).ok();
+        let answer = self.get(&target.query("limit", &limit.to_string())).ok();
         assert_eq!(answer["origin"], ward().name());
         assert!(answer["origin_server_ts"].is_u64());
         answer["pdus"].as_array().unwrap().clone()
@@ -68,7 +68,7 @@ fn history_is_told_along_the_graph() {
 
         let missing = |body: Value| {
             let target = Target::federation_v1(&["get_missing_events", &shared.room]);
-            shared.ids(&shared.post(target, &body).ok()["events"])
+            shared.ids(&shared.post(&target, &body).ok()["events"])
         };
         let between = json!({ "earliest_events": [said[1]], "latest_events": [said[4]] });
         assert_eq!(missing(between), said[2..4]);
@@ -79,14 +79,14 @@ fn history_is_told_along_the_graph() {
         assert_eq!(missing(deep), said[3..4]);
         assert!(missing(json!({})).is_empty());
 
-        let answer = shared.get(Target::federation_v1(&["event", &said[2]])).ok();
+        let answer = shared.get(&Target::federation_v1(&["event", &said[2]])).ok();
         assert_eq!(shared.ids(&answer["pdus"]), [said[2].clone()]);
         assert_eq!(answer["pdus"][0]["content"]["body"], "2");
-        shared.get(Target::federation_v1(&["event", "$unknown"])).refused(404, "M_NOT_FOUND");
+        shared.get(&Target::federation_v1(&["event", "$unknown"])).refused(404, "M_NOT_FOUND");
 
         let near = |ts: u64, dir: &str| {
             let target = Target::federation_v1(&["timestamp_to_event", &shared.room]);
-            shared.get(target.query("ts", &ts.to_string()).query("dir", dir))
+            shared.get(&target.query("ts", &ts.to_string()).query("dir", dir))
         };
         let ts = pdus[4]["origin_server_ts"].as_u64().unwrap();
         let found = near(ts, "f").ok();
@@ -102,7 +102,7 @@ fn states_are_told_with_what_authorises_them() {
         let shared = shared(version, |alice, room| drop(alice.say(room, "hello")));
         let join = shared.peer.room(&shared.room, |room| room.extremities[0].clone());
         let at = |endpoint: &str, event: &str| {
-            shared.get(Target::federation_v1(&[endpoint, &shared.room]).query("event_id", event))
+            shared.get(&Target::federation_v1(&[endpoint, &shared.room]).query("event_id", event))
         };
         let (state, ids) = (at("state", &join).ok(), at("state_ids", &join).ok());
         let set = |ids: Vec<String>| ids.into_iter().collect::<BTreeSet<_>>();
@@ -117,14 +117,14 @@ fn states_are_told_with_what_authorises_them() {
         let private = shared.alice.say(&other, "private");
         at("state", &private).refused(404, "M_NOT_FOUND");
         at("state_ids", &private).refused(404, "M_NOT_FOUND");
-        shared.get(Target::federation_v1(&["event_auth", &shared.room, &private])).refused(404, "M_NOT_FOUND");
+        shared.get(&Target::federation_v1(&["event_auth", &shared.room, &private])).refused(404, "M_NOT_FOUND");
         assert!(shared.backfill(&private, 10).is_empty());
-        shared.get(Target::federation_v1(&["event", &private])).refused(403, "M_FORBIDDEN");
-        assert_eq!(shared.get(Target::federation_v1(&["state", &shared.room])).status, 400);
+        shared.get(&Target::federation_v1(&["event", &private])).refused(403, "M_FORBIDDEN");
+        assert_eq!(shared.get(&Target::federation_v1(&["state", &shared.room])).status, 400);
 
-        let chain = shared.get(Target::federation_v1(&["event_auth", &shared.room, &later])).ok();
+        let chain = shared.get(&Target::federation_v1(&["event_auth", &shared.room, &later])).ok();
         let chain = set(shared.ids(&chain["auth_chain"]));
-        let event = shared.get(Target::federation_v1(&["event", &later])).ok();
+        let event = shared.get(&Target::federation_v1(&["event", &later])).ok();
         let named: BTreeSet<String> = listed(&event["pdus"][0]["auth_events"]);
         assert!(named.is_subset(&chain) && !chain.contains(&later));
     }
@@ -143,10 +143,10 @@ fn what_a_server_may_not_see_it_gets_redacted() {
         let find = |id: &str| pdus.iter().find(|pdu| signing::event_id(pdu, version) == id).unwrap();
         assert_eq!(find(&open)["content"]["body"], "open");
         assert_eq!(find(&secret)["content"], json!({}), "the id is the same, the content is not there");
-        let alone = shared.get(Target::federation_v1(&["event", &secret])).ok();
+        let alone = shared.get(&Target::federation_v1(&["event", &secret])).ok();
         assert_eq!(alone["pdus"][0]["content"], json!({}));
         let body = json!({ "earliest_events": [], "latest_events": [open], "limit": 50 });
-        let missing = shared.post(Target::federation_v1(&["get_missing_events", &shared.room]), &body).ok();
+        let missing = shared.post(&Target::federation_v1(&["get_missing_events", &shared.room]), &body).ok();
         assert!(!missing.to_string().contains("secret\""), "{missing}");
     }
 }
@@ -157,7 +157,7 @@ fn what_an_erased_user_sent_is_redacted_for_other_servers() {
     let carol = ward().user("carol");
     carol.join(&shared.room);
     let event = carol.say(&shared.room, "forget me");
-    let ask = || shared.get(Target::federation_v1(&["event", &event])).ok()["pdus"][0].clone();
+    let ask = || shared.get(&Target::federation_v1(&["event", &event])).ok()["pdus"][0].clone();
     assert_eq!(ask()["content"]["body"], "forget me");
     carol.with_password_stage("POST", &v3(&["account", "deactivate"]), json!({ "erase": true })).ok();
     assert_eq!(ask()["content"], json!({}));
@@ -211,7 +211,7 @@ fn servers_that_the_room_does_not_admit_are_refused_everything() {
         let room = &*shared.room;
         for action in ["make_join", "make_leave", "make_knock"] {
             let target = Target::federation_v1(&[action, room, &shared.bob]).query("ver", version);
-            shared.get(target).refused(403, "M_FORBIDDEN");
+            shared.get(&target).refused(403, "M_FORBIDDEN");
         }
         for (endpoint, membership) in [("send_join", "join"), ("send_leave", "leave"), ("send_knock", "knock")] {
             let content = json!({ "membership": membership });

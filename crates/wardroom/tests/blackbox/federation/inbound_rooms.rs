@@ -351,7 +351,7 @@ fn transactions_have_limits_and_are_answered_once() {
         json!({}),
         json!([]),
         json!({ "room_id": "!x:y" }),
-        event.clone(),
+        event,
     ];
     let txn = unique("txn");
     let answer = peer.send_as(&ward().server, &txn, &junk, &[json!(1), json!({}), edu, deep]).ok();
@@ -431,6 +431,6 @@ fn an_identity_server_tells_of_an_address_that_was_bound() {
     assert_eq!(anonymous.put(target.clone(), bound(&forged)).ok(), json!({}));
     assert!(alice.members(&room, "invite").is_empty());
     assert_eq!(anonymous.put(target, bound(&binding)).ok(), json!({}));
-    assert_eq!(alice.members(&room, "invite"), [carol.id.clone()]);
+    assert_eq!(alice.members(&room, "invite"), std::slice::from_ref(&carol.id));
     carol.join(&room);
 }
