@@ -1,8 +1,8 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
 mod crash;
-mod edus;
 mod destinations;
+mod edus;
 mod faults;
 mod hostile;
 mod hostile_answers;
