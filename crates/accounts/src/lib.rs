@@ -109,7 +109,7 @@ pub use self::{
     },
     uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
     user::{LogoutDevices, User, UserNid},
-    user_directory::FoundUsers,
+    user_directory::{FoundUsers, OTHERS_MAX},
 };
 
 /// All accounts of one server. Clones share everything.

@@ -1,7 +1,8 @@
-//! Finding users of this server by name: section "User Directory". Whom a user may find is for the rooms to decide.
+//! Finding users by name: section "User Directory". Whom a user may find is for the rooms to decide.
 //!
 //! Names and words of names lie in memory, filled from the store once and kept by every commit that changes a user or a
-//! profile; at rest there is nothing but the profiles themselves, sealed. At 50,000 users it is some 20 MB.
+//! profile; at rest there is nothing but the profiles themselves, sealed. At 50,000 users it is some 20 MB. Users of other
+//! servers are listed by whoever hears of them in rooms, [`Accounts::list_others`], up to a limit.
 
 use std::{
     cmp::Reverse,
@@ -26,6 +27,12 @@ const FOUND_MAX: usize = 5_000;
 const WORDS_MAX: usize = 10;
 /// Characters of a word that count.
 const WORD_CHARS_MAX: usize = 64;
+/// Users of other servers that are listed.
+pub const OTHERS_MAX: usize = 100_000;
+/// Characters of their display names that count.
+const OTHERS_NAME_CHARS_MAX: usize = 256;
+/// Changes that wait for a search at most; then whoever brings one more works them off.
+const WAITING_MAX: usize = 1_000;
 /// Users read at a time when the index is filled.
 const USERS_PAGE: usize = 1_000;
 
@@ -43,12 +50,21 @@ pub struct FoundUsers {
 struct Entry {
     localpart: Box<str>,
     displayname: Option<Box<str>>,
+    /// None for users of this server.
+    server: Option<Box<str>>,
 }
 
 impl Entry {
     fn new(localpart: &str, displayname: Option<&str>) -> Self {
         let displayname = displayname.map(|name| name.to_lowercase().into());
-        Self { localpart: localpart.to_lowercase().into(), displayname }
+        Self { localpart: localpart.to_lowercase().into(), displayname, server: None }
+    }
+
+    /// A user of another server.
+    fn other(user: &UserId, displayname: Option<&str>) -> Self {
+        // Names from elsewhere have no limit of their own.
+        let displayname = displayname.map(|name| clipped_to(name, OTHERS_NAME_CHARS_MAX));
+        Self { server: Some(user.server_name().as_str().into()), ..Self::new(user.localpart(), displayname) }
     }
 
     fn words(&self) -> BTreeSet<&str> {
@@ -81,7 +97,11 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn clipped(word: &str) -> &str {
-    word.char_indices().nth(WORD_CHARS_MAX).map_or(word, |(end, _)| &word[..end])
+    clipped_to(word, WORD_CHARS_MAX)
+}
+
+fn clipped_to(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
 
 #[derive(Debug, Default)]
@@ -89,15 +109,23 @@ struct Index {
     /// `None` for users who were closed while the index was filled.
     users: HashMap<UserNid, Option<Entry>>,
     words: BTreeSet<(Box<str>, UserNid)>,
+    /// Users of other servers among them.
+    others: usize,
 }
 
 impl Index {
     fn put(&mut self, user: UserNid, entry: Option<Entry>) {
+        let is_other = |entry: &Entry| entry.server.is_some();
+        if self.others >= OTHERS_MAX && entry.as_ref().is_some_and(is_other) && !self.users.contains_key(&user) {
+            return;
+        }
         if let Some(Some(old)) = self.users.remove(&user) {
             for word in old.words() {
                 self.words.remove(&(word.into(), user));
             }
+            self.others -= usize::from(is_other(&old));
         }
+        self.others += usize::from(entry.as_ref().is_some_and(is_other));
         for word in entry.iter().flat_map(Entry::words) {
             self.words.insert((word.into(), user));
         }
@@ -158,6 +186,17 @@ impl Shared {
         let mut waiting = self.waiting.lock();
         waiting.push(change);
         if let Some(mut index) = self.index.try_write() {
+            waiting.drain(..).for_each(|(user, entry)| index.put(user, entry));
+        }
+    }
+
+    /// Changes that nobody waits for.
+    fn change_later(&self, changes: impl IntoIterator<Item = Change>) {
+        let mut waiting = self.waiting.lock();
+        waiting.extend(changes);
+        if waiting.len() > WAITING_MAX
+            && let Some(mut index) = self.index.try_write()
+        {
             waiting.drain(..).for_each(|(user, entry)| index.put(user, entry));
         }
     }
@@ -229,7 +268,25 @@ impl Accounts {
         }
     }
 
-    /// Users of this server of whose display name or user id some words begin like those of the term, whatever the
+    /// Lists users of other servers, each with the display name under which a room knows them.
+    pub fn list_others(&self, others: impl IntoIterator<Item = (UserNid, OwnedUserId, Option<String>)>) {
+        let listed = others.into_iter().map(|(nid, user, name)| (nid, Some(Entry::other(&user, name.as_deref()))));
+        self.0.directory.shared.change_later(listed);
+    }
+
+    /// As [`Accounts::list_others`], for names that may be older than what is listed already.
+    pub fn list_missing_others(&self, others: impl IntoIterator<Item = (UserNid, OwnedUserId, Option<String>)>) {
+        let shared = &self.0.directory.shared;
+        let mut index = shared.index.write();
+        shared.waiting.lock().drain(..).for_each(|(user, entry)| index.put(user, entry));
+        for (nid, user, name) in others {
+            if !index.users.contains_key(&nid) {
+                index.put(nid, Some(Entry::other(&user, name.as_deref())));
+            }
+        }
+    }
+
+    /// Users of whose display name or user id some words begin like those of the term, whatever the
     /// case; the best first. Says nothing about who may see them.
     ///
     /// # Errors
@@ -237,13 +294,20 @@ impl Accounts {
     pub async fn find_users(&self, term: &str) -> Result<FoundUsers, AccountError> {
         self.fill_directory().await?;
         let term = term.trim().to_lowercase();
-        // A user id finds its user; users of other servers are not in the directory.
-        let name = match term.strip_prefix('@').and_then(|id| id.split_once(':')) {
-            Some((localpart, server)) if self.0.settings.server_name.as_str().starts_with(server) => localpart,
-            Some(_) => return Ok(FoundUsers::default()),
-            None => term.strip_prefix('@').unwrap_or(&term),
+        // A user id, or the beginning of one, finds its user.
+        let Some((localpart, server)) = term.strip_prefix('@').and_then(|id| id.split_once(':')) else {
+            return Ok(self.0.directory.shared.find(term.strip_prefix('@').unwrap_or(&term)));
         };
-        Ok(self.0.directory.shared.find(name))
+        let mut found = self.0.directory.shared.find(localpart);
+        let own = self.0.settings.server_name.as_str().starts_with(server);
+        let index = self.0.directory.shared.index.read();
+        found.users.retain(|user| match index.users.get(user) {
+            Some(Some(Entry { server: Some(other), .. })) => other.starts_with(server),
+            Some(Some(_)) => own,
+            _ => false,
+        });
+        drop(index);
+        Ok(found)
     }
 
     /// Id and profile of an active user.
@@ -258,6 +322,8 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
+    use ruma::user_id;
+
     use super::{Entry, Index, UserNid};
 
     fn index(users: &[(&str, Option<&str>)]) -> Index {
@@ -313,6 +379,20 @@ mod tests {
         assert_eq!(find(&index, "old"), [0; 0]);
         index.put(UserNid::new(1), None);
         assert!(index.words.is_empty());
+    }
+
+    #[test]
+    fn users_of_other_servers_are_listed_up_to_a_limit() {
+        let mut index = index(&[("anna", None)]);
+        index.put(UserNid::new(7), Some(Entry::other(user_id!("@anna:b.example"), Some("Anna B"))));
+        assert_eq!(find(&index, "anna"), [7, 1]);
+        index.others = super::OTHERS_MAX;
+        index.put(UserNid::new(8), Some(Entry::other(user_id!("@annabel:b.example"), None)));
+        assert_eq!(find(&index, "annabel"), [0; 0], "no more");
+        index.put(UserNid::new(7), Some(Entry::other(user_id!("@anna:b.example"), Some("Berta"))));
+        assert_eq!(find(&index, "berta"), [7], "but what is listed stays true");
+        index.put(UserNid::new(9), Some(Entry::new("annika", None)));
+        assert_eq!(find(&index, "annika"), [9], "and own users are always listed");
     }
 
     #[test]

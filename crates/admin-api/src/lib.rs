@@ -1,7 +1,7 @@
 //! The admin API: what operators and their scripts do with the server over HTTP.
 //!
 //! So far the registration with a shared secret and server notices, at the paths and in the shapes that existing scripts
-//! know, and the graphs of rooms.
+//! know, the graphs of rooms, which servers may take part, and how sending to them fares.
 
 mod federation_destinations;
 mod federation_policy;

@@ -27,7 +27,18 @@ async fn search_users(
     // One more than is wanted tells whether there are more.
     let enough = limit + 1;
     let mut seen = if state.settings.search_all_users {
-        candidates.into_iter().filter(|user| *user != asker).take(enough).collect()
+        // Of other servers' users only those are known, and shown, who are met in rooms.
+        let mut seen = Vec::new();
+        for user in candidates.into_iter().filter(|user| *user != asker) {
+            if seen.len() >= enough {
+                break;
+            }
+            let local = state.accounts.user_by_nid(wardroom_accounts::UserNid::new(user.get())).await?.is_some();
+            if local || !state.rooms.acquaintances(asker, &[user], 1).await.map_err(error::of_room)?.is_empty() {
+                seen.push(user);
+            }
+        }
+        seen
     } else {
         state.rooms.acquaintances(asker, &candidates, enough).await.map_err(error::of_room)?
     };
@@ -35,14 +46,18 @@ async fn search_users(
     seen.truncate(limit);
     let mut results = Vec::with_capacity(seen.len());
     for user in seen {
-        // Closed since it was found: then there is no such user any more.
-        let Some((id, profile)) = state.accounts.profile_by_nid(wardroom_accounts::UserNid::new(user.get())).await?
-        else {
-            continue;
+        let local = state.accounts.profile_by_nid(wardroom_accounts::UserNid::new(user.get())).await?;
+        let (id, displayname, avatar_url) = match local {
+            Some((id, profile)) => (id, profile.displayname, profile.avatar_url),
+            // Of another server, or closed since it was found: then there is no such user any more.
+            None => match state.rooms.profile_shown_to(asker, user).await.map_err(error::of_room)? {
+                Some((id, profile)) if !state.accounts.is_local(&id) => (id, profile.displayname, profile.avatar_url),
+                _ => continue,
+            },
         };
         let mut result = search_users::User::new(id);
-        result.display_name = profile.displayname;
-        result.avatar_url = profile.avatar_url.map(OwnedMxcUri::from);
+        result.display_name = displayname;
+        result.avatar_url = avatar_url.map(OwnedMxcUri::from);
         results.push(result);
     }
     Ok(Reply(search_users::Response::new(results, limited)))

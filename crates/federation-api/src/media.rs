@@ -78,9 +78,14 @@ async fn content(
     state.media.content(&media, wait).await.map_err(told)
 }
 
+#[expect(clippy::disallowed_methods, reason = "no test needs to know it beforehand: the answer's header says it")]
+fn boundary() -> String {
+    rand::rng().sample_iter(&Alphanumeric).map(char::from).take(BOUNDARY_CHARS).collect()
+}
+
 /// What is known of the media, which is nothing yet, and the content.
 async fn in_parts(content: &Content) -> Result<Response, ApiError> {
-    let boundary: String = rand::rng().sample_iter(&Alphanumeric).map(char::from).take(BOUNDARY_CHARS).collect();
+    let boundary = boundary();
     let disposition = content_disposition(&content.content_type, content.filename.as_deref());
     let mut head = format!(
         "--{boundary}\r\nContent-Type: application/json\r\n\r\n{{}}\r\n--{boundary}\r\nContent-Type: {}\r\n\

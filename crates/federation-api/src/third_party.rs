@@ -30,10 +30,10 @@ async fn exchange(
         return Err(ApiError::forbidden("state_key: the invited user is none of your server's."));
     }
     let room = &request.room_id;
-    if let Some(view) = state.rooms.view(room).await.map_err(error::of_room)? {
-        if !state.rooms.admits_server(view.nid, &origin).await.map_err(error::of_room)? {
-            return Err(ApiError::forbidden("The room's access control list does not admit your server."));
-        }
+    if let Some(view) = state.rooms.view(room).await.map_err(error::of_room)?
+        && !state.rooms.admits_server(view.nid, &origin).await.map_err(error::of_room)?
+    {
+        return Err(ApiError::forbidden("The room's access control list does not admit your server."));
     }
     let exchange = Exchange::read(request.sender, request.state_key, request.content.json()).map_err(told)?;
     state.federation.third_party.exchange(room, &exchange).await.map_err(told)?;

@@ -22,6 +22,7 @@ mod profiles;
 mod remote_media;
 mod remote_rooms;
 mod third_party;
+mod user_directory;
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ pub use self::{
     },
     profiles::{ProfileError, RemoteProfile, RemoteProfiles},
     remote_media::{RemoteMedia, RemoteMediaError},
-    remote_rooms::{Invitation, Passage, RemoteError, RemoteRooms, ToldRoom},
+    remote_rooms::{Invitation, Lookups, Passage, RemoteError, RemoteRooms, ToldRoom},
     third_party::{Bound, Exchange, INVITES_PER_NOTICE_MAX, ThirdPartyError, ThirdPartyInvites},
 };
 
@@ -111,6 +112,7 @@ pub struct Federation {
     pub media: RemoteMedia,
     /// Invitations of people whose user id was not known.
     pub third_party: ThirdPartyInvites,
+    filling: user_directory::Filling,
 }
 
 impl Federation {
@@ -129,8 +131,10 @@ impl Federation {
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
         parts.rooms.ask_policy_servers_by(Arc::new(policy_server::PolicyClient::new(&partners)));
+        user_directory::Listing::start(parts);
+        let filling = user_directory::Filling::new(parts);
         let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
-        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party })
+        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party, filling })
     }
 
     /// Reads what was decided before this start. To be called once, before anything else.
@@ -144,6 +148,7 @@ impl Federation {
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
         let (sending, receiving) = (self.outbox.run(), self.ingest.run());
-        futures_util::future::join4(sending, receiving, self.edus.run(), self.partners.run()).await;
+        let others = futures_util::future::join(self.partners.run(), self.filling.run());
+        futures_util::future::join4(sending, receiving, self.edus.run(), others).await;
     }
 }

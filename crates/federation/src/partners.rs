@@ -10,6 +10,7 @@ mod federation_list;
 mod http_date;
 mod key_document;
 mod keyring;
+mod locks;
 mod notary;
 mod outcome;
 mod own_keys;

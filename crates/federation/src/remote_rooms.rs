@@ -27,7 +27,10 @@ use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_rooms::{Actor, MemberProfile, RoomError, Rooms};
 
 use self::turns::Turns;
-pub use self::{hierarchy::ToldRoom, invite::Invitation};
+pub use self::{
+    hierarchy::{Lookups, ToldRoom},
+    invite::Invitation,
+};
 use crate::{Ingest, Limits, Outbox, PartnerError, Partners, Parts, ingest::invites::Told};
 
 /// Servers that are asked for the same thing.
@@ -152,10 +155,7 @@ impl Inner {
 
     /// What the user was told of the room with an invitation or a knock.
     async fn told(&self, passage: &Passage<'_>) -> Result<Told, RoomError> {
-        match self.rooms.room_nid(passage.room).await? {
-            Some(room) => Told::of(&self.rooms, room, passage.actor.nid, passage.actor.user).await,
-            None => Ok(Told::default()),
-        }
+        Told::of(&self.rooms, passage.room, passage.actor.nid, passage.actor.user).await
     }
 
     /// The servers to ask about a room that this server is not in: those that the user names, the inviter's, the one in the
@@ -184,10 +184,7 @@ impl Inner {
 
     /// Whether this server is in the room.
     async fn is_resident(&self, room: &RoomId) -> Result<bool, RoomError> {
-        match self.rooms.view(room).await? {
-            Some(view) => self.rooms.is_resident(view.nid).await,
-            None => Ok(false),
-        }
+        self.rooms.is_here(room).await
     }
 }
 

@@ -4,26 +4,30 @@
 //! and what changes between two pages moves no other room. The walk reads rooms' summaries and the children of spaces
 //! from memory where they did not change.
 
+mod elsewhere;
 mod for_servers;
 
 use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 use quick_cache::{Weighter, sync::Cache};
-use ruma::{OwnedRoomId, RoomId, UserId, events::TimelineEventType};
+use ruma::{OwnedRoomId, OwnedServerName, RoomId, UserId, events::TimelineEventType};
 use serde::Serialize;
 use serde_json::{
-    Value,
+    Map, Value,
     value::{RawValue as RawJsonValue, to_raw_value},
 };
 use wardroom_event::Pdu;
 
-pub use self::for_servers::ServerHierarchy;
+pub use self::{
+    elsewhere::{Elsewhere, TheirRoom},
+    for_servers::ServerHierarchy,
+};
 use crate::{
     Actor, Engine, Rooms,
     error::RoomError,
     ids::RoomNid,
     room::RoomView,
-    summary::{Summary, content},
+    summary::Summary,
     trie::{Root, StateWhich},
 };
 
@@ -53,6 +57,10 @@ const CHILD_OVERHEAD_BYTES: usize = 150;
 const ORDER_CHARS_MAX: usize = 50;
 /// Domain of the keyed hash that binds a token to its request.
 const HASH_TOKEN: u8 = 0x30;
+/// Domain of the keyed hash that stands for a room in a token.
+const HASH_ROOM: u8 = 0x31;
+/// Servers of a child that are remembered.
+const VIA_MAX: usize = 10;
 
 /// What is asked of a space's hierarchy.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +97,8 @@ pub struct HierarchyPage {
 #[derive(Debug)]
 struct Child {
     room: OwnedRoomId,
+    /// Servers that the space names as being in the room.
+    via: Arc<[OwnedServerName]>,
     suggested: bool,
     stripped: Arc<RawJsonValue>,
 }
@@ -96,9 +106,18 @@ struct Child {
 /// The children of a space in one of its states, in order.
 #[derive(Debug)]
 pub(crate) struct Children {
+    /// The space's state; of a space elsewhere there is none.
     state: Root,
     children: Vec<Child>,
     bytes: usize,
+}
+
+/// The fields of an `m.space.child` event that matter.
+struct ChildFields<'a> {
+    state_key: &'a str,
+    sender: &'a UserId,
+    origin_server_ts: u64,
+    content: &'a RawJsonValue,
 }
 
 #[derive(Clone, Debug)]
@@ -133,8 +152,14 @@ type ChildRank = (bool, String, u64, OwnedRoomId);
 
 /// Reads an `m.space.child` event; `None` where it names no child (any more).
 fn read_child(pdu: &Pdu) -> Option<(ChildRank, Child)> {
-    let room = <&RoomId>::try_from(pdu.state_key()?).ok()?.to_owned();
-    let fields = content(pdu)?;
+    let (sender, origin_server_ts) = (pdu.sender(), pdu.origin_server_ts());
+    child_of(&ChildFields { state_key: pdu.state_key()?, sender, origin_server_ts, content: pdu.content() })
+}
+
+/// The child that the fields of an `m.space.child` event name, if they do.
+fn child_of(event: &ChildFields<'_>) -> Option<(ChildRank, Child)> {
+    let room = <&RoomId>::try_from(event.state_key).ok()?.to_owned();
+    let fields: Map<String, Value> = serde_json::from_str(event.content.get()).ok()?;
     let via = fields.get("via")?.as_array()?;
     if via.is_empty() || !via.iter().all(Value::is_string) {
         return None;
@@ -144,16 +169,32 @@ fn read_child(pdu: &Pdu) -> Option<(ChildRank, Child)> {
     };
     let order = fields.get("order").and_then(Value::as_str).filter(is_order);
     let stripped = StrippedChild {
-        content: pdu.content(),
-        origin_server_ts: pdu.origin_server_ts(),
-        sender: pdu.sender(),
-        state_key: pdu.state_key()?,
-        kind: pdu.kind(),
+        content: event.content,
+        origin_server_ts: event.origin_server_ts,
+        sender: event.sender,
+        state_key: event.state_key,
+        kind: &TimelineEventType::SpaceChild,
     };
     let stripped = Arc::from(to_raw_value(&stripped).ok()?);
     let suggested = fields.get("suggested") == Some(&Value::Bool(true));
-    let rank = (order.is_none(), order.unwrap_or_default().to_owned(), pdu.origin_server_ts(), room.clone());
-    Some((rank, Child { room, suggested, stripped }))
+    let rank = (order.is_none(), order.unwrap_or_default().to_owned(), event.origin_server_ts, room.clone());
+    let via = via.iter().filter_map(Value::as_str).filter_map(|name| name.try_into().ok()).take(VIA_MAX).collect();
+    Some((rank, Child { room, via, suggested, stripped }))
+}
+
+/// The children in their order, as many as are shown.
+fn in_order(mut ranked: Vec<(ChildRank, Child)>, state: Root) -> Children {
+    ranked.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let (mut children, mut bytes) = (Vec::with_capacity(ranked.len().min(CHILDREN_MAX)), 0);
+    for (_, child) in ranked.into_iter().take(CHILDREN_MAX) {
+        bytes += child.stripped.get().len();
+        if bytes > CHILDREN_BYTES_MAX {
+            break;
+        }
+        children.push(child);
+    }
+    let bytes = bytes + children.len() * CHILD_OVERHEAD_BYTES;
+    Children { state, children, bytes }
 }
 
 /// What of the walk was told before.
@@ -161,23 +202,33 @@ fn read_child(pdu: &Pdu) -> Option<(ChildRank, Child)> {
 enum Told {
     /// Nothing: the first page.
     Nothing,
-    /// Everything up to this room.
-    UpTo(RoomNid),
+    /// Everything up to this room, by its hash.
+    UpTo(u64),
     /// So many rooms.
     Rooms(u64),
+}
+
+/// What a walk sees of a room.
+struct Looked {
+    summary: Arc<Summary>,
+    children: Option<Arc<Children>>,
 }
 
 /// One walk through a hierarchy.
 struct Walk<'a> {
     actor: Actor<'a>,
-    root: RoomNid,
+    room: &'a RoomId,
+    /// Hash of the room.
+    root: u64,
+    elsewhere: Option<&'a dyn Elsewhere>,
     depth_max: u64,
     suggested_only: bool,
     limit: usize,
 }
 
 impl Rooms {
-    /// A page of the rooms that a space holds and this user may know of.
+    /// A page of the rooms that a space holds and this user may know of. `elsewhere` is asked about rooms that this server
+    /// is not in.
     ///
     /// # Errors
     /// [`RoomError::Forbidden`] where there is no such room or the user may not know of it,
@@ -188,21 +239,23 @@ impl Rooms {
         actor: Actor<'_>,
         room: &RoomId,
         query: &HierarchyQuery,
+        elsewhere: Option<&dyn Elsewhere>,
     ) -> Result<HierarchyPage, RoomError> {
         if query.limit == Some(0) {
             return Err(RoomError::InvalidParam("limit: must be greater than zero.".to_owned()));
         }
         let forbidden = || RoomError::Forbidden("You are not allowed to view this room.".to_owned());
-        let view = self.view(room).await?.ok_or_else(forbidden)?;
-        self.engine.glimpse(actor, &view).await?.ok_or_else(forbidden)?;
         let limit = query.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(HIERARCHY_PAGE_DEFAULT);
         let walk = Walk {
             actor,
-            root: view.nid,
+            room,
+            root: self.engine.hash_of_room(room),
+            elsewhere,
             depth_max: query.max_depth.unwrap_or(DEPTH_MAX).min(DEPTH_MAX),
             suggested_only: query.suggested_only,
             limit: limit.min(HIERARCHY_PAGE_MAX),
         };
+        self.engine.look(&walk, room, &[]).await?.ok_or_else(forbidden)?;
         let Some(from) = &query.from else {
             return Ok(self.engine.walk(&walk, Told::Nothing).await?.unwrap_or_else(HierarchyPage::empty));
         };
@@ -233,12 +286,13 @@ impl Engine {
     /// Walks a hierarchy depth first, and returns the page behind what was told before; `None` where the walk ended
     /// before that.
     async fn walk(&self, walk: &Walk<'_>, told: Told) -> Result<Option<HierarchyPage>, RoomError> {
-        let mut waiting = vec![(walk.root, 0_u64)];
+        let mut waiting: Vec<(OwnedRoomId, Arc<[OwnedServerName]>, u64)> =
+            vec![(walk.room.to_owned(), Arc::default(), 0)];
         let (mut seen, mut page, mut bytes) = (HashSet::new(), HierarchyPage::empty(), 0_u64);
         let mut count = 0_u64;
         let (mut behind, mut last) = (told == Told::Nothing || told == Told::Rooms(0), walk.root);
-        while let Some((nid, depth)) = waiting.pop() {
-            if !seen.insert(nid) {
+        while let Some((room, via, depth)) = waiting.pop() {
+            if !seen.insert(room.clone()) {
                 continue;
             }
             if seen.len() > WALK_ROOMS_MAX {
@@ -248,14 +302,9 @@ impl Engine {
                 // What lies in memory never waits: let others have their turn.
                 tokio::task::yield_now().await;
             }
-            let view = match self.room(nid).await {
-                // Only its name is known.
-                Err(RoomError::NoSuchRoom) => continue,
-                room => room?.view(),
-            };
-            let Some(read) = self.glimpse(walk.actor, &view).await? else { continue };
-            let children = if read.summary.is_space() { Some(self.children_of_space(&view).await?) } else { None };
-            let children = children.iter().flat_map(|children| &children.children);
+            let Some(looked) = self.look(walk, &room, &via).await? else { continue };
+            let hash = self.hash_of_room(&room);
+            let children = looked.children.iter().flat_map(|children| &children.children);
             let children: Vec<&Child> = children.filter(|child| child.suggested || !walk.suggested_only).collect();
             if behind {
                 if page.rooms.len() >= walk.limit || (bytes > PAGE_BYTES_MAX && !page.rooms.is_empty()) {
@@ -264,25 +313,44 @@ impl Engine {
                 }
                 let children_state: Vec<_> = children.iter().map(|child| Arc::clone(&child.stripped)).collect();
                 let children_bytes: usize = children_state.iter().map(|child| child.get().len()).sum();
-                bytes += read.summary.bytes() + u64::try_from(children_bytes).unwrap_or(u64::MAX / 2);
-                page.rooms.push(HierarchyRoom { summary: read.summary, children_state });
+                bytes += looked.summary.bytes() + u64::try_from(children_bytes).unwrap_or(u64::MAX / 2);
+                page.rooms.push(HierarchyRoom { summary: looked.summary, children_state });
             }
             count += 1;
-            last = nid;
-            behind = behind || told == Told::UpTo(nid) || told == Told::Rooms(count);
+            last = hash;
+            behind = behind || told == Told::UpTo(hash) || told == Told::Rooms(count);
             if depth < walk.depth_max {
                 // The first child is to be on top.
                 for child in children.iter().rev() {
-                    if waiting.len() < WAITING_ROOMS_MAX
-                        && let Some(child) = self.room_nid(&child.room).await?
-                        && !seen.contains(&child)
-                    {
-                        waiting.push((child, depth + 1));
+                    if waiting.len() < WAITING_ROOMS_MAX && !seen.contains(&child.room) {
+                        waiting.push((child.room.clone(), Arc::clone(&child.via), depth + 1));
                     }
                 }
             }
         }
         Ok(behind.then_some(page))
+    }
+
+    /// What a user may know of a room, here or elsewhere.
+    async fn look(&self, walk: &Walk<'_>, room: &RoomId, via: &[OwnedServerName]) -> Result<Option<Looked>, RoomError> {
+        if let Some(found) = self.find_room(room).await? {
+            let view = found.view();
+            if self.is_resident(&view).await? {
+                let Some(read) = self.glimpse(walk.actor, &view).await? else { return Ok(None) };
+                let children = if read.summary.is_space() { Some(self.children_of_space(&view).await?) } else { None };
+                return Ok(Some(Looked { summary: read.summary, children }));
+            }
+        }
+        let Some(elsewhere) = walk.elsewhere else { return Ok(None) };
+        let Some(told) = elsewhere.room(room, via).await else { return Ok(None) };
+        let read = self.glimpse_elsewhere(walk.actor, &told).await?;
+        Ok(read.map(|read| Looked { summary: read.summary, children: Some(told.children()) }))
+    }
+
+    /// What stands for a room in a token: rooms elsewhere have no number.
+    fn hash_of_room(&self, room: &RoomId) -> u64 {
+        let hash = self.store.keyed_hash(HASH_ROOM, room.as_bytes());
+        hash.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
     }
 
     /// The children of a space, in order.
@@ -294,38 +362,26 @@ impl Engine {
         }
         let state = self.state(space.nid, space.state, StateWhich::WithoutMembers).await?;
         let events = state.iter().filter(|stored| *stored.pdu.kind() == TimelineEventType::SpaceChild);
-        let mut ranked: Vec<(ChildRank, Child)> = events.filter_map(|stored| read_child(&stored.pdu)).collect();
-        ranked.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let (mut children, mut bytes) = (Vec::with_capacity(ranked.len().min(CHILDREN_MAX)), 0);
-        for (_, child) in ranked.into_iter().take(CHILDREN_MAX) {
-            bytes += child.stripped.get().len();
-            if bytes > CHILDREN_BYTES_MAX {
-                break;
-            }
-            children.push(child);
-        }
-        let bytes = bytes + children.len() * CHILD_OVERHEAD_BYTES;
-        let children = Arc::new(Children { state: space.state, children, bytes });
+        let ranked = events.filter_map(|stored| read_child(&stored.pdu)).collect();
+        let children = Arc::new(in_order(ranked, space.state));
         self.space_children.insert(space.nid, Arc::clone(&children));
         Ok(children)
     }
 
     /// `h<rooms told>_<last room told>_<check>`.
-    fn token(&self, walk: &Walk<'_>, told: u64, last: RoomNid) -> String {
-        format!("h{told}_{}_{}", last.get(), self.check(walk, told, last))
+    fn token(&self, walk: &Walk<'_>, told: u64, last: u64) -> String {
+        format!("h{told}_{last}_{}", self.check(walk, told, last))
     }
 
-    fn read_token(&self, walk: &Walk<'_>, token: &str) -> Option<(u64, RoomNid)> {
+    fn read_token(&self, walk: &Walk<'_>, token: &str) -> Option<(u64, u64)> {
         let mut parts = token.strip_prefix('h')?.split('_');
-        let (told, last, check) =
-            (parts.next()?.parse().ok()?, RoomNid::new(parts.next()?.parse().ok()?), parts.next()?);
+        let (told, last, check) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
         (parts.next().is_none() && self.check(walk, told, last) == check).then_some((told, last))
     }
 
     /// What binds a token to the user and the request that it was given for.
-    fn check(&self, walk: &Walk<'_>, told: u64, last: RoomNid) -> String {
-        let numbers =
-            [walk.root.get(), walk.actor.nid.get(), walk.depth_max, u64::from(walk.suggested_only), told, last.get()];
+    fn check(&self, walk: &Walk<'_>, told: u64, last: u64) -> String {
+        let numbers = [walk.root, walk.actor.nid.get(), walk.depth_max, u64::from(walk.suggested_only), told, last];
         let bytes: Vec<u8> = numbers.into_iter().flat_map(u64::to_be_bytes).collect();
         let hash = self.store.keyed_hash(HASH_TOKEN, &bytes);
         hash.iter().take(8).fold(String::new(), |mut hex, byte| {
@@ -378,7 +434,7 @@ mod tests {
             let mut query = HierarchyQuery { limit: Some(64), ..HierarchyQuery::default() };
             let mut found = Vec::new();
             loop {
-                let page = world.rooms.hierarchy(alice.actor(), &space, &query).await.unwrap();
+                let page = world.rooms.hierarchy(alice.actor(), &space, &query, None).await.unwrap();
                 assert!(page.rooms.len() <= 64);
                 found.extend(page.rooms.iter().map(|room| room.summary.chunk.room_id.clone()));
                 query.from = page.next_batch;
@@ -388,7 +444,7 @@ mod tests {
             }
             assert_eq!(found, rooms);
             let query = HierarchyQuery { limit: Some(u64::MAX), ..HierarchyQuery::default() };
-            let page = world.rooms.hierarchy(alice.actor(), &space, &query).await.unwrap();
+            let page = world.rooms.hierarchy(alice.actor(), &space, &query, None).await.unwrap();
             assert_eq!(page.rooms.len(), HIERARCHY_PAGE_MAX);
             assert_eq!(page.rooms[0].children_state.len(), 1_000);
         });
@@ -407,14 +463,14 @@ mod tests {
                 put_child(&world, &alice, &pair[0], &pair[1], json!({ "via": ["x"] })).await;
             }
             let query = HierarchyQuery { limit: Some(500), ..HierarchyQuery::default() };
-            let page = world.rooms.hierarchy(alice.actor(), &spaces[0], &query).await.unwrap();
+            let page = world.rooms.hierarchy(alice.actor(), &spaces[0], &query, None).await.unwrap();
             assert_eq!(page.rooms.len(), 51, "the root and fifty below");
             for a in spaces.iter().take(12) {
                 for b in spaces.iter().take(12) {
                     put_child(&world, &alice, a, b, json!({ "via": ["x"] })).await;
                 }
             }
-            let page = world.rooms.hierarchy(alice.actor(), &spaces[0], &query).await.unwrap();
+            let page = world.rooms.hierarchy(alice.actor(), &spaces[0], &query, None).await.unwrap();
             let told: HashSet<_> = page.rooms.iter().map(|room| room.summary.chunk.room_id.clone()).collect();
             assert_eq!(told.len(), page.rooms.len());
         });
@@ -430,18 +486,18 @@ mod tests {
             put_child(&world, &alice, &one, &two, json!({ "via": ["x"] })).await;
             put_child(&world, &alice, &two, &one, json!({ "via": ["x"] })).await;
             let first = HierarchyQuery { limit: Some(1), ..HierarchyQuery::default() };
-            let token = world.rooms.hierarchy(alice.actor(), &one, &first).await.unwrap().next_batch;
+            let token = world.rooms.hierarchy(alice.actor(), &one, &first, None).await.unwrap().next_batch;
             let next = HierarchyQuery { from: token.clone(), ..HierarchyQuery::default() };
-            let page = world.rooms.hierarchy(alice.actor(), &one, &next).await.unwrap();
+            let page = world.rooms.hierarchy(alice.actor(), &one, &next, None).await.unwrap();
             assert_eq!(page.rooms[0].summary.chunk.room_id, two);
             let refused = |result: Result<_, RoomError>| matches!(result, Err(RoomError::InvalidParam(_)));
-            assert!(refused(world.rooms.hierarchy(bob.actor(), &one, &next).await));
-            assert!(refused(world.rooms.hierarchy(alice.actor(), &two, &next).await));
+            assert!(refused(world.rooms.hierarchy(bob.actor(), &one, &next, None).await));
+            assert!(refused(world.rooms.hierarchy(alice.actor(), &two, &next, None).await));
             let other = HierarchyQuery { max_depth: Some(2), ..next.clone() };
-            assert!(refused(world.rooms.hierarchy(alice.actor(), &one, &other).await));
+            assert!(refused(world.rooms.hierarchy(alice.actor(), &one, &other, None).await));
             for junk in ["", "h", "h1", "h1_1", "h1_1_zz", "h-1_1_0", "x1_1_0", "h1_1_0_0", "ü"] {
                 let query = HierarchyQuery { from: Some(junk.to_owned()), ..HierarchyQuery::default() };
-                assert!(refused(world.rooms.hierarchy(alice.actor(), &one, &query).await), "{junk}");
+                assert!(refused(world.rooms.hierarchy(alice.actor(), &one, &query, None).await), "{junk}");
             }
         });
     }

@@ -30,6 +30,7 @@ mod join_rules;
 mod log;
 mod members;
 mod membership;
+mod names;
 mod outgoing;
 mod policy_server;
 mod receipts;
@@ -78,7 +79,9 @@ pub use self::{
     gaps::{GAP_EVENTS_MAX, Gap},
     gate::{Action, Asker, Gate, StandardGate, Verdict},
     glance::Glance,
-    hierarchy::{HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy},
+    hierarchy::{
+        Elsewhere, HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy, TheirRoom,
+    },
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SERVER, NS_SLOT, NS_USER, Place, RoomNid, ServerNid, Slot, UserNid,
@@ -87,6 +90,7 @@ pub use self::{
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,
     membership::{MemberProfile, ProfileSource},
+    names::{NAMES_PAGE, NameListener, NamedUser, NamesCursor},
     outgoing::Outgoing,
     policy_server::{PolicyServers, Unsigned},
     receipts::{RECEIPTS_READ_MAX, Receipt},
@@ -171,6 +175,8 @@ pub(crate) struct Engine {
     alias_changes: tokio::sync::Mutex<()>,
     typing: Arc<typing::Typing>,
     delayed: delayed::Delayed,
+    /// Who hears of the names of users of other servers, once that is known.
+    name_listener: std::sync::OnceLock<Box<dyn NameListener>>,
     /// Who asks policy servers, once that is known.
     policy_servers: std::sync::OnceLock<Arc<dyn PolicyServers>>,
 }
@@ -198,6 +204,7 @@ impl Rooms {
                 alias_changes: tokio::sync::Mutex::default(),
                 typing: Arc::default(),
                 delayed: delayed::Delayed::default(),
+                name_listener: std::sync::OnceLock::new(),
                 policy_servers: std::sync::OnceLock::new(),
             }),
         }

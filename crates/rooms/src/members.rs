@@ -231,6 +231,9 @@ impl Writer {
             }
             self.tell_user(user, membership, pdu).await?;
         }
+        if membership == Membership::Join {
+            self.note_name(user, pdu);
+        }
         self.batch.put(&MEMBERSHIPS, &(user, room), &Packed(record.clone()));
         self.memberships.insert(user, record);
         Ok(())

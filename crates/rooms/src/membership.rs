@@ -407,8 +407,8 @@ impl Rooms {
             })
             .await;
         match written {
-            // A room whose rules forbid it keeps the old profile; the others still get the new one.
-            Err(RoomError::Forbidden(_)) => Ok(()),
+            // A room whose rules or policy server forbid it keeps the old profile; the others still get the new one.
+            Err(RoomError::Forbidden(_) | RoomError::PolicyServer(_)) => Ok(()),
             written => written,
         }
     }

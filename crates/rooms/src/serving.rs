@@ -6,6 +6,7 @@
 //! rules, and in its redacted form otherwise, which still shows where the event stands in the graph.
 
 mod doors;
+mod erased;
 mod state;
 mod walk;
 
@@ -15,6 +16,7 @@ use ruma::{OwnedServerName, ServerName, UserId, events::TimelineEventType};
 use wardroom_event::{Pdu, redact};
 use wardroom_store::Scan;
 
+pub(crate) use self::erased::ERASED;
 pub use self::{doors::Admission, state::StateServed, walk::WALK_EVENTS_MAX};
 use crate::{
     Engine, Rooms,
@@ -84,7 +86,8 @@ impl Rooms {
     ) -> Result<Vec<Arc<Pdu>>, RoomError> {
         let mut served = Vec::with_capacity(events.len());
         for event in events {
-            if self.server_sees(reader, &event).await? {
+            let erased = self.engine.is_erased(event.pdu.sender()).await?;
+            if !erased && self.server_sees(reader, &event).await? {
                 served.push(Arc::clone(&event.pdu));
             } else {
                 let redacted = redact(&event.pdu, None);

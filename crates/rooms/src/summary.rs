@@ -10,7 +10,7 @@ use ruma::{
     OwnedRoomId, RoomId, UInt,
     directory::{PublicRoomsChunk, PublicRoomsChunkInit},
     events::StateEventType,
-    room::RoomType,
+    room::{JoinRuleSummary, RoomSummary, RoomType},
 };
 use serde_json::{Map, Value};
 use wardroom_event::{Pdu, RoomVersion};
@@ -24,6 +24,8 @@ use crate::{
 const CACHED_SUMMARIES_BYTES_MAX: u64 = 2 * 1024 * 1024;
 /// What a summary costs in memory besides its texts, about; also the mean size, from which the cache sizes its tables.
 const SUMMARY_OVERHEAD_BYTES: u64 = 350;
+/// Rooms whose members may join that another server tells.
+const ALLOWED_ROOMS_MAX: usize = 200;
 /// Longest name of an encryption algorithm that is passed on, in bytes.
 const ALGORITHM_BYTES_MAX: usize = 255;
 
@@ -36,8 +38,10 @@ pub struct Summary {
     pub chunk: PublicRoomsChunk,
     /// The encryption algorithm of an encrypted room.
     pub encryption: Option<String>,
-    /// The room's version.
+    /// The room's version; of a room elsewhere, one that has every rule.
     pub version: RoomVersion,
+    /// What is said of the version.
+    pub said_version: Option<String>,
 }
 
 /// A room's summary and what its reader is to the room.
@@ -67,6 +71,37 @@ pub(crate) fn summary_cache() -> SummaryCache {
 }
 
 impl Summary {
+    /// A room as another server tells of it.
+    pub(crate) fn told(room: &RoomSummary) -> Self {
+        let allow = match &room.join_rule {
+            JoinRuleSummary::Restricted(rule) | JoinRuleSummary::KnockRestricted(rule) => {
+                rule.allowed_room_ids.iter().take(ALLOWED_ROOMS_MAX).cloned().collect()
+            }
+            _ => Vec::new(),
+        };
+        let mut chunk = PublicRoomsChunk::from(PublicRoomsChunkInit {
+            num_joined_members: room.num_joined_members,
+            room_id: room.room_id.clone(),
+            world_readable: room.world_readable,
+            guest_can_join: room.guest_can_join,
+        });
+        chunk.canonical_alias = room.canonical_alias.clone();
+        chunk.name = room.name.clone();
+        chunk.topic = room.topic.clone();
+        chunk.avatar_url = room.avatar_url.clone();
+        chunk.join_rule = room.join_rule.kind();
+        chunk.room_type = room.room_type.clone();
+        let encryption = room.encryption.as_ref().map(ToString::to_string);
+        Self {
+            state: Root::EMPTY,
+            join_rules: JoinRules { kind: room.join_rule.kind(), allow },
+            chunk,
+            encryption: encryption.filter(|name| name.len() <= ALGORITHM_BYTES_MAX),
+            version: RoomVersion::V12,
+            said_version: room.room_version.as_ref().map(ToString::to_string),
+        }
+    }
+
     /// Name, topic and canonical alias, where there are any.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         let chunk = &self.chunk;
@@ -169,7 +204,8 @@ impl Engine {
         let algorithm = read(StateEventType::RoomEncryption).await?;
         let algorithm = text(&algorithm, "algorithm").filter(|name| name.len() <= ALGORITHM_BYTES_MAX);
         let encryption = algorithm.map(str::to_owned);
-        let summary = Summary { state: room.state, join_rules, chunk, encryption, version: room.version };
+        let said_version = Some(room.version.as_str().to_owned());
+        let summary = Summary { state: room.state, join_rules, chunk, encryption, version: room.version, said_version };
         let summary = Arc::new(summary);
         self.summaries.insert(room.nid, Arc::clone(&summary));
         Ok(summary)

@@ -347,6 +347,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::delayed::DELAYED_BY_USER.spec(),
     *crate::delayed::DELAYED_FINAL.spec(),
     *crate::delayed::DELAYED_TRANSACTIONS.spec(),
+    *crate::serving::ERASED.spec(),
 ];
 
 #[cfg(test)]

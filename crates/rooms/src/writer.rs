@@ -29,6 +29,7 @@ use crate::{
     events::Stored,
     glance::Glance,
     ids::{EventNid, Place, RoomNid, ServerNid, Slot, UserNid},
+    names::NamedUser,
     relations::Relating,
     room::{Room, RoomView},
     tables::{HEADS, Head, MembershipRecord, ROOMS, RoomRecord, Standing},
@@ -210,6 +211,8 @@ pub(crate) struct Writer {
     pub(crate) transactions: HashMap<[u8; 16], EventNid>,
     /// Relations of this group.
     pub(crate) relating: Relating,
+    /// Names of users of other servers that this group brings.
+    pub(crate) named: Vec<NamedUser>,
     /// First failure after which the batch must not be committed.
     pub(crate) failed: Option<RoomError>,
     pub(crate) now_ms: u64,
@@ -250,6 +253,7 @@ impl Writer {
             memberships: HashMap::new(),
             transactions: HashMap::new(),
             relating: Relating::default(),
+            named: Vec::new(),
             failed: None,
             engine,
             room,
@@ -386,6 +390,7 @@ impl Writer {
         let (engine, room, view) = (Arc::clone(&self.engine), Arc::clone(&self.room), self.view());
         let (fresh, overlay, new_room) = (self.fresh, self.overlay, self.new_room);
         let summaries = self.relating.into_summaries();
+        let named = self.named;
         self.batch.on_commit(move |position| {
             engine.tries.keep(overlay);
             for (nid, stored) in fresh {
@@ -397,6 +402,7 @@ impl Writer {
             for (parent, summary) in summaries {
                 engine.summaries_of_children.set(room.nid, parent, summary);
             }
+            engine.tell_names(named);
             room.publish(view);
             if new_room {
                 engine.registry.enter(room);

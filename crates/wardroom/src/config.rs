@@ -258,7 +258,7 @@ mod tests {
         config.master_key = MasterKeyConfig { file: Some("x".into()), command: Some("x".into()) };
         let tls = Some(Tls { cert: "x".into(), key: "x".into() });
         config.federation.client_certificate = tls.clone();
-        let list = federation::List { source: "x".to_owned(), trust: vec!["x".into()], refresh_seconds: 60 };
+        let list = super::federation::List { source: "x".to_owned(), trust: vec!["x".into()], refresh_seconds: 60 };
         config.federation.list = Some(list);
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();

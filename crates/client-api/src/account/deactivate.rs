@@ -21,6 +21,10 @@ async fn deactivate(State(state): State<ClientState>, request: Ruma<Request>) ->
     let session = request.session.ok_or_else(ApiError::missing_token)?;
     let Request { auth, id_server: _, erase, .. } = request.body;
     require_password(&state, &session, "POST /account/deactivate", &erase, auth.as_ref()).await?;
+    if erase {
+        // Before the account is closed: nobody could ask for it again.
+        state.rooms.erase_user(actor(&session).nid).await.map_err(error::of_room)?;
+    }
     // First, so that nobody joins anything any more.
     state.accounts.deactivate(&session.user).await?;
     leave_rooms(&state, &session).await?;

@@ -7,7 +7,7 @@ use axum::{Json, extract::State};
 use ruma::api::client::space::get_hierarchy::v1 as get_hierarchy;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_rooms::{HierarchyQuery, HierarchyRoom};
+use wardroom_rooms::{Elsewhere, HierarchyQuery, HierarchyRoom};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::{get_summary::SummaryJson, registered};
@@ -48,7 +48,9 @@ async fn get_hierarchy(
         max_depth: request.max_depth.map(u64::from),
         suggested_only: request.suggested_only,
     };
-    let page = state.rooms.hierarchy(registered(&session)?, &request.room_id, &query).await;
+    let lookups = state.federation.as_ref().map(|federation| federation.rooms.lookups());
+    let elsewhere = lookups.as_ref().map(|lookups| lookups as &dyn Elsewhere);
+    let page = state.rooms.hierarchy(registered(&session)?, &request.room_id, &query, elsewhere).await;
     let page = page.map_err(error::of_room)?;
     let room = |HierarchyRoom { summary, children_state }| Room { summary: SummaryJson::of(&summary), children_state };
     Ok(Json(Hierarchy { rooms: page.rooms.into_iter().map(room).collect(), next_batch: page.next_batch }))

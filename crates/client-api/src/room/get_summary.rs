@@ -6,10 +6,10 @@ use axum::{Json, extract::State};
 use ruma::{
     OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, UInt,
     api::client::room::get_summary::v1 as get_summary,
-    room::{JoinRuleKind, JoinRuleSummary, RoomSummary, RoomType},
+    room::{JoinRuleKind, RoomType},
 };
 use serde::Serialize;
-use wardroom_rooms::{Actor, Membership, ReadSummary, Summary};
+use wardroom_rooms::{Membership, ReadSummary, Summary};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::{actor, room_of};
@@ -71,31 +71,8 @@ impl SummaryJson {
             guest_can_join: chunk.guest_can_join,
             encryption: summary.encryption.clone(),
             unstable_encryption: summary.encryption.clone(),
-            room_version: Some(summary.version.as_str().to_owned()),
-            unstable_room_version: Some(summary.version.as_str().to_owned()),
-        }
-    }
-
-    /// A room as another server told of it.
-    pub(super) fn told(summary: &RoomSummary) -> Self {
-        let encryption = summary.encryption.as_ref().map(ToString::to_string);
-        let version = summary.room_version.as_ref().map(ToString::to_string);
-        Self {
-            room_id: summary.room_id.clone(),
-            canonical_alias: summary.canonical_alias.clone(),
-            name: summary.name.clone(),
-            topic: summary.topic.clone(),
-            avatar_url: summary.avatar_url.clone(),
-            room_type: summary.room_type.clone(),
-            num_joined_members: summary.num_joined_members,
-            join_rule: summary.join_rule.kind(),
-            allowed_room_ids: allowed_rooms(summary).to_vec(),
-            world_readable: summary.world_readable,
-            guest_can_join: summary.guest_can_join,
-            encryption: encryption.clone(),
-            unstable_encryption: encryption,
-            room_version: version.clone(),
-            unstable_room_version: version,
+            room_version: summary.said_version.clone(),
+            unstable_room_version: summary.said_version.clone(),
         }
     }
 }
@@ -121,44 +98,17 @@ async fn get_summary(
         && !state.rooms.is_here(&room).await.map_err(error::of_room)?
     {
         let told = federation.rooms.told_room(&room, &via).await.map_err(error::of_remote)?;
-        let actor = actor(session);
-        let membership = may_know(&state, actor, &told.room.summary).await?.map_or("leave", name_of);
-        return Ok(Json(Summarized { summary: SummaryJson::told(&told.room.summary), membership: Some(membership) }));
+        let read = state.rooms.glimpse_elsewhere(actor(session), &told.room).await.map_err(error::of_room)?;
+        let unknown = || ApiError::not_found("There is no such room, or you may not know of it.");
+        let ReadSummary { summary, membership } = read.ok_or_else(unknown)?;
+        let membership = Some(membership.map_or("leave", name_of));
+        return Ok(Json(Summarized { summary: SummaryJson::of(&summary), membership }));
     }
     let read = state.rooms.summary(session.as_ref().map(actor), &room).await;
     let ReadSummary { summary, membership } = read.map_err(error::of_room)?;
     // To somebody who calls with an account, having nothing to do with a room is having left it.
     let membership = session.is_some().then(|| membership.map_or("leave", name_of));
     Ok(Json(Summarized { summary: SummaryJson::of(&summary), membership }))
-}
-
-/// Rooms whose members may join, where the join rule is one of the restricted ones.
-fn allowed_rooms(room: &RoomSummary) -> &[OwnedRoomId] {
-    match &room.join_rule {
-        JoinRuleSummary::Restricted(restricted) | JoinRuleSummary::KnockRestricted(restricted) => {
-            &restricted.allowed_room_ids
-        }
-        _ => &[],
-    }
-}
-
-/// Whether a user may know of a room that another server told of, which speaks to this server and not to the user: what
-/// the user is to the room.
-async fn may_know(state: &ClientState, actor: Actor<'_>, room: &RoomSummary) -> Result<Option<Membership>, ApiError> {
-    let membership = match state.rooms.room_nid(&room.room_id).await.map_err(error::of_room)? {
-        Some(nid) => state.rooms.membership(actor.nid, nid).await.map_err(error::of_room)?,
-        None => None,
-    };
-    let membership = membership.map(|entry| entry.membership);
-    let for_everybody = room.world_readable
-        || matches!(room.join_rule.kind(), JoinRuleKind::Public | JoinRuleKind::Knock | JoinRuleKind::KnockRestricted);
-    if for_everybody || matches!(membership, Some(Membership::Invite | Membership::Join)) {
-        return Ok(membership);
-    }
-    if state.rooms.is_in_any(actor.nid, allowed_rooms(room)).await.map_err(error::of_room)? {
-        return Ok(membership);
-    }
-    Err(ApiError::not_found("There is no such room, or you may not know of it."))
 }
 
 const fn name_of(membership: Membership) -> &'static str {

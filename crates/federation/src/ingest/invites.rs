@@ -8,7 +8,7 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_event::{Pdu, RoomVersion};
-use wardroom_rooms::{Membership, RoomError, RoomNid, Rooms, UserNid};
+use wardroom_rooms::{Membership, RoomError, Rooms, UserNid};
 
 use super::{Inner, Taken, incoming};
 
@@ -17,7 +17,7 @@ const NOT_HERE: &str = "this server is not in the room";
 /// What a user who is not in a room was told of it.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// The room's version, where it was told and is one that this server speaks.
+    /// The room's version, where the room is known at all.
     pub(crate) version: Option<RoomVersion>,
     /// Who sent the user's membership event.
     pub(crate) inviter: Option<OwnedUserId>,
@@ -29,37 +29,30 @@ impl Told {
     /// Reads the stripped state that came with an invitation or a knock.
     pub(crate) fn read(stripped: &[Box<RawJsonValue>], user: &UserId) -> Self {
         #[derive(Deserialize)]
-        struct Stripped<'a> {
+        struct Stripped {
             #[serde(rename = "type")]
             kind: String,
             state_key: Option<String>,
             sender: Option<OwnedUserId>,
-            #[serde(borrow)]
-            content: Option<&'a RawJsonValue>,
-        }
-        #[derive(Deserialize)]
-        struct Create {
-            room_version: Option<String>,
         }
         let mut told = Self::default();
         for event in stripped {
-            let Ok(event) = serde_json::from_str::<Stripped<'_>>(event.get()) else { continue };
+            let Ok(event) = serde_json::from_str::<Stripped>(event.get()) else { continue };
             told.servers.extend(event.sender.as_ref().map(|sender| sender.server_name().to_owned()));
-            match event.kind.as_str() {
-                "m.room.create" => {
-                    let create = event.content.and_then(|content| serde_json::from_str::<Create>(content.get()).ok());
-                    told.version = create.and_then(|create| create.room_version?.parse().ok());
-                }
-                "m.room.member" if event.state_key.as_deref() == Some(user.as_str()) => told.inviter = event.sender,
-                _ => {}
+            if event.kind == "m.room.member" && event.state_key.as_deref() == Some(user.as_str()) {
+                told.inviter = event.sender;
             }
         }
         told
     }
 
-    /// What a user was told of a room.
-    pub(crate) async fn of(rooms: &Rooms, room: RoomNid, nid: UserNid, user: &UserId) -> Result<Self, RoomError> {
-        Ok(Self::read(&rooms.stripped_state(nid, room).await?, user))
+    /// What a user was told of a room; nothing of one that nobody told of.
+    pub(crate) async fn of(rooms: &Rooms, room: &RoomId, nid: UserNid, user: &UserId) -> Result<Self, RoomError> {
+        let Some(view) = rooms.view(room).await? else { return Ok(Self::default()) };
+        let mut told = Self::read(&rooms.stripped_state(nid, view.nid).await?, user);
+        // What the invitation itself was made by.
+        told.version = Some(view.version);
+        Ok(told)
     }
 }
 
@@ -102,7 +95,7 @@ impl Inner {
         let Some(nid) = self.rooms.room_nid(room).await? else { return Ok(None) };
         let Ok(Some(user)) = self.accounts.user_nid(&target).await else { return Ok(None) };
         let user = UserNid::new(user.get());
-        let told = Told::of(&self.rooms, nid, user, &target).await?;
+        let told = Told::of(&self.rooms, room, user, &target).await?;
         let Some(version) = told.version else { return Ok(None) };
         let Some(event) = incoming(version, vec![pdu]).pop() else { return Ok(None) };
         let membership = self.rooms.membership(user, nid).await?.map(|entry| entry.membership);
@@ -140,4 +133,30 @@ fn ends_invite(
         _ => told.servers.contains(by),
     };
     ends && may && by == origin && end.room_id() == room
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{owned_user_id, user_id};
+    use serde_json::{json, value::to_raw_value};
+
+    use super::Told;
+
+    #[test]
+    fn who_invited_is_read_from_what_was_told() {
+        let told = [
+            json!({ "type": "m.room.create", "state_key": "", "sender": "@founder:b.example", "content": {} }),
+            json!({ "type": "m.room.member", "state_key": "@u:a.example", "sender": "@boss:c.example", "content": {} }),
+            json!({ "type": "m.room.member", "state_key": "@boss:c.example", "sender": "@boss:c.example" }),
+            json!({ "type": 5 }),
+            json!([]),
+            json!({ "type": "m.room.name", "sender": "nobody" }),
+        ];
+        let told: Vec<_> = told.iter().map(|event| to_raw_value(event).unwrap()).collect();
+        let told = Told::read(&told, user_id!("@u:a.example"));
+        assert_eq!(told.inviter, Some(owned_user_id!("@boss:c.example")));
+        let servers: Vec<&str> = told.servers.iter().map(|server| server.as_str()).collect();
+        assert_eq!(servers, ["b.example", "c.example"]);
+        assert!(told.version.is_none());
+    }
 }

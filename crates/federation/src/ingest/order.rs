@@ -95,3 +95,104 @@ pub(crate) fn chain_of<'a>(
     }
     chain
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use ruma::{EventId, OwnedEventId, room_id, server_name, user_id};
+    use serde_json::{json, value::to_raw_value};
+    use wardroom_event::{Draft, Pdu, RoomVersion, SigningKey};
+
+    use super::{ancestors, authorized_among, chain_of};
+
+    fn event(number: usize, follows: &[&Arc<Pdu>], authorized_by: &[&Arc<Pdu>]) -> Arc<Pdu> {
+        let ids = |events: &[&Arc<Pdu>]| events.iter().map(|event| event.event_id().to_owned()).collect();
+        let draft = Draft {
+            room_id: Some(room_id!("!r:a.example").to_owned()),
+            sender: user_id!("@u:a.example").to_owned(),
+            kind: "m.room.message".into(),
+            state_key: None,
+            content: to_raw_value(&json!({ "number": number })).unwrap(),
+            redacts: None,
+            prev_events: ids(follows),
+            auth_events: ids(authorized_by),
+            depth: 1,
+            origin_server_ts: 1,
+        };
+        let key = SigningKey::from_seed([7; 32], "1").unwrap();
+        Arc::new(draft.sign(RoomVersion::V11, server_name!("a.example"), &key).unwrap())
+    }
+
+    fn ids(events: &[Arc<Pdu>]) -> Vec<&EventId> {
+        events.iter().map(|event| event.event_id()).collect()
+    }
+
+    fn is_sorted_by(events: &[Arc<Pdu>], before: impl Fn(&Pdu) -> Vec<OwnedEventId>) -> bool {
+        let at = |id: &EventId| events.iter().position(|event| event.event_id() == id);
+        events
+            .iter()
+            .enumerate()
+            .all(|(index, event)| before(event).iter().all(|id| at(id).is_none_or(|earlier| earlier < index)))
+    }
+
+    fn followed(event: &Pdu) -> Vec<OwnedEventId> {
+        event.prev_events().map(ToOwned::to_owned).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn each_event_comes_once_and_after_those_that_it_follows(
+            edges in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..4), 1..30),
+            rotation in 0..30_usize,
+        ) {
+            let mut events: Vec<Arc<Pdu>> = Vec::new();
+            for (number, edges) in edges.iter().enumerate() {
+                let follows: Vec<Arc<Pdu>> = match events.len() {
+                    0 => Vec::new(),
+                    length => edges.iter().map(|index| Arc::clone(&events[index.index(length)])).collect(),
+                };
+                let follows: Vec<&Arc<Pdu>> = follows.iter().collect();
+                events.push(event(number, &follows, &follows));
+            }
+            let last = events.last().map(|event| event.event_id().to_owned()).unwrap();
+            let mut shuffled = events.clone();
+            shuffled.rotate_left(rotation % events.len());
+            let ordered = ancestors(shuffled.clone(), [&*last]);
+            prop_assert!(is_sorted_by(&ordered, followed));
+            prop_assert_eq!(ordered.last().map(|event| event.event_id()), Some(&*last));
+            let mut unique = ids(&ordered);
+            unique.sort_unstable();
+            unique.dedup();
+            prop_assert_eq!(unique.len(), ordered.len());
+            // Nothing is left out that the last one leads to.
+            prop_assert!(ordered.iter().flat_map(|event| followed(event)).all(|id| ids(&ordered).contains(&&*id)));
+
+            let all = authorized_among(shuffled);
+            prop_assert_eq!(all.len(), events.len());
+            prop_assert!(is_sorted_by(&all, |event| event.auth_events().map(ToOwned::to_owned).collect()));
+        }
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_left_out() {
+        let (a, stray) = (event(0, &[], &[]), event(1, &[], &[]));
+        let b = event(2, &[&a], &[&a]);
+        let hidden = event(3, &[], &[]);
+        let c = event(4, &[&b, &hidden], &[&b]);
+        let ordered = ancestors(vec![Arc::clone(&stray), Arc::clone(&b), Arc::clone(&a)], c.prev_events());
+        assert_eq!(ids(&ordered), [a.event_id(), b.event_id()]);
+        let chain = chain_of([&a, &b, &stray], [&*c]);
+        assert_eq!(ids(&chain), [b.event_id(), a.event_id()]);
+    }
+
+    #[test]
+    fn what_lacks_an_authorization_event_is_left_out_with_what_it_authorizes() {
+        let hidden = event(0, &[], &[]);
+        let (a, b) = (event(1, &[], &[]), event(2, &[], &[&hidden]));
+        let (c, d) = (event(3, &[], &[&a]), event(4, &[], &[&a, &b]));
+        let good = authorized_among(vec![d, Arc::clone(&c), b, Arc::clone(&a)]);
+        assert_eq!(ids(&good), [a.event_id(), c.event_id()]);
+    }
+}

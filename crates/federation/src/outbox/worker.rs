@@ -118,6 +118,11 @@ impl Inner {
                 self.lanes.put_back(server, sending.signals);
                 self.shelve(server).await
             }
+            Err(error @ (PartnerError::Store(_) | PartnerError::Setting(_))) => {
+                // Not the other server's fault.
+                self.lanes.put_back(server, sending.signals);
+                Err(error.into())
+            }
             Err(error) => self.failed(server, sending, row, at_ms, &error).await,
         }
     }

@@ -4,7 +4,6 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request, StatusCode, header::HOST};
-use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use reqwest::{Client as HttpClient, ClientBuilder, Response, redirect::Policy};
 use ruma::{OwnedServerName, ServerName};
@@ -17,6 +16,7 @@ use super::{
     backoff::Backoff,
     discovery::{self, Destination, Lookups, Reach},
     dns::{Dns, Pinned, Srv},
+    locks::Locks,
     tls::{self, Pin, Tls, TlsSettings},
     well_known::WellKnown,
 };
@@ -52,8 +52,8 @@ pub(crate) struct Client {
     config: ClientConfig,
     pins: Vec<(OwnedServerName, Vec<Pin>)>,
     links: Cache<OwnedServerName, Arc<Link>>,
-    /// Serialises the making of clients, which must not happen twice for one server.
-    making: Mutex<()>,
+    /// Nobody is looked for twice at the same time.
+    looking: Locks,
 }
 
 impl fmt::Debug for Client {
@@ -117,7 +117,7 @@ impl Client {
             config,
             pins: pinned.map(|partner| (partner.name.clone(), partner.pins.clone())).collect(),
             links: Cache::new(LINKS_MAX),
-            making: Mutex::new(()),
+            looking: Locks::default(),
         })
     }
 
@@ -133,12 +133,13 @@ impl Client {
         if let Some(link) = self.links.get(server).filter(|link| link.until_ms > now_ms) {
             return Ok(link);
         }
-        let destination = discovery::find(server, &self.network, &mut Vec::new()).await;
-        let _making = self.making.lock();
+        let lock = self.looking.of(server);
+        let _guard = lock.lock().await;
         let before = self.links.get(server);
         if let Some(link) = before.as_ref().filter(|link| link.until_ms > now_ms) {
             return Ok(Arc::clone(link));
         }
+        let destination = discovery::find(server, &self.network, &mut Vec::new()).await;
         let client = match before {
             // Its connections stay.
             Some(link) if link.destination == destination => link.client.clone(),

@@ -1,15 +1,9 @@
 //! Keys of other servers: fetched, remembered, and asked for again within bounds.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Request};
-use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use ruma::{OwnedServerName, OwnedServerSigningKeyId, ServerName};
 use serde::{Deserialize, Serialize};
@@ -18,7 +12,7 @@ use wardroom_clock::SharedClock;
 use wardroom_event::{PublicKey, PublicKeys};
 use wardroom_store::{Batch, Hash16, Packed, Profile, Seal, Store, Table};
 
-use super::{Limits, PartnerError, client::Client, key_document::KeyDocument};
+use super::{Limits, PartnerError, client::Client, key_document::KeyDocument, locks::Locks};
 
 /// Keys of other servers.
 pub(crate) const SERVER_KEYS: Table<Hash16, Packed<Row>> =
@@ -37,6 +31,8 @@ const KEYS_MAX: usize = 64;
 const ATTEMPTS_MAX: usize = 20_000;
 /// Shortest time between two attempts at one server; each failure in a row doubles it.
 const ATTEMPT_MS: u64 = 5 * 1_000;
+/// Longest time between two attempts at a server that answers, but has not the wanted keys: it may get them any moment.
+const VAIN_LONGEST_MS: u64 = 60 * 1_000;
 /// Longest time between two attempts.
 const ATTEMPT_LONGEST_MS: u64 = 5 * 60 * 1_000;
 /// Documents fetched at the same time of servers whose keys are known, and as many again of strangers: these cannot
@@ -50,8 +46,6 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(15);
 const DOCUMENT_BYTES_MAX: usize = 128 * 1024;
 /// Longest answer of a notary.
 const NOTARY_ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// Locks of servers beyond which those that nobody holds are thrown away.
-const LOCKS_MAX: usize = 1_024;
 
 /// A stored key document and what was learnt from it and its predecessors.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -150,8 +144,6 @@ struct Attempt {
     next_ms: u64,
 }
 
-type Lock = Arc<tokio::sync::Mutex<()>>;
-
 /// Keys of other servers.
 pub(crate) struct Keyring {
     client: Arc<Client>,
@@ -160,7 +152,7 @@ pub(crate) struct Keyring {
     notaries: Vec<OwnedServerName>,
     known: Cache<OwnedServerName, Arc<Known>>,
     attempts: Cache<OwnedServerName, Attempt>,
-    locks: Mutex<HashMap<OwnedServerName, Weak<tokio::sync::Mutex<()>>>>,
+    locks: Locks,
     acquaintances: Semaphore,
     strangers: Semaphore,
 }
@@ -180,7 +172,7 @@ impl Keyring {
             notaries,
             known: Cache::new(SERVERS_CACHED_MAX),
             attempts: Cache::new(ATTEMPTS_MAX),
-            locks: Mutex::default(),
+            locks: Locks::default(),
             acquaintances: Semaphore::new(FETCHES_MAX),
             strangers: Semaphore::new(FETCHES_MAX),
         }
@@ -232,7 +224,7 @@ impl Keyring {
             return Ok(known);
         }
         // One at a time for each server; whoever waited finds what the first one fetched.
-        let lock = self.lock(server);
+        let lock = self.locks.of(server);
         let _guard = lock.lock().await;
         let known = self.known(server).await?;
         if let Some(known) = known.as_ref().filter(|known| enough(known)) {
@@ -244,31 +236,19 @@ impl Keyring {
             return known.ok_or(PartnerError::BackingOff);
         }
         let fetched = self.fetch(server, known.as_deref()).await;
+        let longest_ms = if fetched.is_ok() { VAIN_LONGEST_MS } else { ATTEMPT_LONGEST_MS };
         let failures = match &fetched {
-            Ok(_) => 0,
-            Err(_) => last.map_or(0, |last| last.failures).saturating_add(1),
+            Ok(known) if enough(known) => 0,
+            // In vain: whoever makes up key ids has the server asked ever more seldom.
+            _ => last.map_or(0, |last| last.failures).saturating_add(1),
         };
-        let wait_ms = ATTEMPT_MS.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(ATTEMPT_LONGEST_MS);
+        let wait_ms = ATTEMPT_MS.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest_ms);
         let attempt = Attempt { failures, next_ms: self.clock.now_ms().saturating_add(wait_ms) };
         self.attempts.insert(server.to_owned(), attempt);
         match (fetched, known) {
             (Ok(known), _) | (Err(_), Some(known)) => Ok(known),
             (Err(error), None) => Err(error),
         }
-    }
-
-    /// The lock of a server, kept as long as somebody holds it.
-    fn lock(&self, server: &ServerName) -> Lock {
-        let mut locks = self.locks.lock();
-        if locks.len() > LOCKS_MAX {
-            locks.retain(|_, lock| lock.strong_count() > 0);
-        }
-        if let Some(lock) = locks.get(server).and_then(Weak::upgrade) {
-            return lock;
-        }
-        let lock = Lock::default();
-        locks.insert(server.to_owned(), Arc::downgrade(&lock));
-        lock
     }
 
     async fn fetch(&self, server: &ServerName, before: Option<&Known>) -> Result<Arc<Known>, PartnerError> {

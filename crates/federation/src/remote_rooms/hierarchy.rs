@@ -1,16 +1,26 @@
 //! What other servers tell of rooms that this one is not in (specification, server-server API,
 //! `GET /hierarchy/{roomId}`).
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
+use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
 use ruma::{
-    OwnedRoomId, OwnedServerName, RoomId,
-    api::federation::space::{SpaceHierarchyParentSummary, get_hierarchy::v1 as get_hierarchy},
-    room::RoomSummary,
+    OwnedRoomId, OwnedServerName, RoomId, api::federation::space::get_hierarchy::v1 as get_hierarchy, room::RoomSummary,
 };
 
 use super::{Inner, RemoteError, RemoteRooms, telling};
+use tokio::time::Instant;
+use wardroom_rooms::{Elsewhere, TheirRoom};
+
 use crate::Limits;
 
 /// How long an answer is good.
@@ -25,14 +35,18 @@ const LISTED_BYTES: usize = 700;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Rooms that one walk asks about.
+const LOOKUPS_MAX: usize = 50;
+/// Time that one walk spends on asking.
+const LOOKUPS_TIME_MAX: Duration = Duration::from_secs(20);
 /// Servers asked for the same room.
 const SERVERS_MAX: usize = 3;
 
 /// A room as another server told of it.
 #[derive(Clone, Debug)]
 pub struct ToldRoom {
-    /// The room, with the events that list its children where it is a space.
-    pub room: SpaceHierarchyParentSummary,
+    /// The room.
+    pub room: Arc<TheirRoom>,
     /// Those of its children that the server let this one know of.
     pub children: Vec<RoomSummary>,
 }
@@ -45,7 +59,8 @@ pub(super) struct BySize;
 
 impl Weighter<OwnedRoomId, Kept> for BySize {
     fn weight(&self, _: &OwnedRoomId, (_, told): &Kept) -> u64 {
-        let listed = told.children.len() + told.room.children_state.len();
+        // Each child is listed by the space as well.
+        let listed = told.children.len() * 2;
         u64::try_from(ANSWER_OVERHEAD_BYTES + listed * LISTED_BYTES).unwrap_or(u64::MAX / 2)
     }
 }
@@ -87,6 +102,49 @@ impl RemoteRooms {
     }
 }
 
+/// Asks about rooms for one walk through a hierarchy.
+#[derive(Debug)]
+pub struct Lookups {
+    rooms: RemoteRooms,
+    known: Mutex<HashMap<OwnedRoomId, Arc<TheirRoom>>>,
+    left: AtomicUsize,
+    until: Instant,
+}
+
+impl RemoteRooms {
+    /// Asks about rooms for one walk through a hierarchy, with bounded work.
+    pub fn lookups(&self) -> Lookups {
+        Lookups {
+            rooms: self.clone(),
+            known: Mutex::default(),
+            left: AtomicUsize::new(LOOKUPS_MAX),
+            until: Instant::now() + LOOKUPS_TIME_MAX,
+        }
+    }
+}
+
+impl Elsewhere for Lookups {
+    fn room<'a>(&'a self, room: &'a RoomId, via: &'a [OwnedServerName]) -> BoxFuture<'a, Option<Arc<TheirRoom>>> {
+        async move {
+            if let Some(known) = self.known.lock().get(room) {
+                return Some(Arc::clone(known));
+            }
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).ok()?;
+            let told = tokio::time::timeout_at(self.until, self.rooms.told_room(room, via)).await.ok()?.ok()?;
+            let mut known = self.known.lock();
+            for child in &told.children {
+                let child_room = TheirRoom::new(child, std::iter::empty());
+                // Spaces have children of their own, which only their servers tell.
+                if !child_room.is_space() {
+                    known.insert(child.room_id.clone(), Arc::new(child_room));
+                }
+            }
+            Some(Arc::clone(&told.room))
+        }
+        .boxed()
+    }
+}
+
 impl Inner {
     async fn told_room_by(&self, server: &OwnedServerName, room: &RoomId) -> Result<ToldRoom, RemoteError> {
         let limits = Limits { timeout: TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX, ..Limits::default() };
@@ -94,6 +152,8 @@ impl Inner {
         if answer.room.summary.room_id != room {
             return Err(RemoteError::Untrustworthy("it tells of another room"));
         }
-        Ok(ToldRoom { room: answer.room, children: answer.children })
+        let listed = answer.room.children_state.iter().map(|child| child.json());
+        let room = Arc::new(TheirRoom::new(&answer.room.summary, listed));
+        Ok(ToldRoom { room, children: answer.children })
     }
 }

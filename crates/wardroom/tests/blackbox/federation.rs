@@ -9,6 +9,7 @@ mod hostile_answers;
 mod inbound_events;
 mod inbound_rooms;
 mod joining;
+mod looking_in;
 mod missing_events;
 mod people;
 mod sites;

@@ -151,7 +151,20 @@ fn what_a_server_may_not_see_it_gets_redacted() {
     }
 }
 
-/// Everything that a server may ask of a room, with whether it is refused.
+#[test]
+fn what_an_erased_user_sent_is_redacted_for_other_servers() {
+    let shared = shared("12", |_, _| {});
+    let carol = ward().user("carol");
+    carol.join(&shared.room);
+    let event = carol.say(&shared.room, "forget me");
+    let ask = || shared.get(Target::federation_v1(&["event", &event])).ok()["pdus"][0].clone();
+    assert_eq!(ask()["content"]["body"], "forget me");
+    carol.with_password_stage("POST", &v3(&["account", "deactivate"]), json!({ "erase": true })).ok();
+    assert_eq!(ask()["content"], json!({}));
+    assert_eq!(signing::event_id(&ask(), shared.version), event);
+}
+
+/// Asks for everything that a server may ask of a room, and is refused.
 #[track_caller]
 fn all_refused(shared: &Shared, server: &Peer, event: &str) {
     let room = &*shared.room;

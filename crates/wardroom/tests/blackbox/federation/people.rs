@@ -4,3 +4,4 @@ mod media;
 mod policy_servers;
 mod profiles;
 mod third_party;
+mod user_directory;

@@ -123,3 +123,8 @@ pub(super) fn agree(room: &str, sites: &[&Site]) -> Value {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
+
+/// How often a scripted server was asked something about a room.
+pub(super) fn asked_about(peer: &wardroom_testkit::Peer, path_part: &str, room: &str) -> usize {
+    peer.asked(path_part).iter().filter(|asked| asked.segments().iter().any(|segment| segment == room)).count()
+}

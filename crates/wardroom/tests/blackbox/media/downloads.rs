@@ -18,7 +18,8 @@ fn a_download_needs_a_token_and_a_media() {
     let at = |rest: &str| raw(&format!("/_matrix/client/v1/media/download/{rest}"));
     for (target, status, errcode) in [
         (at(&format!("{name}/unknown")), 404, "M_NOT_FOUND"),
-        (at("elsewhere.example/unknown"), 404, "M_NOT_FOUND"),
+        (at("elsewhere.example/unknown"), 502, "M_UNKNOWN"),
+        (at("elsewhere.example/unknown?allow_remote=false"), 404, "M_NOT_FOUND"),
         (at(&format!("{name}/..%2f..%2fetc%2fpasswd")), 400, "M_INVALID_PARAM"),
         (at(&format!("{name}/a.b")), 400, "M_INVALID_PARAM"),
         (at("no%20server/abc"), 400, "M_INVALID_PARAM"),

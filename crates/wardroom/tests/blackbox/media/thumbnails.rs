@@ -59,7 +59,7 @@ fn wishes_that_make_no_sense_are_refused() {
         assert!(error["error"].as_str().unwrap().starts_with(field), "{query}: {error}");
     }
     let unknown = raw("/_matrix/client/v1/media/thumbnail/elsewhere.example/x?width=1&height=1");
-    alice.get(unknown).refused(404, "M_NOT_FOUND");
+    alice.get(unknown).refused(502, "M_UNKNOWN");
 }
 
 #[test]

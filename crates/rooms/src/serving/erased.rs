@@ -1,0 +1,37 @@
+//! Users who have closed their account and want what they sent to be forgotten (client-server API, `POST
+//! /account/deactivate`, `erase`): other servers get it redacted from then on. Nothing is redacted by that, and servers
+//! that have it keep it.
+
+use ruma::UserId;
+use wardroom_store::{Batch, Profile, Seal, Table};
+
+use crate::{Engine, Rooms, error::RoomError, ids::UserNid};
+
+/// Users whose events other servers get redacted.
+pub(crate) const ERASED: Table<UserNid, ()> = Table::new(0x0270, "erased_users", Profile::Point, Seal::System);
+
+impl Rooms {
+    /// Has other servers get redacted what a user sent, from now on and for good.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn erase_user(&self, user: UserNid) -> Result<(), RoomError> {
+        let mut batch = Batch::default();
+        batch.put(&ERASED, &user, &());
+        self.engine.store.commit(batch).await?;
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Whether a user of this server wants to be forgotten. Of others, their servers know.
+    pub(super) async fn is_erased(&self, user: &UserId) -> Result<bool, RoomError> {
+        if user.server_name() != self.server_name {
+            return Ok(false);
+        }
+        match self.user_nid(user).await? {
+            Some(nid) => Ok(self.store.latest().get(&ERASED, &nid).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+}
