@@ -39,9 +39,18 @@ sed 's/^my %proven;/my %proven = map { $_ => PRESUMED } split m{,}, $ENV{SYTEST_
     "$SYTEST_DIR/run-tests.pl" >"$work/run-tests.pl"
 export SYTEST_PRESUME=can_create_versioned_room,can_change_power_levels,can_upload_media,can_download_media
 
+# The servers that SyTest plays make rooms of version 1 where a test names none, and tests of federation name it although
+# they hold for any version. They run with version 10, in a copy: the checkout is left as it is. What is about the old
+# versions fails in either.
+copy=$work/sytest
+rm -rf "$copy"
+cp -r "$SYTEST_DIR" "$copy"
+sed -i -E 's#// 1;#// "10";#; s#//= 1;#//= "10";#' "$copy"/lib/SyTest/Federation/{Client,Datastore,Protocol,Room}.pm
+sed -i -E 's/room_version( *)=> *"1"( |,)/room_version\1=> "10"\2/' "$copy"/tests/50federation/*.pl
+
 echo "SyTest runs; its log is $work/run.log" >&2
 status=0
-(cd "$SYTEST_DIR" && perl "$work/run-tests.pl" -I External --work-directory "$work" --bind-host 127.0.0.1 \
+(cd "$copy" && perl "$work/run-tests.pl" -I External --work-directory "$work" --bind-host 127.0.0.1 \
     --port-range "${SYTEST_PORTS:-8800:8950}" --room-version 10 --output-format tap --all "$@") \
     >"$work/results.tap" 2>"$work/run.log" || status=$?
 

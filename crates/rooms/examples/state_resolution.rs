@@ -40,7 +40,7 @@ impl Maker {
         sender: &str,
         kind: &str,
         key: Option<&str>,
-        content: Value,
+        content: &Value,
         links: &Links,
     ) -> Result<Arc<Pdu>, Box<dyn Error>> {
         self.time += 1;
@@ -81,13 +81,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let version = RoomVersion::new(&room_version_id!("11")).ok_or("version 11 is known")?;
     let key = SigningKey::from_seed([7; 32], "1")?;
     let mut maker = Maker { version, key, room: OwnedRoomId::try_from("!large:b.example")?, time: 1_700_000_000_000 };
-    let create = maker.make(OWNER, "m.room.create", Some(""), json!({ "room_version": "11" }), &Links::default())?;
+    let create = maker.make(OWNER, "m.room.create", Some(""), &json!({ "room_version": "11" }), &Links::default())?;
     let mut state = vec![Arc::clone(&create)];
     let mut links =
         Links { prev: vec![create.event_id().to_owned()], auth: vec![create.event_id().to_owned()], depth: 1 };
     let mut state_event =
         |maker: &mut Maker, links: &mut Links, sender: &str, kind: &str, key: &str, content: Value| {
-            let event = maker.make(sender, kind, Some(key), content, links)?;
+            let event = maker.make(sender, kind, Some(key), &content, links)?;
             links.prev = vec![event.event_id().to_owned()];
             links.depth += 1;
             state.push(Arc::clone(&event));
@@ -106,7 +106,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let user = format!("@member{number}:b.example");
         state_event(&mut maker, &mut links, &user, "m.room.member", &user, join.clone())?;
     }
-    let alice = maker.make(ALICE, "m.room.member", Some(ALICE), join, &links)?;
+    let alice = maker.make(ALICE, "m.room.member", Some(ALICE), &join, &links)?;
     let auth_chain = state.iter().take(4).cloned().collect();
     let start = Instant::now();
     let room = maker.room.clone();
@@ -120,7 +120,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Links { prev: vec![alice.event_id().to_owned()], auth: by_owner.clone(), depth: links.depth + 1 };
         for number in 0..DIFFERENCES {
             let content = json!({ "fork": fork });
-            let event = maker.make(OWNER, "example.bed", Some(&number.to_string()), content, &links)?;
+            let event = maker.make(OWNER, "example.bed", Some(&number.to_string()), &content, &links)?;
             links.prev = vec![event.event_id().to_owned()];
             links.depth += 1;
             let start = Instant::now();
@@ -130,7 +130,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tips.extend(links.prev);
     }
     let links = Links { prev: tips, auth: by_owner, depth: links.depth + 500 };
-    let merge = maker.make(OWNER, "m.room.message", None, json!({ "msgtype": "m.text", "body": "x" }), &links)?;
+    let merge = maker.make(OWNER, "m.room.message", None, &json!({ "msgtype": "m.text", "body": "x" }), &links)?;
     let start = Instant::now();
     rooms.receive(&room, merge, Before::Derived).await?;
     println!("an event after both forks: {:.1} ms (target: 100 ms)", milliseconds(start));

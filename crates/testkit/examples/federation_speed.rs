@@ -4,13 +4,7 @@
 //!     cargo run --release -p wardroom-testkit --example federation_speed -- target/release/wardroom
 //!
 //! The partners are played by this program, which takes its part of the processor.
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a program to measure"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a program to measure")]
 
 use std::{
     env, fs, thread,

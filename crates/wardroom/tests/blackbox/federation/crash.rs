@@ -97,7 +97,7 @@ fn a_sender_that_is_killed_sends_what_it_acknowledged() {
             scope.spawn(move || speak(alice, rooms, &acknowledged));
             wait_for(&heard, ACKNOWLEDGED + 7 * round, &mut said);
             here.server.kill9();
-            for (index, event) in heard.iter() {
+            for (index, event) in &heard {
                 said[index].push(event);
             }
         });

@@ -244,7 +244,8 @@ fn keys_are_believed_of_their_own_server_only() {
     honest.ask(&ward().server, "GET", &target, None).ok();
 
     let victim = honest.name().to_owned();
-    let liars: [(&str, Box<dyn Fn(&Peer) -> Value>); 5] = [
+    type Document = Box<dyn Fn(&Peer) -> Value>;
+    let liars: [(&str, Document); 5] = [
         (
             "a document of another server",
             Box::new(move |peer| document(peer, |doc| doc["server_name"] = json!(victim))),
