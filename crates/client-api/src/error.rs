@@ -101,7 +101,6 @@ pub(crate) fn of_sync(error: SyncError) -> ApiError {
 }
 
 /// What a client is told of a failure that has to do with other servers.
-#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 pub(crate) fn of_federation(error: FederationError) -> ApiError {
     match error {
         FederationError::Rooms(error) => of_room(error),

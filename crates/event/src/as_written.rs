@@ -156,7 +156,7 @@ impl Walk<'_> {
             let mut spans: Vec<(&str, usize, usize)> =
                 fields.iter().zip(ends).map(|((key, from), to)| (key.as_str(), *from, to)).collect();
             // Stable: of those with the same key the last one stays last.
-            spans.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+            spans.sort_by_key(|(key, ..)| *key);
             let old = self.out.split_off(begin);
             self.out.push(b'{');
             let mut spans = spans.into_iter().peekable();

@@ -11,7 +11,7 @@ pub(crate) fn routes() -> Routes<FederationState> {
 }
 
 async fn discover(State(state): State<FederationState>, _: Ruma<Request>) -> Result<Reply<Response>, ApiError> {
-    let server = state.well_known_server.clone();
+    let server = state.well_known_server;
     let server = server.ok_or_else(|| ApiError::not_found("This server is not reached by delegation."))?;
     Ok(Reply(Response::new(server)))
 }

@@ -90,6 +90,11 @@ impl Rooms {
     pub async fn enter(&self, entry: Entry) -> Result<(), RoomError> {
         let create = entry.create()?.event_id().to_owned();
         let room = self.engine.room_or_place(&entry.room, entry.version).await?;
+        if room.view().create.get() == 0 && room.view().version != entry.version {
+            // The version that an invite named says nothing against the room's own create event.
+            let version = entry.version;
+            self.engine.write(&room, move |writer| async move { writer.take_version(version) }.boxed()).await?;
+        }
         if room.view().version != entry.version {
             return Err(RoomError::Forbidden("The room is of another version here.".to_owned()));
         }
@@ -119,6 +124,18 @@ impl Rooms {
 }
 
 impl Writer {
+    /// Takes another version for that of a room of which only an invite or knock is known.
+    fn take_version(&mut self, version: RoomVersion) -> Result<(), RoomError> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.clone());
+        }
+        if self.view().create.get() == 0 {
+            let record = RoomRecord { version: version.id().clone(), create: EventNid::new(0), room_type: None };
+            self.becomes(version, record);
+        }
+        Ok(())
+    }
+
     async fn enter(
         &mut self,
         join: Arc<Pdu>,
@@ -161,7 +178,7 @@ impl Writer {
                 return Err(error);
             }
         }
-        self.becomes(record);
+        self.becomes(self.version(), record);
         let entered = self.begin_at(join, root, old, missing).await;
         self.guard(entered)
     }

@@ -136,7 +136,7 @@ impl Writer {
         let key = |place: Place| (self.nid(), place.position(), place.index());
         let scan = Scan::range(&key(Place::FIRST), &key(at)).reverse().limit(1);
         let below = self.engine.store.latest().scan_keys(&TIMELINE, scan).await?.pop();
-        let floor = below.map(|(_, position, index)| Place::new(position, index)).unwrap_or(Place::FIRST);
+        let floor = below.map_or(Place::FIRST, |(_, position, index)| Place::new(position, index));
         let mut places = Vec::with_capacity(count);
         let mut place = at;
         while places.len() < count {

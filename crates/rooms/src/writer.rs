@@ -280,7 +280,8 @@ impl Writer {
     }
 
     /// Takes the room for what another server says it is, which this server has only heard of until now.
-    pub(crate) fn becomes(&mut self, record: RoomRecord) {
+    pub(crate) fn becomes(&mut self, version: RoomVersion, record: RoomRecord) {
+        Arc::make_mut(&mut self.base).version = version;
         self.created_by(record.create, record.room_type.as_deref().map(Arc::from));
         self.batch.put(&ROOMS, &self.nid(), &Json(record));
     }

@@ -224,7 +224,7 @@ mod tests {
     use ruma::owned_server_name;
 
     use super::{
-        Config, EXAMPLE, federation,
+        Config, EXAMPLE,
         listener::{Listener, Tls},
         master_key::MasterKeyConfig,
     };

@@ -34,7 +34,7 @@ pub(crate) struct OldKeyRow {
 /// name and cannot be renamed.
 pub(crate) async fn signing_key(store: &Store, server_name: &ServerName) -> Result<SigningKey, StartError> {
     if let Some(Packed(row)) = store.latest().get(&IDENTITY, &()).await? {
-        return key_of(row, server_name);
+        return key_of(&row, server_name);
     }
     let (key, row) = new_key(server_name)?;
     let mut batch = Batch::default();
@@ -44,7 +44,7 @@ pub(crate) async fn signing_key(store: &Store, server_name: &ServerName) -> Resu
     Ok(key)
 }
 
-fn key_of(row: IdentityRow, server_name: &ServerName) -> Result<SigningKey, StartError> {
+fn key_of(row: &IdentityRow, server_name: &ServerName) -> Result<SigningKey, StartError> {
     if row.server_name != *server_name.as_str() {
         let stored: OwnedServerName = row.server_name.as_str().try_into().map_err(|_| StartError::Identity)?;
         return Err(StartError::OtherName { stored, configured: server_name.to_owned() });
@@ -72,7 +72,7 @@ pub(crate) async fn rotate(store: &Store, server_name: &ServerName, now_ms: u64)
     let Some((Packed(row), version)) = store.latest().get_versioned(&IDENTITY, &()).await? else {
         return Err(StartError::Identity);
     };
-    let old = key_of(row, server_name)?;
+    let old = key_of(&row, server_name)?;
     let (key, row) = new_key(server_name)?;
     let old_row = OldKeyRow { key_version: old.key_id().key_name().to_string(), public_key: old.public_key() };
     let mut batch = Batch::default();

@@ -122,6 +122,9 @@ fn push(text: &mut Text, push: &Push) {
     text.single("wardroom_push_waiting", Kind::Gauge, help, stats.waiting);
 }
 
+/// What is measured of a destination.
+type Measure = fn(&DestinationSample) -> u64;
+
 fn outbox(text: &mut Text, stats: OutboxStats) {
     let counters = [
         ("wardroom_federation_transactions_total", "Transactions that other servers took.", stats.transactions),
@@ -167,7 +170,7 @@ async fn destinations(text: &mut Text, federation: &Federation) {
         text.sample(name, &[("destination", server), ("kind", "event")], sample.events_waiting);
         text.sample(name, &[("destination", server), ("kind", "edu")], sample.edus_waiting);
     }
-    let gauges: [(&str, &str, fn(&DestinationSample) -> u64); 3] = [
+    let gauges: [(&str, &str, Measure); 3] = [
         ("wardroom_federation_destination_failures", "Failures in a row.", |sample| sample.failures),
         ("wardroom_federation_destination_catching_up", "Whether it was away for long.", |sample| {
             u64::from(sample.is_catching_up)

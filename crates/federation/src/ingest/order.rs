@@ -40,7 +40,7 @@ pub(crate) fn ancestors<'a>(events: Vec<Arc<Pdu>>, of: impl IntoIterator<Item = 
 
 /// Of these events, those whose authorization events are all among them, in an order in which each comes after its
 /// authorization events.
-pub(crate) fn authorized_among(events: Vec<Arc<Pdu>>) -> Vec<Arc<Pdu>> {
+pub(crate) fn authorized_among(events: &[Arc<Pdu>]) -> Vec<Arc<Pdu>> {
     let mut waiting: HashMap<OwnedEventId, Vec<usize>> = HashMap::new();
     let ids: HashSet<&EventId> = events.iter().map(|event| event.event_id()).collect();
     let mut open: Vec<usize> = Vec::with_capacity(events.len());
@@ -169,7 +169,7 @@ mod tests {
             // Nothing is left out that the last one leads to.
             prop_assert!(ordered.iter().flat_map(|event| followed(event)).all(|id| ids(&ordered).contains(&&*id)));
 
-            let all = authorized_among(shuffled);
+            let all = authorized_among(&shuffled);
             prop_assert_eq!(all.len(), events.len());
             prop_assert!(is_sorted_by(&all, |event| event.auth_events().map(ToOwned::to_owned).collect()));
         }
@@ -192,7 +192,7 @@ mod tests {
         let hidden = event(0, &[], &[]);
         let (a, b) = (event(1, &[], &[]), event(2, &[], &[&hidden]));
         let (c, d) = (event(3, &[], &[&a]), event(4, &[], &[&a, &b]));
-        let good = authorized_among(vec![d, Arc::clone(&c), b, Arc::clone(&a)]);
+        let good = authorized_among(&[d, Arc::clone(&c), b, Arc::clone(&a)]);
         assert_eq!(ids(&good), [a.event_id(), c.event_id()]);
     }
 }

@@ -4,7 +4,6 @@
 use std::{fmt, time::Duration};
 
 use quick_cache::sync::Cache;
-use rand::RngExt as _;
 use ruma::{OwnedServerName, ServerName};
 use wardroom_clock::SharedClock;
 
@@ -56,7 +55,7 @@ impl Backoff {
             _ => FIRST.saturating_mul(1 << (count - 1).min(16)).min(LONGEST),
         };
         // Spread, so that not everybody comes back at once.
-        let wait = wait.mul_f64(rand::rng().random_range(0.8..1.2));
+        let wait = wait.mul_f64(rand::random_range(0.8..1.2));
         let until_ms = now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         self.servers.insert(server.to_owned(), Failures { count: count.saturating_add(1), until_ms });
     }

@@ -83,7 +83,7 @@ async fn by_srv(host: &str, lookups: &impl Lookups, trail: &mut Vec<String>) -> 
         let name = format!("{service}.{host}");
         match lookups.srv(&name).await {
             Ok(records) if !records.is_empty() => {
-                let places = ordered(records, &mut rand::rng());
+                let places = ordered(records);
                 let shown: Vec<String> = places.iter().map(|place| format!("{}:{}", place.name, place.port)).collect();
                 trail.push(format!("the SRV records of {name} lead to {}", shown.join(", ")));
                 return Destination { host: host.to_owned(), tls_name: host.to_owned(), reach: Reach::Places(places) };

@@ -7,7 +7,6 @@ use std::{
 };
 
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy, proto::rr::RData};
-use rand::RngExt as _;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::sync::Semaphore;
 use wardroom_outbound::Ranges;
@@ -112,14 +111,14 @@ fn absolute(name: &str) -> String {
 }
 
 /// SRV records in the order in which they are tried: by priority, and at random by weight within one (RFC 2782).
-pub(crate) fn ordered(mut records: Vec<Srv>, rng: &mut impl rand::Rng) -> Vec<Place> {
+pub(crate) fn ordered(mut records: Vec<Srv>) -> Vec<Place> {
     // Weight 0 first within a priority, as the RFC's selection wants it.
     records.sort_by_key(|record| (record.priority, record.weight));
     let mut places = Vec::with_capacity(records.len());
     while let Some(first) = records.first() {
         let same = records.iter().take_while(|record| record.priority == first.priority).count();
         let total: u32 = records[..same].iter().map(|record| u32::from(record.weight)).sum();
-        let mut drawn = rng.random_range(0..=total);
+        let mut drawn = rand::random_range(0..=total);
         let index = records[..same].iter().position(|record| {
             let weight = u32::from(record.weight);
             let hit = drawn <= weight;
@@ -191,11 +190,11 @@ mod tests {
         for _ in 0..1_000 {
             let records =
                 vec![record(20, 100, "c"), record(10, 90, "heavy"), record(10, 10, "light"), record(30, 0, "d")];
-            let names: Vec<String> = ordered(records, &mut rand::rng()).into_iter().map(|place| place.name).collect();
+            let names: Vec<String> = ordered(records).into_iter().map(|place| place.name).collect();
             assert_eq!(names[2..], ["c", "d"]);
             first_heavy += usize::from(names[0] == "heavy");
         }
         assert!((800..1_000).contains(&first_heavy), "{first_heavy}");
-        assert!(ordered(Vec::new(), &mut rand::rng()).is_empty());
+        assert!(ordered(Vec::new()).is_empty());
     }
 }

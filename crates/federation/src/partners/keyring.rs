@@ -255,9 +255,9 @@ impl Keyring {
         let turns = if before.is_some() { &self.acquaintances } else { &self.strangers };
         let turn = tokio::time::timeout(TURN_TIMEOUT, turns.acquire()).await;
         let _turn = turn.ok().and_then(Result::ok).ok_or(PartnerError::BackingOff)?;
-        let document = match self.from_origin(server).await {
+        let document = match self.document_of_origin(server).await {
             Ok(document) => document,
-            Err(error) => match self.from_notaries(server).await {
+            Err(error) => match self.document_of_notaries(server).await {
                 Some(document) => document,
                 None => return Err(error),
             },
@@ -272,7 +272,7 @@ impl Keyring {
     }
 
     /// The document that the server itself publishes.
-    pub(crate) async fn from_origin(&self, server: &ServerName) -> Result<KeyDocument, PartnerError> {
+    pub(crate) async fn document_of_origin(&self, server: &ServerName) -> Result<KeyDocument, PartnerError> {
         let request = Request::builder().method(Method::GET).uri("/_matrix/key/v2/server").body(Bytes::new());
         let request = request.map_err(|error| PartnerError::Malformed(error.to_string()))?;
         let limits = Limits { timeout: FETCH_TIMEOUT, answer_bytes_max: DOCUMENT_BYTES_MAX, ignore_backoff: true };
@@ -281,7 +281,7 @@ impl Keyring {
     }
 
     /// The newest document that a notary has. Any server can make up a document of another, so its signature counts.
-    async fn from_notaries(&self, server: &ServerName) -> Option<KeyDocument> {
+    async fn document_of_notaries(&self, server: &ServerName) -> Option<KeyDocument> {
         #[derive(Deserialize)]
         struct Answer {
             server_keys: Vec<Box<serde_json::value::RawValue>>,
@@ -289,7 +289,7 @@ impl Keyring {
         for notary in self.notaries.iter().filter(|notary| *notary != server) {
             let keys = match self.known(notary).await {
                 Ok(Some(known)) if known.valid_at(self.clock.now_ms()).next().is_some() => known,
-                _ => match self.from_origin(notary).await {
+                _ => match self.document_of_origin(notary).await {
                     Ok(document) => Arc::new(Known::after(None, document, self.clock.now_ms())),
                     Err(_) => continue,
                 },

@@ -79,7 +79,7 @@ pub(crate) async fn check(
             events.push(event);
         }
     }
-    let events = authorized_among(events);
+    let events = authorized_among(&events);
     let good: HashSet<&EventId> = events.iter().map(|event| event.event_id()).collect();
     if !join.auth_events().all(|id| good.contains(id)) {
         return Err(wrong("authorization events of the join are missing"));

@@ -85,13 +85,18 @@ impl Inner {
         let knock = Arc::new(template::sign(&answer.event, &wanted, signer)?);
         let request = send_knock::Request::new(knock.room_id().to_owned(), knock.event_id().to_owned(), raw(&knock)?);
         let answer = self.ask(server, request).await?;
-        let stripped = answer.knock_room_state.into_iter().take(STRIPPED_EVENTS_MAX).filter_map(stripped).collect();
+        let stripped = answer
+            .knock_room_state
+            .into_iter()
+            .take(STRIPPED_EVENTS_MAX)
+            .filter_map(|state| stripped(&state))
+            .collect();
         Ok(self.rooms.note_membership(passage.room, knock, stripped).await?)
     }
 }
 
 /// State as clients are told it, of a whole event or of one that is stripped already.
-fn stripped(state: RawStrippedState) -> Option<Box<RawJsonValue>> {
+fn stripped(state: &RawStrippedState) -> Option<Box<RawJsonValue>> {
     #[derive(serde::Deserialize, serde::Serialize)]
     struct Stripped<'a> {
         #[serde(borrow)]
@@ -101,7 +106,7 @@ fn stripped(state: RawStrippedState) -> Option<Box<RawJsonValue>> {
         #[serde(rename = "type")]
         kind: String,
     }
-    let json = serde_json::value::to_raw_value(&state).ok()?;
+    let json = serde_json::value::to_raw_value(state).ok()?;
     let fields: Stripped<'_> = serde_json::from_str(json.get()).ok()?;
     serde_json::value::to_raw_value(&fields).ok()
 }

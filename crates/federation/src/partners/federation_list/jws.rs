@@ -159,10 +159,10 @@ mod tests {
         let authority = CertificateDer::from_pem_slice(AUTHORITY.as_bytes()).unwrap();
         let payload = verify(SIGNED.trim(), std::slice::from_ref(&authority), THEN_MS).unwrap();
         assert!(payload.starts_with(b"{\"version\":"), "{payload:?}");
-        assert!(verify(SIGNED.trim(), &[authority.clone()], 0).unwrap_err().contains("certificate"));
+        assert!(verify(SIGNED.trim(), std::slice::from_ref(&authority), 0).unwrap_err().contains("certificate"));
         let (signed, _) = SIGNED.trim().rsplit_once('.').unwrap();
         let zeros = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([0; 64]));
-        assert!(verify(&zeros, &[authority.clone()], THEN_MS).is_err());
+        assert!(verify(&zeros, std::slice::from_ref(&authority), THEN_MS).is_err());
         let (header, _) = signed.split_once('.').unwrap();
         let (_, signature) = SIGNED.trim().rsplit_once('.').unwrap();
         let other = format!("{header}.{}.{signature}", BASE64_URL_SAFE_NO_PAD.encode("{}"));

@@ -220,7 +220,7 @@ fn an_operator_learns_what_is_wrong_with_a_partner() {
         assert!(good.ok().contains(word), "{word}: {}", good.stdout);
     }
     check(&server, &format!("127.0.0.1:{}", free_port())).failed(&["nothing listens", "cannot speak to"]);
-    check(&server, &server.name().to_owned()).failed(&["this server itself"]);
+    check(&server, server.name()).failed(&["this server itself"]);
     check(&server, "not a name").failed(&["partner"]);
     // A listener that speaks no TLS.
     check(&server, &format!("127.0.0.1:{}", server.port(0))).failed(&["TLS"]);

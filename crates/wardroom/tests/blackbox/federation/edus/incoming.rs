@@ -31,7 +31,7 @@ impl Meeting {
         Self { server, alice, room, peer, carol }
     }
 
-    fn tell(&self, kind: &str, content: Value) {
+    fn tell(&self, kind: &str, content: &Value) {
         self.peer.send(&self.server, &[], &[json!({ "edu_type": kind, "content": content })]).ok();
     }
 
@@ -54,7 +54,7 @@ impl Meeting {
     fn update(&self, stream_id: u64, prev_id: &[u64], device: &str, deleted: bool) {
         self.tell(
             "m.device_list_update",
-            json!({
+            &json!({
                 "user_id": self.carol, "device_id": device, "stream_id": stream_id, "prev_id": prev_id,
                 "deleted": deleted, "keys": {}, "device_display_name": format!("name {stream_id}"),
             }),
@@ -128,22 +128,22 @@ fn a_server_speaks_for_its_own_users_alone() {
     bob.join(room);
     let mut follower = server.follow(alice);
     let said = alice.say(room, "hello");
-    meeting.tell("m.typing", json!({ "room_id": room, "user_id": bob.id, "typing": true }));
+    meeting.tell("m.typing", &json!({ "room_id": room, "user_id": bob.id, "typing": true }));
     let receipt = |user: &str| json!({ user: { "data": { "ts": 5 }, "event_ids": [said] } });
-    meeting.tell("m.receipt", json!({ room.as_str(): { "m.read": receipt(&bob.id) } }));
-    meeting.tell("m.presence", json!({ "push": [{ "user_id": bob.id, "presence": "unavailable" }] }));
+    meeting.tell("m.receipt", &json!({ room.as_str(): { "m.read": receipt(&bob.id) } }));
+    meeting.tell("m.presence", &json!({ "push": [{ "user_id": bob.id, "presence": "unavailable" }] }));
     let update = json!({ "user_id": bob.id, "device_id": bob.device, "stream_id": 1, "deleted": true });
-    meeting.tell("m.device_list_update", update);
+    meeting.tell("m.device_list_update", &update);
     let message = json!({ "*": { "forged": true } });
     meeting.tell(
         "m.direct_to_device",
-        json!({
+        &json!({
             "sender": bob.id, "type": "m.test", "message_id": "forged", "messages": { alice.id.as_str(): message },
         }),
     );
     // After all that, something true.
-    meeting.tell("m.typing", json!({ "room_id": room, "user_id": carol, "typing": true }));
-    meeting.tell("m.receipt", json!({ room.as_str(): { "m.read": receipt(carol) } }));
+    meeting.tell("m.typing", &json!({ "room_id": room, "user_id": carol, "typing": true }));
+    meeting.tell("m.receipt", &json!({ room.as_str(): { "m.read": receipt(carol) } }));
     let mut seen = Vec::new();
     follower.until("carol has read", SOON, |sync| {
         seen.push(sync.clone());
