@@ -222,6 +222,21 @@ impl Partners {
     where
         R: OutgoingRequest<Authentication = ServerSignatures, PathBuilder = SinglePath>,
     {
+        let (parts, body) = self.signed_exchange(server, request, limits).await?.into_parts();
+        let answer = http::Response::from_parts(parts, &*body);
+        R::IncomingResponse::try_from_http_response(answer).map_err(|error| PartnerError::Malformed(error.to_string()))
+    }
+
+    /// As [`Partners::request`], with the answer as it came: one that is no error.
+    pub(crate) async fn signed_exchange<R>(
+        &self,
+        server: &ServerName,
+        request: R,
+        limits: Limits,
+    ) -> Result<http::Response<Bytes>, PartnerError>
+    where
+        R: OutgoingRequest<Authentication = ServerSignatures, PathBuilder = SinglePath>,
+    {
         self.permit(server).await?;
         let own = &self.inner.own_keys;
         let input = XMatrixSigningInput::new(own.server_name.clone(), server.to_owned(), own.signing_key.pair());
@@ -229,10 +244,10 @@ impl Partners {
         let request = request.try_into_http_request::<Vec<u8>>("https://server", input, ());
         let request = request.map_err(|error| PartnerError::Malformed(error.to_string()))?.map(Bytes::from);
         let (status, headers, body) = self.inner.client.exchange(server, request, limits).await?;
-        let mut answer = http::Response::new(&*body);
+        let mut answer = http::Response::new(body);
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
-        R::IncomingResponse::try_from_http_response(answer).map_err(|error| PartnerError::Malformed(error.to_string()))
+        Ok(answer)
     }
 
     /// Asks another server with a signed GET whose answer is read as it comes. Redirections are not followed; statuses

@@ -1,12 +1,13 @@
 //! What the outbox needs of others: events to send, and somebody who carries them there.
 
-use std::{fmt::Debug, time::Duration};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 use futures_util::future::BoxFuture;
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedServerName, ServerName, UInt,
     api::federation::transactions::send_transaction_message, serde::Raw,
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_rooms::{EventNid, Outgoing, Place, RoomError, RoomNid, Rooms};
 use wardroom_store::{Batch, Position};
@@ -29,6 +30,21 @@ pub(super) struct Transaction {
     pub(super) pdus: Vec<Box<RawJsonValue>>,
     /// What else.
     pub(super) edus: Vec<Box<RawJsonValue>>,
+}
+
+/// What a server answers to a transaction that it took. Not ruma's type, which wants `pdus` where there were none to
+/// tell of, too: some servers leave it out.
+#[derive(Debug, Default, Deserialize)]
+struct Answer {
+    #[serde(default)]
+    pdus: BTreeMap<String, Processed>,
+}
+
+/// What became of an event.
+#[derive(Debug, Default, Deserialize)]
+struct Processed {
+    #[serde(default)]
+    error: Option<IgnoredAny>,
 }
 
 /// Events as they are sent, each with its number.
@@ -85,8 +101,10 @@ impl Carrier for Signed {
         // The outbox knows best when to try again.
         let limits = Limits { timeout: TRANSACTION_TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX, ignore_backoff: true };
         Box::pin(async move {
-            let answer = self.partners.request(server, request, limits).await?;
-            Ok(answer.pdus.values().filter(|event| event.is_err()).count())
+            let answer = self.partners.signed_exchange(server, request, limits).await?;
+            let answer: Answer =
+                serde_json::from_slice(answer.body()).map_err(|error| PartnerError::Malformed(error.to_string()))?;
+            Ok(answer.pdus.values().filter(|event| event.error.is_some()).count())
         })
     }
 }
