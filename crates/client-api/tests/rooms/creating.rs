@@ -66,7 +66,7 @@ async fn what_is_wrong_is_named_and_leaves_nothing_behind() {
         (json!({"name": {}}), 400, "M_BAD_JSON", "name"),
         (json!({"invite": ["bob"]}), 400, "M_BAD_JSON", "invite"),
         (json!({"invite": ["@nobody:a.example"]}), 404, "M_NOT_FOUND", "invite"),
-        (json!({"invite": ["@x:b.example"]}), 400, "M_INVALID_ROOM_STATE", "other servers"),
+        (json!({"invite": ["@x:b.example"]}), 403, "M_FORBIDDEN", "other servers"),
         (json!({"invite_3pid": [third_party]}), 403, "M_THREEPID_DENIED", "e-mail"),
         (json!({"creation_content": [1]}), 400, "M_BAD_JSON", "creation_content"),
         (json!({"creation_content": {"x": 1.5}}), 400, "M_BAD_JSON", "content.x"),

@@ -52,7 +52,7 @@ async fn rooms_are_published_and_found() {
     assert_eq!((&found["chunk"][0]["room_id"], &found["chunk"][1]), (&json!(ward), &json!(null)));
     let none = bob.post("publicRooms", json!({"third_party_instance_id": "irc"})).await;
     assert_eq!(none, (200, json!({"chunk": []})));
-    refused(bob.post("publicRooms?server=b.example", json!({})).await, 404, "M_NOT_FOUND", "server");
+    refused(bob.post("publicRooms?server=b.example", json!({})).await, 403, "M_FORBIDDEN", "server");
     refused(bob.post("publicRooms", json!({"since": "junk"})).await, 400, "M_INVALID_PARAM", "since");
     refused(bob.post("publicRooms", json!({"limit": -1})).await, 400, "M_BAD_JSON", "limit");
     refused(world.anonymous("GET", "publicRooms?limit=x").await, 400, "M_INVALID_PARAM", "limit");

@@ -86,9 +86,9 @@ fn what_must_not_be_known_is_not_named() {
             }
         };
         only("rocksdb", &["store"]);
-        only("axum", &["web", "client-api", "admin-api", "wardroom"]);
+        only("axum", &["web", "client-api", "federation-api", "admin-api", "wardroom", "testkit"]);
         only("figment", &["wardroom"]);
-        only("reqwest", &["outbound", "testkit"]);
+        only("reqwest", &["outbound", "federation", "testkit"]);
     }
     if read_toml("crates/event/Cargo.toml")["dependencies"].as_table().unwrap().contains_key("tokio") {
         problems.push("event depends on tokio: it does no I/O".to_owned());

@@ -89,11 +89,11 @@ fn who_may_know_of_a_room_gets_its_summary() {
 fn an_unknown_room_and_a_token_that_is_not_known_are_refused() {
     let alice = ward().user("alice");
     let name = ward().name();
-    for unknown in [format!("!{}:{name}", unique("no")), format!("#{}:{name}", unique("no")), "#x:b.example".to_owned()]
-    {
+    for unknown in [format!("!{}:{name}", unique("no")), format!("#{}:{name}", unique("no"))] {
         alice.get(path(&unknown)).refused(404, "M_NOT_FOUND");
         alice.anonymous().get(path(&unknown)).refused(404, "M_NOT_FOUND");
     }
+    alice.get(path("#x:b.invalid")).refused(502, "M_UNKNOWN");
     alice.get(path("neither")).refused(400, "M_INVALID_PARAM");
     alice.with_token("junk").get(path("!a:b")).refused(401, "M_UNKNOWN_TOKEN");
 }
