@@ -28,6 +28,8 @@ const BEYOND: &[(&str, &str)] = &[
     ("GET", "/_matrix/client/v3/pushrules/global/{}/"),
     // Scripts send without a transaction id.
     ("POST", "/_matrix/client/v3/rooms/{}/send/{}"),
+    // And redact without one.
+    ("POST", "/_matrix/client/v3/rooms/{}/redact/{}"),
 ];
 
 /// A row, with the names of the path's variables left out: ours are ruma's.

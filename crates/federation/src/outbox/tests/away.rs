@@ -1,10 +1,13 @@
 //! To servers that are away.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use ruma::{ServerName, server_name};
+use tokio::time::{sleep, timeout};
 use wardroom_store::Scan;
 
-use super::{Mood, START_MS, World, edu, edu_text, run, until};
+use super::{Mood, SOON, START_MS, World, edu, edu_text, run, until};
 use crate::outbox::{
     lanes::{EDUS_MAX_FAILING, EVENTS_MAX_FAILING},
     tables::{CATCH_UP, EDUS, EVENTS},
@@ -115,8 +118,9 @@ fn nothing_is_lost_when_the_server_stops_in_the_middle() {
             }
             world.queue(a, usize::try_from(round).unwrap()).await;
             until(|| world.servers.at_once.load(std::sync::atomic::Ordering::SeqCst) > 0).await;
-            world.restart().await;
+            // Before the restart: what comes after it sends at once.
             world.servers.at_once.store(0, std::sync::atomic::Ordering::SeqCst);
+            world.restart().await;
         }
         world.servers.set(a, Mood::Takes);
         gate.notify_waiters();
@@ -232,6 +236,12 @@ fn a_thousand_servers_may_be_away() {
         world.distributed().await;
         until(|| world.outbox.stats().failing == SERVERS as u64).await;
         until(|| world.outbox.stats().events_waiting <= 20 * SERVERS as u64).await;
+        let newest_of_each_room = async {
+            while world.store.latest().scan_keys(&CATCH_UP, Scan::all()).await.unwrap().len() < 3 * SERVERS {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(SOON, newest_of_each_room).await.expect("every server's queue is shortened soon");
         let rows = world.store.latest().scan_keys(&CATCH_UP, Scan::all()).await.unwrap();
         assert_eq!(rows.len(), 3 * SERVERS);
         let rows = world.store.latest().scan_keys(&EVENTS, Scan::all().limit(usize::MAX)).await.unwrap();
