@@ -139,6 +139,8 @@ fn a_ban_behind_a_partition_holds_afterwards() {
         let [alice, bob, carol] = &users;
         ring.part();
         alice.on_member("ban", &room, carol).ok();
+        // Before the message gets anywhere: a server that heard of the ban later would rightly take it.
+        agree(&room, &[&ring.sites[0], &ring.sites[1]]);
         let unheard = carol.say(&room, "I was banned and do not know it");
         ring.heal();
         let seen = bob.say(&room, "after");
