@@ -50,11 +50,11 @@ impl Rooms {
         }))
     }
 
-    /// Puts checked events of the past, oldest first, into a gap: at most [`GAP_EVENTS_MAX`]. Says what is left of the
-    /// gap.
+    /// Puts checked events of the past, oldest first, into a gap: at most [`GAP_EVENTS_MAX`]. Those of which something
+    /// is not here that has to be are left out. Says what is left of the gap.
     ///
     /// # Errors
-    /// [`RoomError::Lacking`] when something is not here that has to be; when the store fails.
+    /// When the store fails.
     pub async fn fill_gap(&self, gap: &Gap, events: Vec<(Arc<Pdu>, Before)>) -> Result<Option<Gap>, RoomError> {
         let room = self.engine.room(gap.room).await?;
         let at = gap.at;
@@ -87,9 +87,14 @@ impl Writer {
                 continue;
             }
             let root = match before {
-                Before::Derived => self.state_before(&pdu).await?.ok_or(RoomError::Lacking)?,
-                Before::Given(ids) => self.root_of(&ids).await?,
+                Before::Derived => self.state_before(&pdu).await?,
+                Before::Given(ids) => match self.root_of(&ids).await {
+                    Err(RoomError::Lacking) => None,
+                    root => Some(root?),
+                },
             };
+            // One event of another server must not undo what others write in the same commit: it stays missing.
+            let Some(root) = root else { continue };
             let before_it = self.missing_before(&pdu).await?;
             missing.extend_from_slice(&before_it);
             if matches!(self.judge_past(&pdu, root).await?, Judged::Rejected(_)) {
@@ -117,6 +122,7 @@ impl Writer {
         }
         let room = self.nid();
         self.batch.delete(&GAPS, &(room, at.position(), at.index()));
+        // Without places left below the gap nothing can ever fill it.
         if left.is_empty() || full {
             return Ok(None);
         }

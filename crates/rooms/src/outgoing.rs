@@ -39,7 +39,7 @@ impl Rooms {
         let rows = self.engine.store.latest().scan(&OUTGOING, scan).await?;
         let mut entries = Vec::with_capacity(rows.len());
         for ((position, index), Packed(record)) in rows {
-            let servers = self.engine.named_servers(&record.servers).await?;
+            let servers = self.engine.server_names(&record.servers).await?;
             let place = Place::new(position, index);
             entries.push(Outgoing { place, room: record.room, event: record.event, servers });
         }

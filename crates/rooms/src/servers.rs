@@ -15,15 +15,11 @@ use crate::{
 };
 
 impl Engine {
-    async fn server_names(&self, servers: &[ServerNid]) -> Result<Vec<OwnedServerName>, RoomError> {
+    /// The names of servers.
+    pub(crate) async fn server_names(&self, servers: &[ServerNid]) -> Result<Vec<OwnedServerName>, RoomError> {
         let numbers: Vec<u64> = servers.iter().map(|server| server.get()).collect();
         let names = self.store.interner().resolve_many(NS_SERVER, &numbers).await?;
         Ok(names.into_iter().flatten().filter_map(|name| OwnedServerName::try_from(&*name).ok()).collect())
-    }
-
-    /// The names of servers.
-    pub(crate) async fn named_servers(&self, servers: &[ServerNid]) -> Result<Vec<OwnedServerName>, RoomError> {
-        self.server_names(servers).await
     }
 
     /// Whether this server may act on a room without asking others: it has users in it, or nobody has.
