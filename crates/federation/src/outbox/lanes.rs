@@ -74,6 +74,8 @@ struct Lane {
     /// Nothing is sent before this time.
     until_ms: u64,
     attempted_ms: u64,
+    /// Whether the server sent us something since then.
+    heard: bool,
     failing: bool,
     shelved: bool,
     counted: bool,
@@ -88,6 +90,7 @@ impl Lane {
             at: At::Resting,
             until_ms: 0,
             attempted_ms: 0,
+            heard: false,
             failing: false,
             shelved: false,
             counted: true,
@@ -95,6 +98,11 @@ impl Lane {
             edus: 0,
             signals: Signals::default(),
         }
+    }
+
+    /// When a server that was heard from is tried again.
+    fn soon_ms(&self, now_ms: u64) -> u64 {
+        self.attempted_ms.saturating_add(HEARD_PAUSE_MS).max(now_ms)
     }
 
     fn is_too_long(&self) -> bool {
@@ -274,9 +282,10 @@ impl Lanes {
     /// A server has sent us something: if it is left alone since it failed, it is tried soon.
     pub(super) fn heard_from(&self, server: &ServerName, now_ms: u64) {
         let mut state = self.state.lock();
-        let Some(lane) = state.lanes.get(server).filter(|lane| lane.failing) else { return };
-        let soon_ms = lane.attempted_ms.saturating_add(HEARD_PAUSE_MS).max(now_ms);
-        if soon_ms < lane.until_ms {
+        let Some(lane) = state.lanes.get_mut(server) else { return };
+        lane.heard = true;
+        let soon_ms = lane.soon_ms(now_ms);
+        if lane.failing && soon_ms < lane.until_ms {
             state.set_due(server, soon_ms, now_ms);
             drop(state);
             self.moved.notify_one();
@@ -313,7 +322,7 @@ impl Lanes {
             lane.at = At::Busy { again: false };
             let (due, counted, too_long) = (lane.until_ms <= now_ms, lane.counted, lane.is_too_long());
             if due {
-                lane.attempted_ms = now_ms;
+                (lane.attempted_ms, lane.heard) = (now_ms, false);
             }
             return Some(Turn { server, due, counted, too_long });
         }
@@ -334,6 +343,8 @@ impl Lanes {
                 }
             }
             Outcome::RetryAt(until_ms) => {
+                // Heard from while it was tried: it came back then.
+                let until_ms = if lane.heard { until_ms.min(lane.soon_ms(now_ms)) } else { until_ms };
                 (lane.failing, lane.shelved, lane.until_ms) = (true, false, until_ms);
                 if until_ms > now_ms.saturating_add(SIGNAL_AGE_MAX_MS) {
                     state.change_signals(server, Signals::clear);
@@ -451,6 +462,18 @@ mod tests {
         assert_eq!(turn(&lanes, Pool::Failing, 200_002), some(a, true));
         lanes.done(a, Outcome::Idle, 200_002);
         assert_eq!(lanes.release(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_server_that_is_heard_while_it_is_tried_is_tried_again_soon() {
+        let (lanes, a) = (Lanes::default(), server_name!("a.example"));
+        lanes.added(a, 1, 0, 1_000);
+        assert_eq!(turn(&lanes, Pool::Working, 1_000), some(a, true));
+        lanes.heard_from(a, 20_000);
+        lanes.done(a, Outcome::RetryAt(90_000), 31_000);
+        assert_eq!(turn(&lanes, Pool::Failing, 31_000), some(a, true), "not when its pause is over");
+        lanes.done(a, Outcome::RetryAt(90_000), 32_000);
+        assert_eq!((lanes.release(32_000), turn(&lanes, Pool::Failing, 32_000)), (Some(90_000), None));
     }
 
     #[test]
