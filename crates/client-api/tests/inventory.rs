@@ -19,7 +19,6 @@ const NOT_SERVED: &[(&str, &str, &str)] = &[
     ("GET", "/_matrix/client/v3/thirdparty/protocol/", "bridges are application services"),
     ("GET", "/_matrix/client/v3/thirdparty/location", "bridges are application services"),
     ("GET", "/_matrix/client/v3/thirdparty/user", "bridges are application services"),
-    ("GET", "/.well-known/matrix/policy_server", "the policy server comes with the roles"),
 ];
 
 /// What is served although no version of the specification that is in force has it.

@@ -19,11 +19,18 @@ impl Pdu {
     /// # Errors
     /// [`ParseError::TooLarge`] where there is no room for the signature.
     pub fn cosigned(&self, server_name: &ServerName, key: &SigningKey) -> Result<Self, ParseError> {
+        self.with_signature(server_name, key.key_id().as_str(), self.signature(key)?)
+    }
+
+    /// A signature of the event, in unpadded Base64: what stays of it when it is redacted is signed.
+    ///
+    /// # Errors
+    /// [`ParseError`] where the event cannot be read.
+    pub fn signature(&self, key: &SigningKey) -> Result<String, ParseError> {
         let event = pdu_format::read_object(&self.json)?;
         let mut buffer = Vec::with_capacity(self.json.len());
         hash::write_signed_form(&event, &self.version.rules().redaction, &mut buffer);
-        drop(event);
-        self.with_signature(server_name, key.key_id().as_str(), STANDARD_NO_PAD.encode(key.sign(&buffer)))
+        Ok(STANDARD_NO_PAD.encode(key.sign(&buffer)))
     }
 
     /// The event with a signature that somebody made of it, beside the others.

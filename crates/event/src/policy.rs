@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use ruma::{
-    CanonicalJsonObject, OwnedServerName, ServerName,
+    CanonicalJsonObject, OwnedServerName, ServerName, SigningKeyAlgorithm,
     events::{
         TimelineEventType,
         room::policy::{POLICY_SERVER_ED25519_SIGNING_KEY_ID, RoomPolicyEventContent},
@@ -50,6 +50,13 @@ impl RoomPolicy {
     /// The policy server. It is one only while somebody of it is joined.
     pub fn via(&self) -> &ServerName {
         &self.via
+    }
+
+    /// Whether this is the key that the room knows of its policy server.
+    pub fn is_key(&self, public_key: &[u8; 32]) -> bool {
+        self.content.as_ref().is_some_and(|content| {
+            content.public_keys.get(&SigningKeyAlgorithm::Ed25519).is_some_and(|key| key.as_bytes() == public_key)
+        })
     }
 
     /// Whether the policy server has signed an event with the key that the room knows of it.

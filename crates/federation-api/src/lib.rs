@@ -11,7 +11,9 @@ mod keys;
 mod media;
 mod membership;
 mod openid;
+mod policy;
 mod profile;
+mod query;
 mod requests;
 mod shared_room;
 mod signed;
@@ -49,7 +51,9 @@ pub fn routes() -> Routes<FederationState> {
         .merge(hierarchy::routes())
         .merge(media::routes())
         .merge(openid::routes())
+        .merge(policy::routes())
         .merge(profile::routes())
+        .merge(query::routes())
         .merge(third_party::routes())
         .merge(well_known::routes())
         .merge(user_devices::routes())

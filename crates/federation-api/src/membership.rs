@@ -99,7 +99,7 @@ impl Sent<'_> {
 ///
 /// # Errors
 /// 403 where a signature is wrong or missing, 400 where the content hash is wrong.
-async fn verified(state: &FederationState, pdu: &Pdu) -> Result<Arc<Pdu>, ApiError> {
+pub(crate) async fn verified(state: &FederationState, pdu: &Pdu) -> Result<Arc<Pdu>, ApiError> {
     let checked = state.federation.partners.check_events(pdu.version(), vec![raw(pdu)?]).await.pop();
     let checked = checked.unwrap_or_else(|| Err("it was not checked".to_owned()));
     let checked = checked

@@ -179,6 +179,8 @@ pub(crate) struct Engine {
     name_listener: std::sync::OnceLock<Box<dyn NameListener>>,
     /// Who asks policy servers, once that is known.
     policy_servers: std::sync::OnceLock<Arc<dyn PolicyServers>>,
+    /// What this server signs with as the policy server of rooms.
+    policy_key: std::sync::OnceLock<Arc<SigningKey>>,
 }
 
 impl Rooms {
@@ -206,6 +208,7 @@ impl Rooms {
                 delayed: delayed::Delayed::default(),
                 name_listener: std::sync::OnceLock::new(),
                 policy_servers: std::sync::OnceLock::new(),
+                policy_key: std::sync::OnceLock::new(),
             }),
         }
     }

@@ -3,13 +3,14 @@
 //!
 //! This crate knows which room has one, and whether it has signed; asking it is for `federation`, by the trait
 //! [`PolicyServers`]. An event that it has not signed is not sent from here, and fails softly where it comes from
-//! elsewhere.
+//! elsewhere. This server is the policy server of rooms that say so, with the key that it offers: it signs what the
+//! authorization rules allow in the room as it is now, and the gate does.
 
 use std::{fmt, sync::Arc};
 
-use futures_util::{StreamExt as _, future::BoxFuture, stream};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use ruma::{ServerName, events::StateEventType};
-use wardroom_event::{Pdu, RoomPolicy};
+use wardroom_event::{Pdu, RoomPolicy, SigningKey};
 
 use crate::{
     Engine, Rooms,
@@ -51,6 +52,39 @@ impl Rooms {
         let _ = self.engine.policy_servers.set(servers);
     }
 
+    /// Gives this server the key with which it signs as a policy server. Counts the first time only.
+    pub fn be_policy_server(&self, key: Arc<SigningKey>) {
+        let _ = self.engine.policy_key.set(key);
+    }
+
+    /// The public half of the key with which this server signs as a policy server: rooms name it in `m.room.policy`.
+    pub fn policy_key(&self) -> Option<[u8; 32]> {
+        self.engine.policy_key.get().map(|key| key.public_key())
+    }
+
+    /// The signature of this server, as the policy server of a room, for an event that somebody wants to send there. The
+    /// event's own signatures have been checked.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchRoom`] where this server is not the room's policy server, [`RoomError::Forbidden`] where it
+    /// does not recommend the event.
+    pub async fn sign_as_policy_server(&self, room: &RoomView, event: Arc<Pdu>) -> Result<String, RoomError> {
+        let ours = self.engine.policy_of(room).await?.filter(|policy| policy.via() == self.engine.server_name);
+        let (Some(policy), Some(key)) = (ours, self.engine.policy_key.get()) else { return Err(RoomError::NoSuchRoom) };
+        if !policy.is_key(&key.public_key()) {
+            return Err(RoomError::NoSuchRoom);
+        }
+        if event.is_room_policy() {
+            let sentence = "Policy servers are not asked about the event that names them.";
+            return Err(RoomError::Forbidden(sentence.to_owned()));
+        }
+        let (room, asked) = (self.engine.room(room.nid).await?, Arc::clone(&event));
+        self.engine
+            .write(&room, move |writer| async move { writer.require_recommendable(&asked).await }.boxed())
+            .await?;
+        event.signature(key).map_err(|_| RoomError::inconsistent("event that is no object"))
+    }
+
     /// Asks the room's policy server about an event of this server's that is not sent by the room's writer.
     pub(crate) async fn recommended(&self, room: &RoomView, event: Arc<Pdu>) -> Result<Arc<Pdu>, RoomError> {
         match self.engine.policy_of(room).await? {
@@ -67,6 +101,10 @@ impl Rooms {
         events: Vec<(Arc<Pdu>, Before)>,
     ) -> Result<Vec<(Arc<Pdu>, Before)>, RoomError> {
         let Some(policy) = self.engine.policy_of(room).await? else { return Ok(events) };
+        if policy.via() == self.engine.server_name {
+            // The writer decides, and nothing is signed that it might not take.
+            return Ok(events);
+        }
         let policy = &policy;
         let asked = events.into_iter().map(|(event, before)| async move {
             match self.engine.with_policy_signature(policy, Arc::clone(&event)).await {
@@ -94,7 +132,14 @@ impl Engine {
             return Ok(event);
         }
         if policy.via() == self.server_name {
-            return Err(RoomError::Forbidden("The room's policy server is this server, which is none.".to_owned()));
+            // What is sent from here has been put to the rules and to the gate.
+            return match self.policy_key.get().filter(|key| policy.is_key(&key.public_key())) {
+                Some(key) => signed_as_policy_server(&event, &self.server_name, key),
+                None => {
+                    let sentence = "The room's policy server is this server, but the room has another key of it.";
+                    Err(RoomError::Forbidden(sentence.to_owned()))
+                }
+            };
         }
         let Some(servers) = self.policy_servers.get() else {
             return Err(RoomError::PolicyServer("this server does not speak to others".to_owned()));
@@ -111,7 +156,22 @@ impl Engine {
     }
 }
 
+fn signed_as_policy_server(event: &Pdu, server: &ServerName, key: &SigningKey) -> Result<Arc<Pdu>, RoomError> {
+    event.cosigned(server, key).map(Arc::new).map_err(|error| RoomError::BadContent(error.to_string()))
+}
+
 impl Writer {
+    /// Whether this server recommends an event as it would be received now.
+    async fn require_recommendable(&self, event: &Pdu) -> Result<(), RoomError> {
+        if let Err(sentence) = self.judge_by_state(event, self.head.state).await? {
+            return Err(RoomError::Forbidden(sentence));
+        }
+        match self.ask_gate(event).await? {
+            Some(sentence) => Err(RoomError::Forbidden(sentence)),
+            None => Ok(()),
+        }
+    }
+
     /// The room's policy server, as this group leaves the room so far.
     async fn policy(&self) -> Result<Option<RoomPolicy>, RoomError> {
         let event = self.state_event(&state_type(), "").await?;
@@ -130,7 +190,10 @@ impl Writer {
 
     /// Whether the room's policy server, if it has one, has signed an event that came in.
     pub(crate) async fn is_recommended(&self, event: &Pdu) -> Result<bool, RoomError> {
-        let policy = self.policy().await?;
-        Ok(policy.is_none_or(|policy| event.is_room_policy() || policy.has_signed(event)))
+        let Some(policy) = self.policy().await? else { return Ok(true) };
+        // Where this is the policy server, what it would sign is what it takes.
+        let ours = policy.via() == self.engine.server_name
+            && self.engine.policy_key.get().is_some_and(|key| policy.is_key(&key.public_key()));
+        Ok(ours || event.is_room_policy() || policy.has_signed(event))
     }
 }

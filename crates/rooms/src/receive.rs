@@ -134,7 +134,7 @@ impl Writer {
     }
 
     /// Checks an event against a state.
-    async fn judge_by_state(&self, pdu: &Pdu, root: Root) -> Result<Result<(), String>, RoomError> {
+    pub(crate) async fn judge_by_state(&self, pdu: &Pdu, root: Root) -> Result<Result<(), String>, RoomError> {
         let types = auth_types(self.version(), pdu.kind(), pdu.sender(), pdu.state_key(), pdu.content());
         let types = match types {
             Ok(types) => types,

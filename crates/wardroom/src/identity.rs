@@ -8,9 +8,12 @@ use wardroom_store::{Batch, Packed, SCAN_LIMIT_DEFAULT, Scan, Store};
 use zeroize::Zeroizing;
 
 use crate::{
-    tables::{IDENTITY, OLD_KEYS},
+    tables::{IDENTITY, OLD_KEYS, POLICY_KEY},
     wiring::StartError,
 };
+
+/// Version of the key of every policy server (server-server API, section "Policy Servers").
+const POLICY_KEY_VERSION: &str = "policy_server";
 
 /// The stored row.
 #[derive(Deserialize, Serialize)]
@@ -58,6 +61,23 @@ fn new_key(server_name: &ServerName) -> Result<(SigningKey, IdentityRow), StartE
     let version = key.key_id().key_name().to_string();
     let row = IdentityRow { server_name: server_name.to_string(), key_version: version, seed: key.seed() };
     Ok((key, row))
+}
+
+/// The key with which this server signs as the policy server of rooms: another than the one that it signs with as a
+/// server, so that rooms can stop to trust the one without the other. Made on first start.
+pub(crate) async fn policy_key(store: &Store) -> Result<SigningKey, StartError> {
+    let seed = match store.latest().get(&POLICY_KEY, &()).await? {
+        Some(Packed(seed)) => Zeroizing::new(seed),
+        None => {
+            let made = SigningKey::generate(POLICY_KEY_VERSION).map_err(|_| StartError::Identity)?;
+            let mut batch = Batch::default();
+            batch.expect_absent(&POLICY_KEY, &());
+            batch.put(&POLICY_KEY, &(), &Packed(made.seed()));
+            store.commit(batch).await?;
+            Zeroizing::new(made.seed())
+        }
+    };
+    SigningKey::from_seed(*seed, POLICY_KEY_VERSION).map_err(|_| StartError::Identity)
 }
 
 /// The ids of two keys.

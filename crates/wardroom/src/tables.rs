@@ -12,9 +12,13 @@ pub(crate) static IDENTITY: Table<(), Packed<IdentityRow>> =
 pub(crate) static OLD_KEYS: Table<u64, Packed<OldKeyRow>> =
     Table::new(0x0F01, "old_signing_keys", Profile::Scan, Seal::System);
 
+/// The seed of the key with which this server signs as the policy server of rooms: one row.
+pub(crate) static POLICY_KEY: Table<(), Packed<[u8; 32]>> =
+    Table::new(0x0F02, "policy_server_key", Profile::Point, Seal::System);
+
 /// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., federation 0x05.., the binary itself 0x0F...
 pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
-    let own: [TableSpec; 2] = [*IDENTITY.spec(), *OLD_KEYS.spec()];
+    let own: [TableSpec; 3] = [*IDENTITY.spec(), *OLD_KEYS.spec(), *POLICY_KEY.spec()];
     Catalogue::new(&[
         wardroom_accounts::TABLES,
         wardroom_rooms::TABLES,

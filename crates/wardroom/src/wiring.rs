@@ -276,6 +276,7 @@ impl App {
             signing_key: Arc::clone(&signing_key),
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
+        rooms.be_policy_server(Arc::new(identity::policy_key(&store).await?));
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
         push.start().await?;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use wardroom_testkit::{
     Actor, Peer, Target, User, Value, json,
     peer::{Answer, Key},
-    v3,
+    raw, v3,
 };
 
-use super::super::sites::{Site, sees};
+use super::super::sites::{Site, join_via, sees};
 
 const VERSION: &str = "11";
 
@@ -132,4 +132,66 @@ fn what_a_policy_server_has_not_signed_is_not_shown() {
     assert!(graph["extremities"].is_array(), "{graph}");
     let target = Target::federation_v1(&["version"]);
     peer.ask(&site.server, "GET", &target, None).ok();
+}
+
+/// The signature that a server gives, as the policy server of a room, for an event of this peer's.
+fn ask_to_sign(peer: &Peer, site: &Site, event: &Value) -> wardroom_testkit::Reply {
+    peer.ask(&site.server, "POST", &raw("/_matrix/policy/v1/sign"), Some(event))
+}
+
+#[test]
+fn a_server_is_the_policy_server_of_rooms_that_say_so() {
+    let (site, other, peer) = (Site::start(), Site::named(), Peer::start());
+    let (alice, carol, mallory) = (site.user("alice"), other.user("carol"), peer.user("mallory"));
+    let room = alice.create_room(json!({ "preset": "public_chat", "room_version": VERSION }));
+    join_via(&carol, &room, &site);
+    peer.join(&site.server, &room, &peer.user("bob"));
+    let said = |sender: &str, body: &str| peer.make(&room, sender, "m.room.message", None, &json!({ "body": body }));
+    let bob = peer.user("bob");
+    ask_to_sign(&peer, &site, &said(&bob, "before")).refused(404, "M_NOT_FOUND");
+
+    let key = site.server.anonymous().get(raw("/.well-known/matrix/policy_server")).ok()["public_keys"].clone();
+    let policy = json!({ "via": site.name(), "public_keys": key });
+    let named = alice.set_state(&room, "m.room.policy", "", policy);
+    sees(&carol, &room, &named);
+    // What is sent here is signed here, and others ask for it.
+    alice.say(&room, "from here");
+    let sent = peer.until_pdu("the message", crate::SOON, |pdu| pdu["content"]["body"] == "from here");
+    assert!(sent["signatures"][site.name()]["ed25519:policy_server"].is_string(), "{sent}");
+    sees(&alice, &room, &carol.say(&room, "from there"));
+
+    let good = said(&bob, "good");
+    let signatures = ask_to_sign(&peer, &site, &good).ok();
+    assert!(signatures[site.name()]["ed25519:policy_server"].is_string(), "{signatures}");
+    let refusals = [
+        (said(&mallory, "from outside"), 400, "M_FORBIDDEN"),
+        (peer.make(&room, &bob, "m.room.topic", Some(""), &json!({ "topic": "mine" })), 400, "M_FORBIDDEN"),
+        (peer.make(&room, &bob, "m.room.policy", Some(""), &json!({})), 400, "M_FORBIDDEN"),
+        (json!({ "room_id": room, "type": "m.room.message" }), 400, "M_BAD_JSON"),
+        (json!({ "type": "m.room.message" }), 400, "M_BAD_JSON"),
+    ];
+    for (event, status, errcode) in refusals {
+        ask_to_sign(&peer, &site, &event).refused(status, errcode);
+    }
+    let mut forged = said(&bob, "forged");
+    forged["signatures"] = json!({ peer.name(): { "ed25519:other": "AAAA" } });
+    ask_to_sign(&peer, &site, &forged).refused(403, "M_FORBIDDEN");
+    // The room knows another key of it, or another policy server.
+    let another = json!({ "via": site.name(), "public_keys": { "ed25519": Key::generate("policy_server").public() } });
+    alice.set_state(&room, "m.room.policy", "", another);
+    ask_to_sign(&peer, &site, &good).refused(404, "M_NOT_FOUND");
+    let target = v3(&["rooms", &room, "send", "m.room.message", "txn"]);
+    alice.put(target, json!({ "msgtype": "m.text", "body": "unsigned" })).refused(403, "M_FORBIDDEN");
+}
+
+#[test]
+fn what_nobody_signed_is_judged_by_the_policy_server_itself() {
+    let (site, peer) = (Site::start(), Peer::start());
+    let alice = site.user("alice");
+    let room = alice.create_room(json!({ "preset": "public_chat", "room_version": VERSION }));
+    let bob = peer.user("bob");
+    peer.join(&site.server, &room, &bob);
+    let key = site.server.anonymous().get(raw("/.well-known/matrix/policy_server")).ok()["public_keys"].clone();
+    alice.set_state(&room, "m.room.policy", "", json!({ "via": site.name(), "public_keys": key }));
+    sees(&alice, &room, &peer.say(&site.server, &room, &bob, "unsigned"));
 }
