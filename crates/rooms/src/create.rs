@@ -237,6 +237,7 @@ impl Engine {
             invited: 0,
             visibility: Visibility::Shared,
             public: false,
+            policy: None,
             end: Place::FIRST,
             servers: Arc::default(),
             head: Arc::new(head),

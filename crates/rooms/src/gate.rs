@@ -4,9 +4,11 @@
 //! specification alone. The authorization rules of the room version are no part of it: they bind every server and
 //! are checked besides.
 
-use std::fmt;
+use std::{any::Any, fmt, sync::Arc};
 
-use ruma::UserId;
+use ruma::{UserId, events::StateEventType};
+use serde_json::value::RawValue as RawJsonValue;
+use wardroom_event::Pdu;
 
 use crate::{room::RoomView, tables::Membership, visibility::Visibility};
 
@@ -71,10 +73,32 @@ pub enum Verdict {
     Deny(String),
 }
 
+/// What a gate has read out of the state event that it decides by. It is the gate's own; rooms carry it along.
+pub type Policy = Arc<dyn Any + Send + Sync>;
+
 /// Decides over every action on a room.
 pub trait Gate: fmt::Debug + Send + Sync + 'static {
     /// May this user do this in this room?
     fn may(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView) -> Verdict;
+
+    /// Type of the state event, with an empty state key, by which this gate decides besides what the specification
+    /// says. Most gates have none.
+    fn policy_type(&self) -> Option<&StateEventType> {
+        None
+    }
+
+    /// Reads that event as a room has it now, once for each change; none where it says nothing.
+    fn read_policy(&self, _event: &Pdu) -> Option<Policy> {
+        None
+    }
+
+    /// Whether that event may be sent from here with this content.
+    ///
+    /// # Errors
+    /// A sentence that names the field at fault.
+    fn check_policy(&self, _content: &RawJsonValue) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// The specification's own rules, and no more.

@@ -27,6 +27,9 @@ pub const WATCH_ROOM: u8 = 1;
 pub const WATCH_USER: u8 = 2;
 /// The [`WatchKey`] of what has to reach other servers: events, under id 0.
 pub const WATCH_OUTGOING: WatchKey = WatchKey { kind: 8, id: 0 };
+
+/// Touched when what the gate decides by changed in some room.
+pub const WATCH_POLICIES: WatchKey = WatchKey { kind: 9, id: 0 };
 /// Kind of the [`WatchKey`] of a room's memberships: somebody joined, left, was invited or banned.
 pub const WATCH_MEMBERS: u8 = 6;
 

@@ -22,6 +22,7 @@ mod fsck;
 mod gaps;
 mod gate;
 mod glance;
+mod governed;
 mod hierarchy;
 mod history;
 mod ids;
@@ -77,7 +78,7 @@ pub use self::{
     filter::passes,
     fsck::{FsckReport, fsck},
     gaps::{GAP_EVENTS_MAX, Gap},
-    gate::{Action, Asker, Gate, StandardGate, Verdict},
+    gate::{Action, Asker, Gate, Policy, StandardGate, Verdict},
     glance::Glance,
     hierarchy::{
         Elsewhere, HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy, TheirRoom,
@@ -85,7 +86,7 @@ pub use self::{
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SERVER, NS_SLOT, NS_USER, Place, RoomNid, ServerNid, Slot, UserNid,
-        WATCH_MEMBERS, WATCH_OUTGOING, WATCH_ROOM, WATCH_USER,
+        WATCH_MEMBERS, WATCH_OUTGOING, WATCH_POLICIES, WATCH_ROOM, WATCH_USER,
     },
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     members::MembershipEntry,

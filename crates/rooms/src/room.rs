@@ -13,6 +13,7 @@ use wardroom_store::{Packed, Position, Scan};
 use crate::{
     Engine,
     error::RoomError,
+    gate::Policy,
     ids::{EventNid, NS_ROOM, Place, RoomNid, ServerNid},
     join_rules::JoinRules,
     tables::{HEADS, Head, ROOM_SERVERS, ROOMS},
@@ -50,6 +51,8 @@ pub struct RoomView {
     pub visibility: Visibility,
     /// Whether anybody may join: the join rule is `public`.
     pub public: bool,
+    /// What the gate decides by in this room, besides what it does everywhere.
+    pub policy: Option<Policy>,
     /// Boundary after the newest event.
     pub end: Place,
     /// Joined users by server.
@@ -168,9 +171,10 @@ impl Engine {
         let id = id.ok_or_else(|| RoomError::inconsistent("room without id"))?;
         let version = RoomVersion::new(&record.version).ok_or_else(|| RoomError::unsupported(&record.version))?;
         let servers = store.scan(&ROOM_SERVERS, Scan::prefix(&nid).limit(SERVERS_PER_ROOM_MAX)).await?;
-        let mut read = Vec::with_capacity(2);
-        for kind in [StateEventType::RoomHistoryVisibility, StateEventType::RoomJoinRules] {
-            let event = match self.slot(&kind, "").await? {
+        let mut read = Vec::with_capacity(3);
+        let kinds = [&StateEventType::RoomHistoryVisibility, &StateEventType::RoomJoinRules];
+        for kind in kinds.into_iter().chain(self.gate.policy_type()) {
+            let event = match self.slot(kind, "").await? {
                 Some(slot) => self.tries.get(&store, None, nid, head.state, slot).await?,
                 None => None,
             };
@@ -189,6 +193,7 @@ impl Engine {
             invited: head.invited,
             visibility: Visibility::of(read(0)),
             public: JoinRules::of(read(1)).is_public(),
+            policy: read(2).and_then(|event| self.gate.read_policy(event)),
             end: Place::after(written),
             servers: Arc::new(servers.into_iter().map(|((_, server), Packed(count))| (server, count)).collect()),
             head,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::warn;
 use wardroom_accounts::Accounts;
+use wardroom_care::Care;
 use wardroom_client_api::ClientState;
 use wardroom_media::Media;
 use wardroom_rooms::{Follower, Rooms};
@@ -12,7 +13,7 @@ use wardroom_rooms::{Follower, Rooms};
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
-pub(crate) fn start(client: &ClientState, media: &Media) {
+pub(crate) fn start(client: &ClientState, media: &Media, care: &Care) {
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
@@ -21,6 +22,8 @@ pub(crate) fn start(client: &ClientState, media: &Media) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
+    let care = care.clone();
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run().await }));
     if federation.is_none() {
         tokio::spawn(unfollow(rooms.clone()));
     }

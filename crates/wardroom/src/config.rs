@@ -18,6 +18,7 @@ mod presence;
 pub(crate) mod push;
 mod rate_limits;
 mod registration;
+mod roles;
 mod rooms;
 mod server_notices;
 mod support;
@@ -73,6 +74,7 @@ pub(crate) struct Config {
     pub(crate) delayed_events: delayed_events::DelayedEvents,
     #[serde(default)]
     pub(crate) server_notices: server_notices::ServerNotices,
+    pub(crate) roles: roles::Roles,
     #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
@@ -116,6 +118,7 @@ impl Config {
             rtc: calls::Rtc::default(),
             delayed_events: delayed_events::DelayedEvents::default(),
             server_notices: server_notices::ServerNotices::default(),
+            roles: roles::Roles::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -171,6 +174,7 @@ impl Config {
         problems.extend(self.rtc.problems());
         problems.extend(self.delayed_events.problems());
         problems.extend(self.server_notices.problems(&self.server_name));
+        problems.extend(self.roles.problems(&self.server_name));
         problems.extend(self.media.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::{AdminState, Notices};
+use wardroom_care::{Care, CareGate, Losses, Roles};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
@@ -17,7 +18,7 @@ use wardroom_federation_api::{FederationState, Transactions};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
-use wardroom_rooms::{Rooms, StandardGate};
+use wardroom_rooms::Rooms;
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
@@ -60,6 +61,10 @@ pub(crate) enum StartError {
          cannot be renamed"
     )]
     OtherName { stored: OwnedServerName, configured: OwnedServerName },
+    #[error("roles.service_user: is no local part of a user id")]
+    ServiceUser,
+    #[error(transparent)]
+    Care(#[from] wardroom_care::CareError),
     #[error("the stored signing key is damaged")]
     Identity,
     #[error("the media directory {}", dir.display())]
@@ -275,7 +280,13 @@ impl App {
             default_version: config.rooms.default_version.clone(),
             signing_key: Arc::clone(&signing_key),
         };
-        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), rooms);
+        let care = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
+        let (roles, losses) =
+            (Roles::load(store.clone(), Arc::clone(&clock)).await?, Losses::load(store.clone()).await?);
+        let gate = CareGate::new(roles.clone(), losses.clone(), Arc::clone(&clock), care.service_user.clone());
+        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(gate), rooms);
+        let care =
+            Care::new(store.clone(), Arc::clone(&clock), (rooms.clone(), accounts.clone()), (roles, losses), care);
         rooms.be_policy_server(Arc::new(identity::policy_key(&store).await?));
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
@@ -336,7 +347,7 @@ impl App {
             clock,
             stopping,
         };
-        background::start(&client, &media.media);
+        background::start(&client, &media.media, &care);
         Ok(Self { store, client, media, admin, federation: federation_api, requests: Arc::default() })
     }
 

@@ -34,6 +34,7 @@ impl Writer {
     /// As [`Writer::prepare`], for events that go elsewhere before they are part of the room.
     pub(crate) async fn prepare_unsent(&self, new: NewEvent) -> Result<Arc<Pdu>, RoomError> {
         self.check_resident().await?;
+        self.engine.check_policy(&new)?;
         let (pdu, state) = self.draft(new).await?;
         let find = |kind: &StateEventType, key: &str| {
             state.iter().find(|(k, s, _)| k == kind && s == key).map(|(_, _, stored)| Arc::clone(&stored.pdu))

@@ -268,6 +268,7 @@ impl Writer {
             TimelineEventType::RoomJoinRules if pdu.state_key() == Some("") => {
                 self.public = JoinRules::of(Some(pdu)).is_public();
             }
+            kind if pdu.state_key() == Some("") && self.engine.is_policy(kind) => self.note_policy(Some(pdu)),
             _ => {}
         }
         Ok(())
@@ -292,7 +293,7 @@ impl Writer {
         let rules = self.state_event(&StateEventType::RoomJoinRules, "").await?;
         self.public = JoinRules::of(rules.as_ref().map(|stored| &*stored.pdu)).is_public();
         self.head.encrypted = self.state_event(&StateEventType::RoomEncryption, "").await?.is_some();
-        Ok(())
+        self.note_policy_of_state().await
     }
 
     /// Adds an event to the timeline and to what is found through it.
@@ -382,6 +383,9 @@ impl Writer {
         if target.pdu.kind() == &TimelineEventType::RoomHistoryVisibility {
             let now = self.state_event(&StateEventType::RoomHistoryVisibility, "").await?;
             self.visibility = Visibility::of(now.as_ref().map(|stored| &*stored.pdu));
+        }
+        if self.engine.is_policy(target.pdu.kind()) {
+            self.note_policy_of_state().await?;
         }
         Ok(())
     }

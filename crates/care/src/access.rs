@@ -1,0 +1,99 @@
+//! Why somebody may be in a room, or may not: for administrators, without changing anything.
+
+use ruma::UserId;
+use serde::Serialize;
+use wardroom_rooms::{Membership, RoomView};
+
+use crate::{
+    Care, CareError,
+    gate::policy_of,
+    policy::{AccessPolicy, InviteRule, RoomPolicy},
+};
+
+/// How somebody stands to a room's policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Standing {
+    /// Their roles are what it requires, or the room requires none.
+    Compliant,
+    /// They are not.
+    NonCompliant,
+    /// Nothing is known of their roles, or the policy cannot be read.
+    Inconclusive,
+}
+
+/// How somebody stands to a room's policy, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Assessment {
+    /// The verdict.
+    pub verdict: Standing,
+    /// In words.
+    pub reason: String,
+    /// Roles that they have now.
+    pub roles: Vec<String>,
+    /// What they lack for the alternative of which they lack least.
+    pub missing: Vec<String>,
+}
+
+impl Care {
+    /// How a user stands to a policy. Nothing changes.
+    pub fn assess(&self, user: &UserId, policy: Option<&RoomPolicy>) -> Assessment {
+        let holder = self.0.roles.of(user);
+        let now_ms = self.0.clock.now_ms();
+        let held = holder.as_ref().map(|holder| holder.roles_at(now_ms)).unwrap_or_default();
+        let roles = held.iter().map(ToString::to_string).collect();
+        let say = |verdict, reason: &str, missing| Assessment { verdict, reason: reason.to_owned(), roles, missing };
+        let policy: &AccessPolicy = match policy {
+            None => return say(Standing::Compliant, "The room requires no role.", Vec::new()),
+            Some(RoomPolicy::Unknown { reason }) => {
+                return say(Standing::Inconclusive, &format!("The policy cannot be read: {reason}."), Vec::new());
+            }
+            Some(RoomPolicy::Known(policy)) => policy,
+        };
+        if *user == *self.0.service.id() {
+            return say(Standing::Compliant, "This is the server's own user.", Vec::new());
+        }
+        let missing: Vec<String> = policy.require.missing(&held).iter().map(ToString::to_string).collect();
+        let by_invitation = policy.invite == InviteRule::RoleOrInvite;
+        match &holder {
+            _ if missing.is_empty() => say(Standing::Compliant, "The user has the roles.", missing),
+            None if by_invitation => {
+                say(Standing::Inconclusive, "Nothing is known of the user's roles; an invitation is enough.", missing)
+            }
+            None => say(Standing::Inconclusive, "Nothing is known of the user's roles.", missing),
+            Some(holder) if !holder.is_active() => {
+                say(Standing::NonCompliant, "A directory says that the user is not there any more.", missing)
+            }
+            Some(_) if by_invitation => {
+                say(Standing::NonCompliant, "The user lacks roles; an invitation is enough.", missing)
+            }
+            Some(_) => say(Standing::NonCompliant, "The user lacks roles.", missing),
+        }
+    }
+
+    /// What a room's policy says now; none where it has none.
+    pub fn policy(&self, room: &RoomView) -> Option<RoomPolicy> {
+        policy_of(room).cloned()
+    }
+
+    /// Those in a room, with how they stand to its policy, or to another one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn assess_members(
+        &self,
+        room: &RoomView,
+        policy: Option<&RoomPolicy>,
+        limit: usize,
+    ) -> Result<Vec<(ruma::OwnedUserId, Assessment)>, CareError> {
+        let mut found = Vec::new();
+        for membership in [Membership::Join, Membership::Invite, Membership::Knock] {
+            let members = self.0.rooms.members(room.nid, membership, None, limit.saturating_sub(found.len())).await?;
+            for user in self.0.rooms.user_ids(&members).await? {
+                let assessment = self.assess(&user, policy);
+                found.push((user, assessment));
+            }
+        }
+        Ok(found)
+    }
+}

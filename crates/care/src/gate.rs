@@ -1,0 +1,121 @@
+//! The gate: the specification's rules, and the room's policy besides.
+
+use std::sync::Arc;
+
+use ruma::{OwnedUserId, UserId, events::StateEventType};
+use serde_json::{Value, value::RawValue as RawJsonValue};
+use wardroom_clock::SharedClock;
+use wardroom_event::Pdu;
+use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomView, StandardGate, Verdict};
+
+use crate::{
+    losses::Losses,
+    policy::{ACCESS_POLICY, AccessPolicy, InviteRule, LossAction, RoomPolicy},
+    roles::Roles,
+};
+
+/// Decides by the roles of users in rooms with a policy.
+#[derive(Debug)]
+pub struct CareGate {
+    roles: Roles,
+    losses: Losses,
+    clock: SharedClock,
+    /// Who acts for the server in rooms: no policy keeps it out.
+    service: OwnedUserId,
+    policy_type: StateEventType,
+}
+
+/// What a policy is in a room's picture.
+pub(crate) fn policy_of(room: &RoomView) -> Option<&RoomPolicy> {
+    room.policy.as_ref().and_then(|policy| policy.downcast_ref())
+}
+
+impl CareGate {
+    /// The gate over who has which roles. `service` is the user that acts for the server in rooms.
+    pub fn new(roles: Roles, losses: Losses, clock: SharedClock, service: OwnedUserId) -> Self {
+        Self { roles, losses, clock, service, policy_type: StateEventType::from(ACCESS_POLICY) }
+    }
+
+    /// Whether a user's roles are what a policy requires.
+    fn meets(&self, user: &UserId, policy: &AccessPolicy) -> bool {
+        *user == *self.service
+            || self.roles.of(user).is_some_and(|holder| policy.require.is_met_by(&holder.roles_at(self.clock.now_ms())))
+    }
+
+    fn by_policy(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView, policy: &AccessPolicy) -> bool {
+        let by_invitation = policy.invite == InviteRule::RoleOrInvite;
+        let joined = asker.membership == Some(Membership::Join);
+        if self.meets(asker.user, policy) {
+            return match action {
+                Action::Invite(target) => by_invitation || self.meets(target, policy),
+                _ => true,
+            };
+        }
+        if matches!(action, Action::Leave | Action::Create | Action::Report) {
+            return true;
+        }
+        if by_invitation && matches!(asker.membership, Some(Membership::Join | Membership::Invite)) {
+            return !matches!(action, Action::Invite(_));
+        }
+        let reads = matches!(action, Action::Read | Action::Glimpse | Action::Signal);
+        if !joined {
+            return reads && action != Action::Glimpse && !policy.read_check;
+        }
+        // Somebody who lost the role.
+        let keeps = match policy.on_loss.action {
+            LossAction::Notify => true,
+            LossAction::ReadOnly => reads,
+            LossAction::Kick => {
+                reads && !policy.read_check
+                    || self.losses.is_in_grace(room.nid, asker.user, policy.on_loss.grace_ms, self.clock.now_ms())
+            }
+        };
+        keeps && !matches!(action, Action::Invite(_))
+    }
+}
+
+impl Gate for CareGate {
+    fn may(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView) -> Verdict {
+        let standard = StandardGate.may(asker, action, room);
+        if standard != Verdict::Allow {
+            return standard;
+        }
+        let allowed = match policy_of(room) {
+            None => true,
+            Some(RoomPolicy::Known(policy)) => self.by_policy(asker, action, room, policy),
+            // Nobody can say who may be there: nobody comes in, and those who are in it stay.
+            Some(RoomPolicy::Unknown { .. }) => {
+                let comes_in = matches!(action, Action::Join | Action::Knock | Action::Invite(_));
+                !comes_in
+                    || *asker.user == *self.service
+                    || asker.membership == Some(Membership::Join) && action == Action::Join
+            }
+        };
+        if allowed {
+            return Verdict::Allow;
+        }
+        Verdict::Deny(match action {
+            Action::Invite(user) if user != asker.user => {
+                "The room's access policy does not let this user in.".to_owned()
+            }
+            _ => "You do not have the role that the room's access policy requires.".to_owned(),
+        })
+    }
+
+    fn policy_type(&self) -> Option<&StateEventType> {
+        Some(&self.policy_type)
+    }
+
+    fn read_policy(&self, event: &Pdu) -> Option<Policy> {
+        let content: Value = event.content_as().unwrap_or(Value::Null);
+        RoomPolicy::of(&content).map(|policy| Arc::new(policy) as Policy)
+    }
+
+    fn check_policy(&self, content: &RawJsonValue) -> Result<(), String> {
+        let content: Value = serde_json::from_str(content.get()).map_err(|error| format!("content: {error}"))?;
+        match RoomPolicy::of(&content) {
+            Some(RoomPolicy::Unknown { reason }) => Err(reason),
+            Some(RoomPolicy::Known(_)) | None => Ok(()),
+        }
+    }
+}

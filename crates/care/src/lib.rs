@@ -1,0 +1,131 @@
+//! What hospitals need: who may be in which room, by role.
+//!
+//! [`Roles`] knows who has which roles, from the hospital's directories and from administrators. [`CareGate`] answers the
+//! one question of the rooms by them, where a room says that roles are required (`org.wardroom.access_policy`).
+//! [`Care`] looks whether those who are in such rooms still may be.
+
+mod access;
+mod alarms;
+mod error;
+mod gate;
+mod losses;
+mod policy;
+mod revalidation;
+mod role;
+mod roles;
+mod service_user;
+mod tables;
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use ruma::{OwnedUserId, UserId};
+use wardroom_accounts::Accounts;
+use wardroom_clock::SharedClock;
+use wardroom_rooms::{RoomNid, Rooms};
+use wardroom_store::Store;
+
+pub use self::{
+    access::{Assessment, Standing},
+    alarms::{Alarm, Alarms},
+    error::CareError,
+    gate::CareGate,
+    losses::Losses,
+    policy::{
+        ACCESS_POLICY, AccessPolicy, BreakGlass, InviteRule, LossAction, OnLoss, PowerRule, Required, RoomPolicy,
+    },
+    revalidation::Revalidated,
+    role::{ROLE_BYTES_MAX, Requirement, Role, RoleError},
+    roles::{Binding, Holder, REASON_BYTES_MAX, ROLES_PER_SOURCE_MAX, Replaced, Roles, Said, Source},
+    tables::TABLES,
+};
+use self::{alarms::AlarmKind, service_user::ServiceUser};
+
+/// What an operator decides.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The user that acts for the server in rooms.
+    pub service_user: OwnedUserId,
+    /// How that user is shown.
+    pub display_name: String,
+    /// How often everybody in rooms with a policy is looked at although nothing is known to have changed, in
+    /// milliseconds.
+    pub recheck_ms: u64,
+    /// Of the users to whom a directory gives roles, how many it may take something away from at once, in percent.
+    pub removal_percent_max: u8,
+}
+
+/// Sees that those who are in rooms may be. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct Care(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    clock: SharedClock,
+    rooms: Rooms,
+    roles: Roles,
+    losses: Losses,
+    alarms: Alarms,
+    service: ServiceUser,
+    recheck_ms: u64,
+    removal_percent_max: u8,
+    /// The policies by which rooms were last looked at, by room.
+    seen: Mutex<HashMap<RoomNid, RoomPolicy>>,
+}
+
+impl Care {
+    /// Over the rooms whose gate was made with the same roles and losses.
+    pub fn new(
+        store: Store,
+        clock: SharedClock,
+        (rooms, accounts): (Rooms, Accounts),
+        (roles, losses): (Roles, Losses),
+        settings: Settings,
+    ) -> Self {
+        let alarms = Alarms::new(store.clone(), Arc::clone(&clock));
+        let service = ServiceUser::new(settings.service_user, settings.display_name, accounts, rooms.clone());
+        Self(Arc::new(Inner {
+            store,
+            clock,
+            rooms,
+            roles,
+            losses,
+            alarms,
+            service,
+            recheck_ms: settings.recheck_ms,
+            removal_percent_max: settings.removal_percent_max,
+            seen: Mutex::default(),
+        }))
+    }
+
+    /// Who has which roles.
+    pub fn roles(&self) -> &Roles {
+        &self.0.roles
+    }
+
+    /// What an administrator has to look at.
+    pub fn alarms(&self) -> &Alarms {
+        &self.0.alarms
+    }
+
+    /// Takes the whole list of a source. Where it would take too much away, the last good one stays and an administrator
+    /// is told.
+    ///
+    /// # Errors
+    /// As [`Roles::replace`].
+    pub async fn take_list(&self, source: Source, list: HashMap<OwnedUserId, Said>) -> Result<Replaced, CareError> {
+        let taken = self.0.roles.replace(source, list, self.0.removal_percent_max).await;
+        if let Err(error @ CareError::Brake { .. }) = &taken {
+            let sentence = format!("the list of {} was not taken: {error}", source.name());
+            self.0.alarms.raise(AlarmKind::Brake, None, None, &sentence).await;
+        }
+        taken
+    }
+
+    /// Whether a user's roles are what a policy requires.
+    fn meets(&self, user: &UserId, policy: &AccessPolicy) -> bool {
+        let now_ms = self.0.clock.now_ms();
+        self.0.roles.of(user).is_some_and(|holder| policy.require.is_met_by(&holder.roles_at(now_ms)))
+    }
+}

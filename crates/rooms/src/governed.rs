@@ -1,0 +1,71 @@
+//! Rooms in which the gate decides by a state event of theirs ([`Gate::policy_type`](crate::Gate::policy_type)).
+
+use ruma::events::{StateEventType, TimelineEventType};
+use wardroom_event::Pdu;
+use wardroom_store::{Profile, Scan, Seal, Table};
+
+use crate::{
+    Engine, Rooms,
+    error::RoomError,
+    ids::{RoomNid, WATCH_POLICIES},
+    writer::{NewEvent, Writer},
+};
+
+/// The rooms with such a policy now.
+pub(crate) static GOVERNED: Table<RoomNid, ()> = Table::new(0x0272, "governed_rooms", Profile::Scan, Seal::System);
+
+impl Engine {
+    /// Whether events of this type are what the gate decides by.
+    pub(crate) fn is_policy(&self, kind: &TimelineEventType) -> bool {
+        self.gate.policy_type().is_some_and(|policy| *kind == TimelineEventType::from(policy.clone()))
+    }
+
+    /// Whether the gate can decide by an event that is to be sent.
+    pub(crate) fn check_policy(&self, new: &NewEvent) -> Result<(), RoomError> {
+        let kind = self.gate.policy_type().filter(|_| new.state_key.as_deref() == Some(""));
+        match kind.filter(|kind| new.kind == kind.to_string()) {
+            Some(_) => self.gate.check_policy(&new.content).map_err(RoomError::BadContent),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Writer {
+    /// Notes what the gate decides by from now on.
+    pub(crate) fn note_policy(&mut self, event: Option<&Pdu>) {
+        let had_one = self.policy.is_some();
+        self.policy = event.and_then(|event| self.engine.gate.read_policy(event));
+        let room = self.nid();
+        match &self.policy {
+            Some(_) => self.batch.put(&GOVERNED, &room, &()),
+            None if had_one => self.batch.delete(&GOVERNED, &room),
+            None => return,
+        }
+        self.batch.touch(WATCH_POLICIES);
+    }
+
+    /// As [`Writer::note_policy`], where the state changed by more than one event.
+    pub(crate) async fn note_policy_of_state(&mut self) -> Result<(), RoomError> {
+        let kind: Option<StateEventType> = self.engine.gate.policy_type().cloned();
+        if let Some(kind) = kind {
+            let event = self.state_event(&kind, "").await?;
+            self.note_policy(event.as_ref().map(|stored| &*stored.pdu));
+        }
+        Ok(())
+    }
+}
+
+impl Rooms {
+    /// Rooms in which the gate decides by an event of theirs, in the order of their numbers: at most so many, after
+    /// that one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn governed(&self, after: Option<RoomNid>, limit: usize) -> Result<Vec<RoomNid>, RoomError> {
+        let scan = match &after {
+            Some(after) => Scan::all().after(after),
+            None => Scan::all(),
+        };
+        Ok(self.engine.store.latest().scan_keys(&GOVERNED, scan.limit(limit)).await?)
+    }
+}
