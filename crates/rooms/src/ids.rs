@@ -27,6 +27,8 @@ pub const WATCH_ROOM: u8 = 1;
 pub const WATCH_USER: u8 = 2;
 /// The [`WatchKey`] of what has to reach other servers: events, under id 0.
 pub const WATCH_OUTGOING: WatchKey = WatchKey { kind: 8, id: 0 };
+/// Watch key of rooms that guests have to leave.
+pub(crate) const WATCH_GUESTS: WatchKey = WatchKey { kind: 11, id: 0 };
 /// Kind of the [`WatchKey`] of a room's memberships: somebody joined, left, was invited or banned.
 pub const WATCH_MEMBERS: u8 = 6;
 

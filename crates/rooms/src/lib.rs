@@ -22,6 +22,7 @@ mod fsck;
 mod gaps;
 mod gate;
 mod glance;
+mod guests;
 mod hierarchy;
 mod history;
 mod ids;

@@ -348,6 +348,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::delayed::DELAYED_FINAL.spec(),
     *crate::delayed::DELAYED_TRANSACTIONS.spec(),
     *crate::serving::ERASED.spec(),
+    *crate::guests::GUESTS_OUT.spec(),
 ];
 
 #[cfg(test)]
