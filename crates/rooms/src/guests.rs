@@ -187,7 +187,7 @@ mod tests {
         run(async {
             let world = World::new();
             let alice = world.person(user_id!("@alice:a.example")).await;
-            let guest = world.person(user_id!("@guest:a.example")).await.as_guest();
+            let guest = world.person(user_id!("@guest:a.example")).await.into_guest();
             let room = world.rooms.create(alice.actor(), new_room("11", Preset::PublicChat)).await.unwrap();
             let set = async |access: &str| {
                 let content = to_raw_value(&json!({ "guest_access": access })).unwrap();
