@@ -271,9 +271,6 @@ impl Rooms {
         self.engine.permit(actor, &view, Action::Redact).await?;
         let transaction = self.engine.transaction(actor, &view, "redact", transaction);
         let target = self.engine.event_nid(event).await?.ok_or(RoomError::NoSuchEvent)?;
-        if self.engine.any_meta(target).await?.is_some_and(|(meta, _)| meta.room != view.nid) {
-            return Err(RoomError::InvalidParam("eventId: the event is of another room.".to_owned()));
-        }
         let mut content = serde_json::Map::new();
         content.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
         let in_content = view.version.rules().redaction.content_field_redacts;
