@@ -2,13 +2,17 @@
 """What a run of SyTest says, beside the list of tests that have to pass.
 
     summary.py results.tap run.log                       counts the results by group of test files
-    summary.py results.tap run.log --allowlist FILE      also fails when a test of the list did not pass
+    summary.py results.tap run.log --allowlist FILE      also fails when a test of the list did not pass, when one that
+                                                         Synapse passes neither passed nor is in not-passed.txt, and
+                                                         when one of not-passed.txt passed
     summary.py results.tap run.log --update FILE         adds the tests that passed to the list
     summary.py --percentage FILE                         how much of what Synapse passes is in the list
 
 results.tap is what run-tests.pl wrote to stdout with -O tap, run.log what it wrote to stderr, where the name of each
 test file stands. The list has one name of a test a line, below a comment that names its file; SyTest reads it as a
-whitelist. `synapse-pass.txt` beside this script names what Synapse 1.163.2 passes, as "file<TAB>name".
+whitelist. `synapse-pass.txt` beside this script names what Synapse 1.163.2 passes, as "file<TAB>name"; `not-passed.txt`
+names those of them that cannot pass, as "file<TAB>name<TAB>reason", sorted. A reason that begins with "at times: " is of a
+test that passes or fails by chance.
 """
 
 import argparse
@@ -23,8 +27,8 @@ NUMBER = re.compile(r"^\s+Test (\d+) ")
 STATES = "passed", "failed", "skipped"
 # State resolution and event formats of the room versions 1 to 5 are not supported, by decision.
 OLD_VERSION = re.compile(r"\bversion [1-5]\b|\bv[1-5] rooms?\b")
-# These upgrade rooms to version 2.
-OLD_VERSION_FILES = {"tests/30rooms/60version_upgrade.pl"}
+# How the reason of a test begins that passes and fails by chance.
+BY_CHANCE = "at times: "
 
 
 def read_files(path):
@@ -80,17 +84,36 @@ def write_list(path, header, files):
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
+def read_beside(name):
+    """The lines of a file beside this script, split at tabs."""
+    lines = pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8").splitlines()
+    return [tuple(line.split("\t")) for line in lines if line]
+
+
+def excuses(states, passed):
+    """What is wrong with the list of tests that cannot pass, given the states of all tests of a full run."""
+    lines = read_beside("not-passed.txt")
+    excused = {(file, name): reason for file, name, reason in lines}
+    for test in sorted(set(read_beside("synapse-pass.txt")) - passed - set(excused)):
+        yield f"did not pass, and Synapse passes it: {': '.join(test)}"
+    for test in sorted(test for test in set(excused) & passed if not excused[test].startswith(BY_CHANCE)):
+        yield f"passed although not-passed.txt says it cannot: {': '.join(test)}"
+    for test in sorted(set(excused) - set(states)):
+        yield f"is in not-passed.txt, and there is no such test: {': '.join(test)}"
+    if lines != sorted(lines):
+        yield "not-passed.txt is not sorted"
+
+
 def percentage(path):
     """Prints how much of what Synapse passes is in the list, by group, and of what counts without federation."""
     _, listed = read_list(path)
-    passes = pathlib.Path(__file__).with_name("synapse-pass.txt").read_text(encoding="utf-8").splitlines()
     groups, local = collections.defaultdict(lambda: [0, 0]), [0, 0]
-    for file, name in (line.split("\t", 1) for line in passes):
+    for file, name in read_beside("synapse-pass.txt"):
         here = name in listed.get(file, ())
         group = group_of(file)
         groups[group][0] += here
         groups[group][1] += 1
-        if group != "50federation" and file not in OLD_VERSION_FILES and not OLD_VERSION.search(name):
+        if group != "50federation" and not OLD_VERSION.search(name):
             local[0] += here
             local[1] += 1
     for group, (here, all_) in sorted(groups.items()):
@@ -144,8 +167,10 @@ def main():
         missing = sorted((file, name) for file in files for name in files[file] if (file, name) not in passed)
         for file, name in missing:
             print(f"did not pass, and has to: {file}: {name}")
+        wrong = list(excuses(states, passed))
+        print("\n".join(wrong))
         percentage(args.allowlist)
-        sys.exit(1 if missing else 0)
+        sys.exit(1 if missing or wrong else 0)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ pub struct ClientFormat<'a> {
     pub age_ms: Option<u64>,
     /// The redaction, in client format, if the event is redacted.
     pub redacted_because: Option<&'a RawJsonValue>,
+    /// The id of that redaction, where old clients look for it.
+    pub redacted_by: Option<&'a EventId>,
     /// The content of the state event that this one replaced.
     pub prev_content: Option<&'a RawJsonValue>,
     /// The state event that this one replaced.
@@ -72,6 +74,8 @@ struct Unsigned<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     redacted_because: Option<&'a RawJsonValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    redacted_by: Option<&'a EventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     replaces_state: Option<&'a EventId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_id: Option<&'a str>,
@@ -87,6 +91,7 @@ impl Unsigned<'_> {
             membership,
             prev_content,
             redacted_because,
+            redacted_by,
             replaces_state,
             transaction_id,
         } = self;
@@ -97,6 +102,7 @@ impl Unsigned<'_> {
             && membership.is_none()
             && prev_content.is_none()
             && redacted_because.is_none()
+            && redacted_by.is_none()
             && replaces_state.is_none()
             && transaction_id.is_none()
     }
@@ -134,6 +140,7 @@ fn client_event<'a>(pdu: &'a Pdu, format: &ClientFormat<'a>, content: &'a RawJso
             membership: format.membership,
             prev_content: format.prev_content,
             redacted_because: format.redacted_because,
+            redacted_by: format.redacted_by,
             replaces_state: format.replaces_state,
             transaction_id: format.transaction_id,
         },

@@ -7,13 +7,18 @@ use ruma::api::federation::discovery::{get_remote_server_keys, get_remote_server
 use wardroom_federation::{AskedKeys, NOTARY_SERVERS_MAX};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use crate::FederationState;
+use crate::{FederationState, requests::KeyOfAnother};
 
 /// The path of old servers, which name the key that they want. All keys are in the answer.
 const WITH_KEY_ID: &str = "/_matrix/key/v2/server/{key_id}";
 
 pub(crate) fn routes() -> Routes<FederationState> {
-    Routes::new().endpoint(own).endpoint_at(&[WITH_KEY_ID], own).endpoint(of_one).reading_endpoint(of_many)
+    Routes::new()
+        .endpoint(own)
+        .endpoint_at(&[WITH_KEY_ID], own)
+        .endpoint(of_one)
+        .endpoint(one_of_one)
+        .reading_endpoint(of_many)
 }
 
 async fn own(
@@ -31,6 +36,17 @@ async fn of_one(
     state.limits.take(Class::UnknownKey, client_ip)?;
     let minimum_valid_until_ts = Some(body.minimum_valid_until_ts.0.into());
     let asked = AskedKeys { server: body.server_name, key_ids: Vec::new(), minimum_valid_until_ts };
+    let documents = state.federation.partners.key_documents(vec![asked]).await;
+    Ok(Reply(get_remote_server_keys::v2::Response::new(documents)))
+}
+
+async fn one_of_one(
+    State(state): State<FederationState>,
+    Ruma { body, client_ip, .. }: Ruma<KeyOfAnother>,
+) -> Result<Reply<get_remote_server_keys::v2::Response>, ApiError> {
+    state.limits.take(Class::UnknownKey, client_ip)?;
+    let KeyOfAnother { server_name, key_id, minimum_valid_until_ts } = body;
+    let asked = AskedKeys { server: server_name, key_ids: vec![key_id], minimum_valid_until_ts };
     let documents = state.federation.partners.key_documents(vec![asked]).await;
     Ok(Reply(get_remote_server_keys::v2::Response::new(documents)))
 }

@@ -5,12 +5,14 @@ use std::{fmt, marker::PhantomData};
 
 use http::Method;
 use ruma::{
-    OwnedEventId, OwnedRoomId, UInt,
+    OwnedEventId, OwnedRoomId, OwnedServerName, OwnedServerSigningKeyId, UInt,
     api::{
         IncomingRequest, Metadata,
+        auth_scheme::NoAuthentication,
         error::{DeserializationError, Error},
         federation::{
             authentication::ServerSignatures,
+            discovery::get_remote_server_keys::v2 as get_remote_server_keys,
             event::get_missing_events::v1 as get_missing_events,
             membership::{create_invite::v2 as create_invite, create_leave_event::v2 as create_leave_event},
         },
@@ -105,6 +107,41 @@ old_endpoint! {
 old_endpoint! {
     /// The first version of `invite`.
     InviteV1, "/_matrix/federation/v1/invite/{room_id}/{event_id}"
+}
+
+/// `GET /_matrix/key/v2/query/{serverName}/{keyId}`, as old servers ask for the keys of another server.
+#[derive(Debug)]
+pub(crate) struct KeyOfAnother {
+    /// The server.
+    pub(crate) server_name: OwnedServerName,
+    /// The key that is wanted.
+    pub(crate) key_id: OwnedServerSigningKeyId,
+    /// Until when it should be valid.
+    pub(crate) minimum_valid_until_ts: Option<u64>,
+}
+
+impl Metadata for KeyOfAnother {
+    const METHOD: Method = Method::GET;
+    const RATE_LIMITED: bool = false;
+    type Authentication = NoAuthentication;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new("/_matrix/key/v2/query/{server_name}/{key_id}");
+}
+
+impl IncomingRequest for KeyOfAnother {
+    type EndpointError = Error;
+    type OutgoingResponse = get_remote_server_keys::Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        path_args: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        let server_name = path_args.first().copied().unwrap_or_default().try_into()?;
+        let key_id = path_args.get(1).copied().unwrap_or_default().try_into()?;
+        let mut query = request.uri().query().unwrap_or_default().split('&');
+        let until = query.find_map(|parameter| parameter.strip_prefix("minimum_valid_until_ts="));
+        Ok(Self { server_name, key_id, minimum_valid_until_ts: until.and_then(|until| until.parse().ok()) })
+    }
 }
 
 /// `PUT /_matrix/federation/v2/invite/{roomId}/{eventId}`: without `invite_room_state` too, and with entries in it that

@@ -94,6 +94,7 @@ fn unauthorized(error: &SignatureError) -> ApiError {
     match error {
         // The body is at fault, not the origin: a 401 would have the sender try again for ever.
         SignatureError::Unsignable(_) => ApiError::bad_json(sentence),
+        SignatureError::NoServerName => ApiError::invalid_param(sentence),
         SignatureError::NoKeys(_, PartnerError::Store(_)) => ApiError::internal(error),
         _ => ApiError::new(StatusCode::UNAUTHORIZED, ErrorKind::Unauthorized, sentence),
     }

@@ -11,6 +11,7 @@ const BEYOND: &[(&str, &str)] = &[
     ("PUT", "/_matrix/federation/v1/send_join/{}/{}"),
     ("PUT", "/_matrix/federation/v1/send_leave/{}/{}"),
     // The path of servers that name the key that they want.
+    ("GET", "/_matrix/key/v2/query/{}/{}"),
     ("GET", "/_matrix/key/v2/server/{}"),
 ];
 

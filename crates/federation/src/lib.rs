@@ -63,6 +63,7 @@ pub const TABLES: &[TableSpec] = &[
     *outbox::tables::EDUS.spec(),
     *outbox::tables::SENT.spec(),
     *partners::SERVER_KEYS.spec(),
+    *partners::OLDER_DOCUMENTS.spec(),
     *partners::POLICY.spec(),
     *partners::LIST.spec(),
     *ingest::staging::STAGED.spec(),

@@ -59,7 +59,11 @@ pub use self::{
     settings::{Partner, PartnerSettings},
     tls::{Pin, parse_pin},
 };
-pub(crate) use self::{federation_list::LIST, keyring::SERVER_KEYS, policy::POLICY};
+pub(crate) use self::{
+    federation_list::LIST,
+    keyring::{OLDER_DOCUMENTS, SERVER_KEYS},
+    policy::POLICY,
+};
 use crate::Parts;
 
 /// Other servers. Clones are cheap.

@@ -129,7 +129,10 @@ impl Engine {
         for (_, room) in self.store.latest().scan_keys(&MEMBERSHIPS, scan).await? {
             // One's own rooms make one known to others, not to oneself.
             let shared = candidate != asker && own.contains(&room);
-            if (shared || self.room(room).await?.view().is_open()) && self.has_joined(candidate, room).await? {
+            // Of an open room that nobody here is in any more, this server does not hear who is in it.
+            let view = self.room(room).await?.view();
+            let known = shared || (view.is_open() && self.is_resident(&view).await?);
+            if known && self.has_joined(candidate, room).await? {
                 return Ok(true);
             }
         }

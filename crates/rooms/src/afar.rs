@@ -15,7 +15,7 @@ use crate::{
     error::RoomError,
     ids::{EventNid, UserNid},
     log::{LOG, LogRecord},
-    receive::{Before, Judged},
+    receive::{Authorizing, Before, Judged},
     room::Room,
     tables::{EventMeta, ROOMS, RoomRecord, STRIPPED_STATE, Standing, TimelineEntry},
     writer::Writer,
@@ -165,7 +165,7 @@ impl Writer {
         self.created_by(record.create, record.room_type.as_deref().map(Arc::from));
         let (old, was) = (self.head.state, self.head.state);
         self.head.state = root;
-        let judged = self.judge(&join, &auth, root).await;
+        let judged = self.judge(&join, &Authorizing::Here(auth), root).await;
         self.head.state = was;
         match judged {
             Ok(Judged::Allowed) => {}

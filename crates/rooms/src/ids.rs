@@ -30,6 +30,9 @@ pub const WATCH_OUTGOING: WatchKey = WatchKey { kind: 8, id: 0 };
 
 /// Touched when what the gate decides by changed in some room.
 pub const WATCH_POLICIES: WatchKey = WatchKey { kind: 9, id: 0 };
+
+/// Watch key of rooms that guests have to leave.
+pub(crate) const WATCH_GUESTS: WatchKey = WatchKey { kind: 11, id: 0 };
 /// Kind of the [`WatchKey`] of a room's memberships: somebody joined, left, was invited or banned.
 pub const WATCH_MEMBERS: u8 = 6;
 

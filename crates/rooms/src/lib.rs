@@ -23,6 +23,7 @@ mod gaps;
 mod gate;
 mod glance;
 mod governed;
+mod guests;
 mod hierarchy;
 mod history;
 mod ids;

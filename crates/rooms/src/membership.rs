@@ -15,7 +15,7 @@ use serde_json::{
 use wardroom_store::{Batch, Packed};
 
 use crate::{
-    Action, Actor, Engine, Rooms,
+    Action, Actor, Rooms,
     error::RoomError,
     ids::{NS_USER, RoomNid, UserNid},
     room::{Room, RoomView},
@@ -108,17 +108,9 @@ impl Writer {
     }
 }
 
-impl Engine {
-    /// Whether guests may join (specification, `m.room.guest_access`: `forbidden` unless it says `can_join`).
-    async fn lets_guests_in(&self, room: &RoomView) -> Result<bool, RoomError> {
-        #[derive(serde::Deserialize)]
-        struct Content {
-            guest_access: String,
-        }
-        let event = self.state_event(room.nid, room.state, &StateEventType::RoomGuestAccess, "").await?;
-        let content = event.and_then(|event| event.pdu.content_as::<Content>().ok());
-        Ok(content.is_some_and(|content| content.guest_access == "can_join"))
-    }
+/// Why a guest does not come in.
+fn no_guests() -> RoomError {
+    RoomError::Forbidden("This room does not let guests in.".to_owned())
 }
 
 impl Rooms {
@@ -132,9 +124,7 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NotFound("There is no such room."))?;
         self.engine.permit(actor, &found.view(), Action::Join).await?;
-        if actor.guest && !self.engine.lets_guests_in(&found.view()).await? {
-            return Err(RoomError::Forbidden("This room does not let guests in.".to_owned()));
-        }
+        let guest = actor.guest;
         let mut change = MemberChange { profile, reason, ..MemberChange::new(actor.user, actor.user, "join") };
         self.engine
             .write(&found, move |writer| {
@@ -142,6 +132,9 @@ impl Rooms {
                     let before = writer.membership_of(&change.target).await?.map(|record| record.membership);
                     if before == Some(Membership::Join) {
                         return Ok(());
+                    }
+                    if guest && !writer.lets_guests_in().await? {
+                        return Err(no_guests());
                     }
                     if before != Some(Membership::Invite) {
                         change.authorised_via = writer.authoriser_of_join(&change.target).await?;
@@ -291,7 +284,7 @@ impl Rooms {
         let entry = self.engine.permit(actor, &room.view(), action).await?;
         let stays = entry.is_some_and(|entry| entry.membership == Membership::Join);
         if action == Action::Join && actor.guest && !stays && !self.engine.lets_guests_in(&room.view()).await? {
-            return Err(RoomError::Forbidden("This room does not let guests in.".to_owned()));
+            return Err(no_guests());
         }
         // Who authorises a join is for the server to say: from a client it would open every restricted room.
         others.remove(AUTHORISED_VIA);

@@ -57,7 +57,7 @@ pub enum Received {
 pub struct Lacking {
     /// Of the events it follows, those that have no place in the graph.
     pub prev_events: Vec<OwnedEventId>,
-    /// Of its authorization events, those that are not here at all.
+    /// Of its authorization events, those that are not here at all. One of another room is all that its rejection needs.
     pub auth_events: Vec<OwnedEventId>,
 }
 
@@ -76,6 +76,14 @@ pub(crate) enum Judged {
     Rejected(String),
 }
 
+/// The authorization events of an event.
+pub(crate) enum Authorizing {
+    /// All are here.
+    Here(Vec<Arc<Stored>>),
+    /// One is of another room, which no rule allows: the rest does not matter.
+    OfAnotherRoom,
+}
+
 type StateEvents = Vec<(StateEventType, String, Arc<Stored>)>;
 
 fn allowed_by(pdu: &Pdu, state: &StateEvents) -> Result<(), String> {
@@ -87,15 +95,20 @@ fn allowed_by(pdu: &Pdu, state: &StateEvents) -> Result<(), String> {
 
 impl Writer {
     /// The authorization events of an event; none where one of them is not here.
-    async fn auth_events_of(&self, pdu: &Pdu) -> Result<Option<Vec<Arc<Stored>>>, RoomError> {
+    async fn auth_events_of(&self, pdu: &Pdu) -> Result<Option<Authorizing>, RoomError> {
         let nids = self.numbers(pdu.auth_events()).await?;
         let found = self.events(&nids).await?;
         let distinct: HashSet<&EventId> = pdu.auth_events().collect();
         if found.len() < distinct.len() {
+            for nid in nids {
+                if self.engine.any_meta(nid).await?.is_some_and(|(meta, _)| meta.room != self.nid()) {
+                    return Ok(Some(Authorizing::OfAnotherRoom));
+                }
+            }
             return Ok(None);
         }
         let begins = *pdu.kind() == TimelineEventType::RoomCreate;
-        Ok((begins || self.create_event(&found).await?.is_some()).then_some(found))
+        Ok((begins || self.create_event(&found).await?.is_some()).then_some(Authorizing::Here(found)))
     }
 
     /// The create event: of the room, or of an outlier's room that is not known yet.
@@ -117,7 +130,13 @@ impl Writer {
     }
 
     /// Checks an event against its own authorization events.
-    async fn judge_by_auth_events(&self, pdu: &Pdu, auth: &[Arc<Stored>]) -> Result<Result<(), String>, RoomError> {
+    async fn judge_by_auth_events(&self, pdu: &Pdu, auth: &Authorizing) -> Result<Result<(), String>, RoomError> {
+        let auth = match auth {
+            Authorizing::Here(auth) => auth,
+            Authorizing::OfAnotherRoom => {
+                return Ok(Err("One of its authorization events is of another room.".to_owned()));
+            }
+        };
         let create = self.create_event(auth).await?;
         let find = |id: &EventId| {
             auth.iter().chain(&create).find(|stored| stored.pdu.event_id() == id).map(|stored| Arc::clone(&stored.pdu))
@@ -155,7 +174,7 @@ impl Writer {
     }
 
     /// Puts an event to the rules: its authorization events, the state before it, the state now.
-    pub(crate) async fn judge(&self, pdu: &Pdu, auth: &[Arc<Stored>], before: Root) -> Result<Judged, RoomError> {
+    pub(crate) async fn judge(&self, pdu: &Pdu, auth: &Authorizing, before: Root) -> Result<Judged, RoomError> {
         let second_create = *pdu.kind() == TimelineEventType::RoomCreate;
         if second_create || pdu.prev_events().len() == 0 {
             let sentence = "A room begins once: only its create event follows no other.";
@@ -391,6 +410,13 @@ impl Rooms {
         Ok(missing)
     }
 
+    /// Whether an event is here, in this room or another.
+    async fn is_anywhere(&self, id: &EventId) -> Result<bool, RoomError> {
+        let names = self.engine.store.interner();
+        let Some(nid) = names.lookup(NS_EVENT, id.as_str()).await? else { return Ok(false) };
+        Ok(self.engine.any_meta(crate::EventNid::new(nid)).await?.is_some())
+    }
+
     async fn standing_in(&self, room: RoomNid, id: &EventId) -> Result<Option<Standing>, RoomError> {
         let names = self.engine.store.interner();
         let Some(nid) = names.lookup(NS_EVENT, id.as_str()).await? else { return Ok(None) };
@@ -411,7 +437,7 @@ impl Rooms {
             }
         }
         for id in event.auth_events() {
-            if self.standing_in(room, id).await?.is_none() {
+            if !self.is_anywhere(id).await? {
                 lacking.auth_events.push(id.to_owned());
             }
         }

@@ -349,6 +349,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::delayed::DELAYED_TRANSACTIONS.spec(),
     *crate::serving::ERASED.spec(),
     *crate::governed::GOVERNED.spec(),
+    *crate::guests::GUESTS_OUT.spec(),
 ];
 
 #[cfg(test)]

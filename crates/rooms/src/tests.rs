@@ -35,6 +35,10 @@ impl Person {
     pub(crate) fn actor(&self) -> Actor<'_> {
         Actor { user: &self.id, nid: self.nid, device: Some(&self.device), guest: self.guest }
     }
+
+    pub(crate) fn into_guest(self) -> Self {
+        Self { guest: true, ..self }
+    }
 }
 
 impl World {
@@ -256,7 +260,7 @@ fn guests_join_only_where_the_room_says_so() {
     run(async {
         let world = World::new();
         let alice = world.person(user_id!("@alice:a.example")).await;
-        let guest = Person { guest: true, ..world.person(user_id!("@1:a.example")).await };
+        let guest = world.person(user_id!("@1:a.example")).await.into_guest();
         let room = world.rooms.create(alice.actor(), new_room("12", Preset::PublicChat)).await.unwrap();
         let refused = world.rooms.join(guest.actor(), &room, MemberProfile::default(), None).await;
         assert!(matches!(refused, Err(RoomError::Forbidden(_))), "the preset forbids guests: {refused:?}");

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ruma::events::StateEventType;
+use ruma::{EventId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_event::{ClientFormat, Pdu, client_json};
+use wardroom_event::{ClientFormat, Pdu, PowerLevels, client_json};
 use wardroom_store::Scan;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     ids::{EventNid, Place, RoomNid, Slot, UserNid},
     members::MembershipEntry,
     room::RoomView,
-    tables::{EventMeta, Membership, TIMELINE, TimelineEntry},
+    tables::{EventMeta, Membership, Standing, TIMELINE, TimelineEntry},
     trie::Root,
     visibility::Visibility,
 };
@@ -165,6 +165,9 @@ impl Engine {
 
     /// Whether the reader sees an event, by the history visibility rules.
     pub(crate) async fn sees(&self, reader: &Reader, room: &RoomView, item: &TimelineItem) -> Result<bool, RoomError> {
+        if !self.is_shown(room.nid, item).await? {
+            return Ok(false);
+        }
         let joined_after = item.place < reader.end;
         let mut visibility = self.visibility_at(room.nid, item.seen_under).await?;
         let pdu = &item.event.pdu;
@@ -182,6 +185,35 @@ impl Engine {
         // One's own membership event is seen under the membership before or the one it brings.
         let own = self.own_membership(reader.nid, pdu).await?;
         Ok(own.is_some_and(|own| own <= Membership::Invite || visibility.shows(Some(own), joined_after)))
+    }
+
+    /// Whether clients are told of an event at all: of a redaction, once what it redacts is here, if it may redact that.
+    ///
+    /// [Handling redactions](https://spec.matrix.org/v1.19/rooms/v12/#handling-redactions).
+    async fn is_shown(&self, room: RoomNid, item: &TimelineItem) -> Result<bool, RoomError> {
+        let redaction = &item.event.pdu;
+        let Some(target) = redaction.redacts() else { return Ok(true) };
+        let Some((meta, target)) = self.known_event(room, target).await? else { return Ok(false) };
+        if !matches!(meta.standing, Standing::Timeline | Standing::SoftFailed) {
+            return Ok(false);
+        }
+        let is_its_doing = target.redacted_because.as_ref().is_some_and(|by| by.event_id() == redaction.event_id());
+        if is_its_doing || target.pdu.sender().server_name() == redaction.sender().server_name() {
+            return Ok(true);
+        }
+        let state = async |kind| self.state_event(room, item.seen_under, &kind, "").await;
+        let (levels, create) =
+            (state(StateEventType::RoomPowerLevels).await?, state(StateEventType::RoomCreate).await?);
+        let Some(create) = create else { return Ok(false) };
+        let levels = PowerLevels::new(levels.as_ref().map(|stored| &*stored.pdu), &create.pdu);
+        Ok(levels.of(redaction.sender()).reaches(levels.required(wardroom_event::Action::Redact)))
+    }
+
+    /// An event of a room, by its id.
+    async fn known_event(&self, room: RoomNid, id: &EventId) -> Result<Option<(EventMeta, Arc<Stored>)>, RoomError> {
+        let Some(nid) = self.event_nid(id).await? else { return Ok(None) };
+        let Some((meta, _)) = self.any_meta(nid).await?.filter(|(meta, _)| meta.room == room) else { return Ok(None) };
+        Ok(self.event(room, nid).await?.map(|event| (meta, event)))
     }
 
     async fn own_membership(&self, user: UserNid, pdu: &Pdu) -> Result<Option<Membership>, RoomError> {
@@ -265,6 +297,7 @@ impl Rooms {
             room_id,
             age_ms: Some(self.engine.clock.now_ms().saturating_sub(pdu.origin_server_ts())),
             redacted_because: redaction.as_deref(),
+            redacted_by: stored.redacted_because.as_ref().map(|by| by.event_id()),
             prev_content: replaced.as_ref().map(|replaced| replaced.pdu.content()),
             replaces_state: replaced.as_ref().map(|replaced| replaced.pdu.event_id()),
             transaction_id: transaction.as_deref(),

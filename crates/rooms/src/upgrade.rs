@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, RoomVersionId, UserId, events::StateEventType};
 use serde_json::{Map, Value, json};
 use wardroom_event::{PowerLevels, RoomVersion};
-use wardroom_store::Scan;
+use wardroom_store::{Batch, Scan};
 
 use self::carry::{Levels, carried_join_rules, closed_levels, creators_of};
 use crate::{
@@ -131,6 +131,27 @@ impl Rooms {
         let successor = tombstone.as_ref().and_then(|tombstone| tombstone.get("replacement_room")?.as_str());
         let replaced = successor == Some(room.as_str()) && entry.is_some_and(|entry| entry.was_joined);
         Ok(replaced.then(|| Replaced { old: (old.nid, old.id.clone()), new: view.nid }))
+    }
+
+    /// Leads this server's aliases of a room, and its place in the directory, to the room that replaced it. The server
+    /// that replaces a room does so at once; others, when somebody of theirs goes on in the new room.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn carry_names(&self, replaced: &Replaced) -> Result<(), RoomError> {
+        let (old, new) = (replaced.old.0, replaced.new);
+        // Until the commit: the aliases that are moved must still be the old room's then.
+        let _alone = self.engine.alias_changes.lock().await;
+        let mut batch = Batch::default();
+        self.engine.move_aliases(&mut batch, old, new).await?;
+        if self.engine.is_listed(old).await? {
+            batch.delete(&LISTED, &old);
+            batch.put(&LISTED, &new, &());
+        }
+        if !batch.is_empty() {
+            self.engine.store.commit(batch).await?;
+        }
+        Ok(())
     }
 }
 

@@ -144,14 +144,14 @@ impl Hearing<'_> {
             (false, true) => found.came = self.members_of(entry.room).await?,
             (true, true) => {
                 let after = rooms.state_before(&view, Place::after(span.now)).await?;
-                (found.came, found.went) = self.comings_and_goings(entry.room, before, after).await?;
+                (found.came, found.went) = self.comings_and_goings(entry.room, span, before, after).await?;
                 // Who left and came back may have met others in between.
                 if changed {
                     found.came = self.members_of(entry.room).await?;
                 }
             }
             (true, false) => {
-                let (came, went) = self.comings_and_goings(entry.room, before, view.state).await?;
+                let (came, went) = self.comings_and_goings(entry.room, span, before, view.state).await?;
                 found.went = self.members_of(entry.room).await?;
                 // Whoever came after the listener was gone never shared the room.
                 found.went.retain(|user| !came.contains(user));
@@ -166,10 +166,12 @@ impl Hearing<'_> {
         Ok(member.is_some_and(|member| is_join(&member)))
     }
 
-    /// Who is joined in the second state and was not in the first, and the other way round.
+    /// Who is in the room or asked in in the second state and was not in the first, or came back in between, and who was
+    /// and is not any more. Whoever is asked in counts since clients encrypt for them where they will see what is sent.
     async fn comings_and_goings(
         &self,
         room: RoomNid,
+        span: Span,
         before: Root,
         after: Root,
     ) -> Result<(BTreeSet<UserNid>, BTreeSet<UserNid>), SyncError> {
@@ -180,17 +182,33 @@ impl Hearing<'_> {
         let rooms = &self.syncer.rooms;
         for change in rooms.state_difference(room, before, after).await? {
             let Some(user) = change.slot.user() else { continue };
-            let mut is_joined = [false, false];
-            for (is_joined, event) in is_joined.iter_mut().zip([change.old, change.new]) {
+            let mut memberships = [None, None];
+            for (membership, event) in memberships.iter_mut().zip([change.old, change.new]) {
                 if let Some(event) = event {
-                    *is_joined = rooms.events(room, &[event]).await?.first().is_some_and(|stored| is_join(stored));
+                    *membership = rooms.events(room, &[event]).await?.first().and_then(|stored| membership_of(stored));
                 }
             }
-            match is_joined {
-                [false, true] => came.insert(user),
-                [true, false] => went.insert(user),
-                _ => false,
+            let counts = |membership: Option<Membership>| {
+                membership.is_some_and(|membership| matches!(membership, Membership::Join | Membership::Invite))
             };
+            match memberships {
+                [Some(Membership::Join), Some(Membership::Join)] => {
+                    let entry = rooms.membership(user, room).await?;
+                    if entry.is_some_and(|entry| span.has(entry.place.position())) {
+                        came.insert(user);
+                    }
+                }
+                [_, Some(Membership::Join)] => {
+                    came.insert(user);
+                }
+                [old, new] if !counts(old) && counts(new) => {
+                    came.insert(user);
+                }
+                [old, new] if counts(old) && !counts(new) => {
+                    went.insert(user);
+                }
+                _ => {}
+            }
         }
         Ok((came, went))
     }
@@ -241,6 +259,10 @@ fn joined(known: &Known) -> impl Iterator<Item = &MembershipEntry> {
     known.entries.iter().filter(|entry| entry.membership == Membership::Join)
 }
 
+fn membership_of(member: &Stored) -> Option<Membership> {
+    member.pdu.membership().as_ref().map(Membership::from)
+}
+
 fn is_join(member: &Stored) -> bool {
-    member.pdu.membership().is_some_and(|membership| Membership::from(&membership) == Membership::Join)
+    membership_of(member) == Some(Membership::Join)
 }

@@ -78,6 +78,8 @@ impl FormattedEvents {
         if let Some(redaction) = &stored.redacted_because {
             unsigned.extend_from_slice(b",\"redacted_because\":");
             unsigned.extend_from_slice(&text(redaction));
+            unsigned.extend_from_slice(b",\"redacted_by\":");
+            write_json(&mut unsigned, &redaction.event_id());
         }
         let formatted = Arc::new(Formatted { of: Arc::downgrade(stored), event, unsigned });
         self.0.insert((stored.nid, in_timeline), Arc::clone(&formatted));

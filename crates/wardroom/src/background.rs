@@ -24,6 +24,12 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
     let care = care.clone();
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run().await }));
+    let guests = accounts.clone();
+    let is_guest = move |user: ruma::OwnedUserId| {
+        let guests = guests.clone();
+        async move { guests.user(&user).await.ok().map(|user| user.is_some_and(|user| user.guest)) }
+    };
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_guests(is_guest)));
     if federation.is_none() {
         tokio::spawn(unfollow(rooms.clone()));
     }

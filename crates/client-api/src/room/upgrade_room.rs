@@ -31,14 +31,17 @@ async fn upgrade_room(
 }
 
 /// Gives somebody who is now in a room what they had set for the room that it replaced: tags, push rules, and that
-/// it is a direct chat (specification, "Room upgrades").
+/// it is a direct chat (specification, "Room upgrades"). Names that this server has given the old room lead to the new
+/// one from then on.
 ///
 /// They are in the room whatever becomes of this, so a failure is no failure of the request.
 pub(super) async fn carry_settings(state: &ClientState, session: &Session, room: &RoomId) {
     let carried = async {
         let user = UserNid::new(session.nid.get());
         let replaced = state.rooms.replaced_by(room, user).await.map_err(|error| error.to_string())?;
-        let Some(Replaced { old: (old_nid, old), new }) = replaced else { return Ok(()) };
+        let Some(replaced) = replaced else { return Ok(()) };
+        state.rooms.carry_names(&replaced).await.map_err(|error| error.to_string())?;
+        let Replaced { old: (old_nid, old), new } = replaced;
         let (old, new) = ((old_nid.get(), &*old), (new.get(), room));
         state.accounts.carry_room_settings(&session.user, old, new).await.map_err(|error| error.to_string())
     };

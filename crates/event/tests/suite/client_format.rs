@@ -33,6 +33,7 @@ fn shows_the_fields_of_client_events_only() {
             transaction_id: Some("t\"1"),
             age_ms: Some(5),
             redacted_because: Some(&raw[1]),
+            redacted_by: Some(&replaced),
             prev_content: Some(&raw[0]),
             replaces_state: Some(&replaced),
             membership: Some("join"),
@@ -42,7 +43,7 @@ fn shows_the_fields_of_client_events_only() {
         };
         expected["room_id"] = json!(room.room_id());
         expected["unsigned"] = json!({
-            "transaction_id": "t\"1", "age": 5, "redacted_because": because, "prev_content": content,
+            "transaction_id": "t\"1", "age": 5, "redacted_because": because, "redacted_by": "$old", "prev_content": content,
             "replaces_state": "$old", "membership": "join", "m.relations": because, "invite_room_state": [],
             "knock_room_state": [],
         });

@@ -55,6 +55,12 @@ impl KeyDocument {
         Ok(Self { valid_until_ts: document.valid_until_ts.0.into(), old: old.collect(), current, json })
     }
 
+    /// The ids of its keys, old ones included.
+    pub(crate) fn key_ids(&self) -> Vec<OwnedServerSigningKeyId> {
+        let current = self.current.iter().map(|(id, _)| id);
+        current.chain(self.old.iter().map(|(id, ..)| id)).cloned().collect()
+    }
+
     /// Whether another server has signed the document with one of these keys.
     pub(crate) fn is_signed_by(
         &self,

@@ -18,6 +18,10 @@ use super::{Limits, PartnerError, client::Client, key_document::KeyDocument, loc
 pub(crate) const SERVER_KEYS: Table<Hash16, Packed<Row>> =
     Table::new(0x0500, "server_keys", Profile::Point, Seal::System).compressed();
 
+/// Documents of servers that had keys which newer ones have not.
+pub(crate) const OLDER_DOCUMENTS: Table<Hash16, Packed<Vec<Older>>> =
+    Table::new(0x0503, "older_key_documents", Profile::Point, Seal::System).compressed();
+
 /// Keeps the hashes of server names apart from other hashes.
 const NAME_DOMAIN: u8 = 0x60;
 
@@ -35,6 +39,14 @@ const ATTEMPT_MS: u64 = 5 * 1_000;
 const VAIN_LONGEST_MS: u64 = 60 * 1_000;
 /// Longest time between two attempts.
 const ATTEMPT_LONGEST_MS: u64 = 5 * 60 * 1_000;
+/// Attempts at a server that others can cause beyond that pace, one after the other.
+const FOR_OTHERS_AT_ONCE: u64 = 6;
+/// Time after which another one of these is free.
+const FOR_OTHERS_MS: u64 = 60 * 1_000;
+/// Older documents of one server that are kept.
+const OLDER_DOCUMENTS_MAX: usize = 8;
+/// Bytes of all of them.
+const OLDER_BYTES_MAX: usize = 256 * 1024;
 /// Documents fetched at the same time of servers whose keys are known, and as many again of strangers: these cannot
 /// keep those waiting.
 const FETCHES_MAX: usize = 32;
@@ -55,6 +67,13 @@ pub(crate) struct Row {
     document_valid_until_ts: u64,
     fetched_ms: u64,
     keys: Vec<(String, [u8; 32], u64)>,
+}
+
+/// An older document at rest.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Older {
+    document: Vec<u8>,
+    key_ids: Vec<String>,
 }
 
 /// What is known of a server's keys.
@@ -138,6 +157,15 @@ pub(crate) struct Wanted {
     pub(crate) at_ms: u64,
 }
 
+/// For whom a server is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Attempts {
+    /// This server, which need not know again so soon.
+    Own,
+    /// Others, who say how good the keys have to be: some attempts more.
+    ForOthers,
+}
+
 #[derive(Clone, Copy)]
 struct Attempt {
     failures: u32,
@@ -152,6 +180,8 @@ pub(crate) struct Keyring {
     notaries: Vec<OwnedServerName>,
     known: Cache<OwnedServerName, Arc<Known>>,
     attempts: Cache<OwnedServerName, Attempt>,
+    /// When each of the attempts for others would have been due at their pace.
+    for_others: Cache<OwnedServerName, u64>,
     locks: Locks,
     acquaintances: Semaphore,
     strangers: Semaphore,
@@ -172,6 +202,7 @@ impl Keyring {
             notaries,
             known: Cache::new(SERVERS_CACHED_MAX),
             attempts: Cache::new(ATTEMPTS_MAX),
+            for_others: Cache::new(ATTEMPTS_MAX),
             locks: Locks::default(),
             acquaintances: Semaphore::new(FETCHES_MAX),
             strangers: Semaphore::new(FETCHES_MAX),
@@ -197,28 +228,92 @@ impl Keyring {
     /// When nothing is known of the server and nothing can be fetched.
     pub(crate) async fn with(&self, server: &ServerName, wanted: &[Wanted]) -> Result<Arc<Known>, PartnerError> {
         let enough = |known: &Known| wanted.iter().all(|wanted| known.has(wanted));
-        self.fetch_unless(server, enough).await
+        self.fetch_unless(server, enough, Attempts::Own).await
     }
 
-    /// The keys of a server, in a document that is good until a moment and has these keys, if there is such a one; else
-    /// in the newest that there is.
+    /// The key documents of a server in which these keys are: the newest, asked for again unless it is good until a
+    /// moment, and older ones for keys that it does not publish any more. Just the newest if none of them is known.
     ///
     /// # Errors
     /// As [`Keyring::with`].
-    pub(crate) async fn good_until(
+    pub(crate) async fn documents_until(
         &self,
         server: &ServerName,
         key_ids: &[OwnedServerSigningKeyId],
         at_ms: u64,
-    ) -> Result<Arc<Known>, PartnerError> {
+    ) -> Result<Vec<Bytes>, PartnerError> {
         let has_all = |known: &Known| key_ids.iter().all(|id| known.keys.contains_key(id));
-        self.fetch_unless(server, |known| known.document_valid_until_ts >= at_ms && has_all(known)).await
+        let enough = |known: &Known| known.document_valid_until_ts >= at_ms && has_all(known);
+        let newest = self.fetch_unless(server, enough, Attempts::ForOthers).await?.document.clone();
+        let newest_keys = KeyDocument::read(server, newest.clone()).map(|document| document.key_ids());
+        let newest_keys = newest_keys.unwrap_or_default();
+        let mut wanted: Vec<&OwnedServerSigningKeyId> = key_ids.iter().collect();
+        wanted.retain(|id| !newest_keys.contains(id));
+        if wanted.is_empty() {
+            return Ok(vec![newest]);
+        }
+        let mut documents = Vec::new();
+        if wanted.len() < key_ids.len() {
+            documents.push(newest.clone());
+        }
+        for older in self.older_documents(server).await? {
+            let has = |id: &OwnedServerSigningKeyId| older.key_ids.iter().any(|key| key == id.as_str());
+            if wanted.iter().any(|id| has(id)) {
+                wanted.retain(|id| !has(id));
+                documents.push(older.document.into());
+            }
+        }
+        Ok(if documents.is_empty() { vec![newest] } else { documents })
+    }
+
+    /// Documents that had keys which newer ones have not, the newest first.
+    async fn older_documents(&self, server: &ServerName) -> Result<Vec<Older>, PartnerError> {
+        let rows = self.store.latest().get(&OLDER_DOCUMENTS, &self.hash(server)).await;
+        let rows = rows.map_err(|error| PartnerError::Store(error.to_string()))?;
+        Ok(rows.map(|Packed(rows)| rows).unwrap_or_default())
+    }
+
+    /// The older documents once `document` takes the place of the newest one.
+    async fn older_after(
+        &self,
+        server: &ServerName,
+        before: Option<&Known>,
+        document: &KeyDocument,
+    ) -> Result<Option<Vec<Older>>, PartnerError> {
+        let Some(before) = before.and_then(|before| KeyDocument::read(server, before.document.clone()).ok()) else {
+            return Ok(None);
+        };
+        let kept = document.key_ids();
+        if before.key_ids().iter().all(|id| kept.contains(id)) {
+            return Ok(None);
+        }
+        let key_ids = before.key_ids().iter().map(ToString::to_string).collect();
+        let mut older = self.older_documents(server).await?;
+        older.insert(0, Older { document: before.json.to_vec(), key_ids });
+        let mut bytes = 0;
+        older.truncate(OLDER_DOCUMENTS_MAX);
+        older.retain(|older| {
+            bytes += older.document.len();
+            bytes <= OLDER_BYTES_MAX
+        });
+        Ok(Some(older))
+    }
+
+    /// Whether a server may be asked once more for others although it was asked a moment ago.
+    fn may_ask_for_others(&self, server: &ServerName, now_ms: u64) -> bool {
+        let due_ms = self.for_others.peek(server).unwrap_or(0).max(now_ms);
+        if due_ms - now_ms > (FOR_OTHERS_AT_ONCE - 1) * FOR_OTHERS_MS {
+            return false;
+        }
+        self.for_others.insert(server.to_owned(), due_ms.saturating_add(FOR_OTHERS_MS));
+        true
     }
 
     async fn fetch_unless(
         &self,
         server: &ServerName,
         enough: impl Fn(&Known) -> bool,
+        attempts: Attempts,
     ) -> Result<Arc<Known>, PartnerError> {
         if let Some(known) = self.known(server).await?.filter(|known| enough(known)) {
             return Ok(known);
@@ -232,7 +327,8 @@ impl Keyring {
         }
         let now_ms = self.clock.now_ms();
         let last = self.attempts.peek(server);
-        if last.is_some_and(|last| last.next_ms > now_ms) {
+        let too_soon = last.is_some_and(|last| last.next_ms > now_ms);
+        if too_soon && !(attempts == Attempts::ForOthers && self.may_ask_for_others(server, now_ms)) {
             return known.ok_or(PartnerError::BackingOff);
         }
         let fetched = self.fetch(server, known.as_deref()).await;
@@ -244,7 +340,10 @@ impl Keyring {
         };
         let wait_ms = ATTEMPT_MS.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(longest_ms);
         let attempt = Attempt { failures, next_ms: self.clock.now_ms().saturating_add(wait_ms) };
-        self.attempts.insert(server.to_owned(), attempt);
+        // Attempts beyond the pace do not slow down the others.
+        if !too_soon {
+            self.attempts.insert(server.to_owned(), attempt);
+        }
         match (fetched, known) {
             (Ok(known), _) | (Err(_), Some(known)) => Ok(known),
             (Err(error), None) => Err(error),
@@ -262,8 +361,12 @@ impl Keyring {
                 None => return Err(error),
             },
         };
+        let older = self.older_after(server, before, &document).await?;
         let known = Arc::new(Known::after(before, document, self.clock.now_ms()));
         let mut batch = Batch::default();
+        if let Some(older) = older {
+            batch.put(&OLDER_DOCUMENTS, &self.hash(server), &Packed(older));
+        }
         batch.put(&SERVER_KEYS, &self.hash(server), &Packed(known.row(server)));
         let written = self.store.commit(batch).await;
         written.map_err(|error| PartnerError::Store(error.to_string()))?;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use ruma::{OwnedServerName, OwnedServerSigningKeyId, api::federation::discovery::ServerSigningKeys, serde::Raw};
 
@@ -29,17 +30,18 @@ pub struct AskedKeys {
 }
 
 impl Partners {
-    /// The key documents of these servers, the newest that can be had, signed by this server too. Servers of which
+    /// The key documents of these servers, the newest that can be had, signed by this server too; for keys that are not
+    /// in the newest, those that had them. Servers of which
     /// nothing is known and that do not answer are left out, as are those beyond [`NOTARY_SERVERS_MAX`].
     pub async fn key_documents(&self, asked: Vec<AskedKeys>) -> Vec<Raw<ServerSigningKeys>> {
         let now_ms = self.inner.clock.now_ms();
         let documents = stream::iter(asked.into_iter().take(NOTARY_SERVERS_MAX)).map(async |asked| {
             let at_ms = asked.minimum_valid_until_ts.unwrap_or(now_ms);
             if asked.server == self.own_name() {
-                return self.key_document().ok();
+                return self.key_document().into_iter().collect::<Vec<_>>();
             }
-            let known = self.keys_until(&asked.server, &asked.key_ids, at_ms).await.ok()?;
-            self.inner.own_keys.sign(&known.document).ok()
+            let documents = self.documents_until(&asked.server, &asked.key_ids, at_ms).await.unwrap_or_default();
+            documents.iter().filter_map(|document| self.inner.own_keys.sign(document).ok()).collect()
         });
         let mut documents = Box::pin(documents.buffer_unordered(AT_ONCE));
         let mut found = Vec::new();
@@ -54,13 +56,13 @@ impl Partners {
         found
     }
 
-    async fn keys_until(
+    async fn documents_until(
         &self,
         server: &OwnedServerName,
         key_ids: &[OwnedServerSigningKeyId],
         at_ms: u64,
-    ) -> Result<std::sync::Arc<super::Known>, PartnerError> {
+    ) -> Result<Vec<Bytes>, PartnerError> {
         self.permit(server).await?;
-        self.inner.keyring.good_until(server, key_ids, at_ms).await
+        self.inner.keyring.documents_until(server, key_ids, at_ms).await
     }
 }

@@ -38,6 +38,9 @@ pub enum SignatureError {
     /// The header cannot be read.
     #[error("The header `Authorization: X-Matrix` is wrong: {0}.")]
     Malformed(&'static str),
+    /// The header names something as its origin that cannot be a server: no signature can make that good.
+    #[error("The header `Authorization: X-Matrix` is wrong: `origin` is no server name.")]
+    NoServerName,
     /// The request was signed for another server.
     #[error("The request was signed for another server than this.")]
     OtherDestination,
@@ -59,7 +62,7 @@ impl RequestSignature {
     /// Reads the headers of a request. Several must be of one origin.
     ///
     /// # Errors
-    /// [`SignatureError::Missing`] and [`SignatureError::Malformed`].
+    /// [`SignatureError::Missing`], [`SignatureError::Malformed`] and [`SignatureError::NoServerName`].
     pub fn read(headers: &HeaderMap) -> Result<Vec<Self>, SignatureError> {
         let mut found: Vec<Self> = Vec::new();
         for value in headers.get_all(AUTHORIZATION).iter().take(SIGNATURES_MAX) {
@@ -68,7 +71,7 @@ impl RequestSignature {
             if !scheme.eq_ignore_ascii_case("X-Matrix") {
                 continue;
             }
-            let signature = Self::parse(parameters).map_err(SignatureError::Malformed)?;
+            let signature = Self::parse(parameters)?;
             if found.first().is_some_and(|first| first.origin != signature.origin) {
                 return Err(SignatureError::Malformed("its signatures are of different servers"));
             }
@@ -77,9 +80,10 @@ impl RequestSignature {
         if found.is_empty() { Err(SignatureError::Missing) } else { Ok(found) }
     }
 
-    fn parse(parameters: &str) -> Result<Self, &'static str> {
+    fn parse(parameters: &str) -> Result<Self, SignatureError> {
+        let malformed = SignatureError::Malformed;
         let (mut origin, mut destination, mut key, mut sig) = (None, None, None, None);
-        for (name, value) in split(parameters)? {
+        for (name, value) in split(parameters).map_err(malformed)? {
             let slot = match name.to_ascii_lowercase().as_str() {
                 "origin" => &mut origin,
                 "destination" => &mut destination,
@@ -88,18 +92,18 @@ impl RequestSignature {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                return Err("a parameter stands there twice");
+                return Err(malformed("a parameter stands there twice"));
             }
         }
-        let origin = origin.ok_or("`origin` is missing")?;
-        let key = key.ok_or("`key` is missing")?;
-        let sig = sig.ok_or("`sig` is missing")?;
+        let origin = origin.ok_or(malformed("`origin` is missing"))?;
+        let key = key.ok_or(malformed("`key` is missing"))?;
+        let sig = sig.ok_or(malformed("`sig` is missing"))?;
         let signature = ruma::serde::Base64::<ruma::serde::base64::Standard, Vec<u8>>::parse(sig);
         Ok(Self {
-            origin: origin.try_into().map_err(|_| "`origin` is no server name")?,
+            origin: origin.try_into().map_err(|_| SignatureError::NoServerName)?,
             destination,
-            key_id: key.try_into().map_err(|_| "`key` is no key id")?,
-            signature: signature.map_err(|_| "`sig` is not base64")?.into_inner(),
+            key_id: key.try_into().map_err(|_| malformed("`key` is no key id"))?,
+            signature: signature.map_err(|_| malformed("`sig` is not base64"))?.into_inner(),
         })
     }
 }
@@ -277,13 +281,16 @@ mod tests {
             "X-Matrix origin",
             "X-Matrix origin=a.example",
             r#"X-Matrix origin="a.example,key="ed25519:1",sig="AAAA""#,
-            r#"X-Matrix origin=a b,key="ed25519:1",sig="AAAA""#,
             r#"X-Matrix origin=a.example,key="1",sig="AAAA""#,
             r#"X-Matrix origin=a.example,key="ed25519:1",sig="*""#,
             r#"X-Matrix origin=a.example,origin=a.example,key="ed25519:1",sig="AAAA""#,
             r#"X-Matrix origin=a.example,key="ed25519:1"sig="AAAA""#,
         ] {
             assert!(matches!(read(&[bad]), Err(SignatureError::Malformed(_))), "{bad}");
+        }
+        for origin in ["a b", "a.example:http", ""] {
+            let header = format!(r#"X-Matrix origin="{origin}",key="ed25519:1",sig="AAAA""#);
+            assert!(matches!(read(&[&header]), Err(SignatureError::NoServerName)), "{header}");
         }
         let one = r#"X-Matrix origin=a.example,key="ed25519:1",sig="AAAA""#;
         let other = r#"X-Matrix origin=b.example,key="ed25519:1",sig="AAAA""#;

@@ -146,6 +146,11 @@ impl Elsewhere for Lookups {
 }
 
 impl Inner {
+    /// Whether a room lets guests in, as a server tells that lets this one know of the room.
+    pub(super) async fn lets_guests_in(&self, server: &OwnedServerName, room: &RoomId) -> Result<bool, RemoteError> {
+        Ok(self.told_room_by(server, room).await?.room.lets_guests_in())
+    }
+
     async fn told_room_by(&self, server: &OwnedServerName, room: &RoomId) -> Result<ToldRoom, RemoteError> {
         let limits = Limits { timeout: TIMEOUT, answer_bytes_max: ANSWER_BYTES_MAX, ..Limits::default() };
         let answer = self.partners.request(server, get_hierarchy::Request::new(room.to_owned()), limits).await?;

@@ -48,6 +48,11 @@ impl TheirRoom {
         Self { summary: Arc::new(Summary::told(room)), children: Arc::new(children) }
     }
 
+    /// Whether guests may join.
+    pub fn lets_guests_in(&self) -> bool {
+        self.summary.chunk.guest_can_join
+    }
+
     /// Whether the room is a space, which has children to ask for.
     pub fn is_space(&self) -> bool {
         self.summary.is_space()

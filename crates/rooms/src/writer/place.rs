@@ -89,6 +89,9 @@ impl Writer {
             self.follow(&stored, after).await?;
             let jump = before != old || self.head.state != after;
             self.note_state(&stored, slot, old, jump).await?;
+            if jump || *stored.pdu.kind() == TimelineEventType::RoomGuestAccess {
+                self.note_guest_access(old).await?;
+            }
             let graph_before = (before != old).then_some(before);
             let gap = std::mem::take(&mut self.gap_before_next);
             let entry = TimelineEntry { event: nid, state_before: old, graph_before, jump, gap };

@@ -156,3 +156,83 @@ fn gaps_without_end_and_circles_come_to_an_end() {
     assert!(peer.asked("").len() < 2_000, "{} requests", peer.asked("").len());
     assert_eq!(alice.try_event(&room, &dangling).status, 404);
 }
+
+#[test]
+fn what_events_of_another_room_authorise_is_refused_and_holds_up_nothing() {
+    let (site, peer) = (Site::start(), Peer::start());
+    for version in VERSIONS {
+        let (alice, boss, room) = shared(&site, &peer, version);
+        let stranger = peer.user("stranger");
+        let elsewhere = peer.create_room(&stranger, version, "public");
+        alice.post(v3(&["join", &elsewhere]).query("via", peer.name()), json!({})).ok();
+        // The stranger of the other room comes in by the membership there, and speaks. Only what the boss says then is
+        // sent; the rest is asked for.
+        let foreign = peer.room(&elsewhere, |room| room.state_id("m.room.member", &stranger).unwrap().to_owned());
+        let signed = |mut event: Value| {
+            peer.key().sign_event(peer.name(), &mut event, version);
+            peer.room(&room, |room| room.append(&event));
+            event
+        };
+        let content = json!({ "membership": "join" });
+        let mut coming = peer.room(&room, |room| room.draft(&stranger, "m.room.member", Some(&stranger), &content));
+        coming["auth_events"].as_array_mut().unwrap().push(json!(foreign));
+        let coming = signed(coming);
+        let spoken = signed(peer.room(&room, |room| room.draft(&stranger, "m.room.message", None, &text("hidden"))));
+        let (spoken, coming) = (peer.id_of(&room, &spoken), peer.id_of(&room, &coming));
+        let last = peer.say(&site.server, &room, &boss, "last");
+        sees(&alice, &room, &last);
+        for hidden in [spoken, coming] {
+            assert_eq!(alice.try_event(&room, &hidden).status, 404);
+        }
+        assert!(!alice.members(&room, "join").contains(&stranger));
+    }
+}
+
+#[test]
+fn a_redaction_is_shown_when_it_redacts() {
+    let (site, peer) = (Site::start(), Peer::start());
+    for version in VERSIONS {
+        let (alice, boss, room) = shared(&site, &peer, version);
+        let other = peer.create_room(&boss, version, "public");
+        alice.post(v3(&["join", &other]).query("via", peer.name()), json!({})).ok();
+        let said = peer.say(&site.server, &other, &boss, "in another room");
+        sees(&alice, &other, &said);
+        let redact = |room: &str, sender: &str, target: &str| {
+            let mut event = peer.room(room, |room| room.draft(sender, "m.room.redaction", None, &json!({})));
+            if version == "10" {
+                event["redacts"] = json!(target);
+            } else {
+                event["content"]["redacts"] = json!(target);
+            }
+            peer.key().sign_event(peer.name(), &mut event, version);
+            let id = peer.room(room, |room| room.append(&event));
+            let answer = peer.send(&site.server, &[event], &[]).ok();
+            assert_eq!(answer["pdus"][&id], json!({}), "{answer}");
+            id
+        };
+        // Of another room's event, and of somebody else's by somebody without power.
+        let across = redact(&room, &boss, &said);
+        let mine = alice.say(&room, "mine");
+        let carl = peer.user("carl");
+        let come = peer.make(&room, &carl, "m.room.member", Some(&carl), &json!({ "membership": "join" }));
+        peer.send(&site.server, &[come], &[]).ok();
+        let powerless = redact(&room, &carl, &mine);
+        let own = peer.say(&site.server, &room, &carl, "carl's");
+        let proper = redact(&room, &carl, &own);
+        sees(&alice, &room, &proper);
+        let history = wardroom_testkit::event_ids(&alice.history(&room));
+        for hidden in [&across, &powerless] {
+            assert!(!history.contains(hidden), "{version}: {hidden} is shown");
+            assert_eq!(alice.try_event(&room, hidden).status, 404);
+        }
+        assert_eq!(alice.try_event(&other, &said).ok()["content"]["body"], "in another room");
+        assert_eq!(alice.try_event(&room, &mine).ok()["content"]["body"], "mine");
+        // By somebody with the power, it is shown, and later ones of the same event are too.
+        let first = redact(&room, &boss, &mine);
+        let second = redact(&room, &boss, &mine);
+        for shown in [&first, &second] {
+            sees(&alice, &room, shown);
+        }
+        assert_eq!(alice.try_event(&room, &mine).ok()["unsigned"]["redacted_by"], first.as_str());
+    }
+}

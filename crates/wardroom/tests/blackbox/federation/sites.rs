@@ -27,6 +27,11 @@ impl Site {
         Self::new(Config::default().federating_as("localhost"), None)
     }
 
+    /// A server that others reach directly, under a host name, and that takes guests.
+    pub(super) fn with_guests() -> Self {
+        Self::new(Config::default().federating_as("localhost").set("registration.guests", "true"), None)
+    }
+
     /// A server that others reach through a proxy, which can misbehave.
     pub(super) fn behind_proxy() -> Self {
         let proxy = FaultProxy::start();

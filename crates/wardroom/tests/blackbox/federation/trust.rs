@@ -6,7 +6,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use ed25519_dalek::{Signature, VerifyingKey};
 use wardroom_testkit::{
     Actor, Config, Ended, Peer, Reply, Server, Target, User, Value, encode, free_port, json,
-    peer::signing::{Key, canonical, without},
+    peer::{
+        Answer,
+        signing::{Key, canonical, without},
+    },
     raw, run,
 };
 
@@ -102,12 +105,14 @@ fn requests_must_be_signed_by_their_origin() {
         ("for another server", elsewhere),
         ("of another request", another),
         ("unknown key", good.replace(&peer.key().id, &stranger.id)),
-        ("no server", good.replace(peer.name(), "not a server")),
         ("nobody's", good.replace(peer.name(), &format!("127.0.0.1:{}", free_port()))),
     ] {
         let reply = asked(&header);
         assert_eq!(reply.status, 401, "{why}: {}", reply.story());
         reply.refused(401, "M_UNAUTHORIZED");
+    }
+    for origin in ["not a server", "localhost:http"] {
+        asked(&good.replace(peer.name(), origin)).refused(400, "M_INVALID_PARAM");
     }
     // Bodies that are not the signed one.
     let send = Target::federation_v1(&["send", "1"]);
@@ -167,7 +172,9 @@ fn the_server_is_a_notary() {
     let one = nobody.get(raw(&format!("/_matrix/key/v2/query/{}", encode(peer.name())))).ok();
     let many = json!({"server_keys": {(peer.name()): {(&peer.key().id): {"minimum_valid_until_ts": 0}}}});
     let many = nobody.post(raw("/_matrix/key/v2/query"), many).ok();
-    for answer in [one, many] {
+    let old_form = format!("/_matrix/key/v2/query/{}/{}", encode(peer.name()), encode(&peer.key().id));
+    let with_key_id = nobody.get(raw(&old_form)).ok();
+    for answer in [one, many, with_key_id] {
         let [document] = answer["server_keys"].as_array().unwrap().as_slice() else { panic!("{answer}") };
         assert!(is_signed(document, peer.name(), &peer.key().id, &peer.key().public()), "{document}");
         assert!(is_signed(document, server.name(), &own_id, &own_key), "{document}");
@@ -182,6 +189,44 @@ fn the_server_is_a_notary() {
     let too_many: serde_json::Map<String, Value> = (0..101).map(|n| (format!("s{n}.example"), json!({}))).collect();
     nobody.post(raw("/_matrix/key/v2/query"), json!({"server_keys": too_many})).refused(400, "M_INVALID_PARAM");
     nobody.post(raw("/_matrix/key/v2/query"), json!({})).refused(400, "M_BAD_JSON");
+}
+
+#[test]
+fn a_notary_asks_again_for_newer_keys_and_keeps_those_that_were() {
+    let (server, peer) = (server(), Peer::start());
+    let query = |id: &str, until: u64| {
+        let asked = json!({"server_keys": {(peer.name()): {(id): {"minimum_valid_until_ts": until}}}});
+        let answer = server.anonymous().post(raw("/_matrix/key/v2/query"), asked).ok();
+        answer["server_keys"].as_array().unwrap().clone()
+    };
+    let fetched = || peer.asked("/_matrix/key/v2/server").len();
+    let (old, new) = (Key::generate("old"), Key::generate("new"));
+    let publish = |key: &Key, until: u64| {
+        let mut document = json!({
+            "server_name": peer.name(), "valid_until_ts": until, "old_verify_keys": {},
+            "verify_keys": {(&key.id): {"key": key.public()}},
+        });
+        key.sign_json(peer.name(), &mut document);
+        peer.on("/_matrix/key/v2/server", move |_| Answer::ok(&document));
+    };
+    publish(&old, 1_000);
+    assert_eq!(query(&old.id, 0)[0]["valid_until_ts"], 1_000);
+    // Expired, and the server has no better one, or none at all: what there is is told all the same.
+    assert_eq!(query(&old.id, 2_000)[0]["valid_until_ts"], 1_000);
+    peer.on("/_matrix/key/v2/server", |_| Answer::error(400, "M_UNKNOWN"));
+    assert_eq!(query(&old.id, 2_000)[0]["valid_until_ts"], 1_000);
+    assert_eq!(fetched(), 3, "whoever asks says how good the keys have to be");
+    publish(&new, 3_000);
+    query(&old.id, 3_000);
+    // The server has forgotten its old key; the notary has not.
+    let [document] = query(&old.id, 1_000).try_into().unwrap();
+    assert!(is_signed(&document, peer.name(), &old.id, &old.public()), "{document}");
+    let [document] = query(&new.id, 1_000).try_into().unwrap();
+    assert!(is_signed(&document, peer.name(), &new.id, &new.public()), "{document}");
+    for _ in 0..20 {
+        query(&old.id, 9_000);
+    }
+    assert!(fetched() <= 8, "nobody has a server asked without end: {}", fetched());
 }
 
 #[test]
@@ -224,7 +269,7 @@ fn an_operator_learns_what_is_wrong_with_a_partner() {
     check(&server, "not a name").failed(&["partner"]);
     // A listener that speaks no TLS.
     check(&server, &format!("127.0.0.1:{}", server.port(0))).failed(&["TLS"]);
-    peer.on("/_matrix/key/v2/server", |_| wardroom_testkit::peer::Answer::ok(&json!({"server_name": "x.example"})));
+    peer.on("/_matrix/key/v2/server", |_| Answer::ok(&json!({"server_name": "x.example"})));
     check(&server, peer.name()).failed(&["keys", "does not count"]);
     server.reconfigure(|config| {
         config.set("federation.deny", r#"["127.*"]"#).set("federation.deny_ip_ranges", r#"["127.0.0.0/8"]"#)

@@ -1,6 +1,6 @@
 //! Two Wardrooms share rooms.
 
-use wardroom_testkit::{Actor as _, json, v3, wait_until};
+use wardroom_testkit::{Actor as _, User, json, v3, wait_until};
 
 use super::sites::{Site, VERSIONS, agree, join_via, public_room, sees};
 use crate::SOON;
@@ -167,6 +167,8 @@ fn an_upgrade_takes_everybody_along() {
         let (alice, bob) = (here.user("alice"), there.user("bob"));
         let room = public_room(&alice, from);
         join_via(&bob, &room, &here);
+        let alias = format!("#{}:{}", wardroom_testkit::unique("ward"), there.name());
+        bob.put(v3(&["directory", "room", &alias]), json!({ "room_id": room })).ok();
         let upgrade = alice.post(v3(&["rooms", &room, "upgrade"]), json!({ "new_version": to })).ok();
         let new = upgrade["replacement_room"].as_str().unwrap();
         wait_until("the tombstone arrives", SOON, || {
@@ -174,6 +176,11 @@ fn an_upgrade_takes_everybody_along() {
             (reply.status == 200 && reply.json()["replacement_room"] == new).then_some(())
         });
         join_via(&bob, new, &here);
+        let led = wait_until("the name leads on", SOON, || {
+            let led = bob.get(v3(&["directory", "room", &alias])).ok();
+            (led["room_id"] != room.as_str()).then_some(led)
+        });
+        assert_eq!(led["room_id"], new);
         agree(&room, &[&here, &there]);
         agree(new, &[&here, &there]);
     }
@@ -200,4 +207,24 @@ fn one_that_was_away_catches_up() {
         let missing: Vec<&String> = said.iter().filter(|id| !history.contains(id)).collect();
         assert!(missing.is_empty(), "{} of {MESSAGES} are missing", missing.len());
     }
+}
+
+#[test]
+fn guests_enter_and_leave_as_the_rooms_of_others_let_them() {
+    let here = Site::start();
+    let there = Site::with_guests();
+    let alice = here.user("alice");
+    let room = public_room(&alice, "11");
+    let answer = there.server.anonymous().post(v3(&["register"]).query("kind", "guest"), json!({})).ok();
+    let guest = User::from_answer(there.server.http(), &answer, "");
+    let join = || guest.post(v3(&["join", &room]).query("via", here.name()), json!({}));
+    alice.set_state(&room, "m.room.guest_access", "", json!({ "guest_access": "forbidden" }));
+    join().refused(403, "M_FORBIDDEN");
+    assert!(!alice.members(&room, "join").contains(&guest.id));
+    alice.set_state(&room, "m.room.guest_access", "", json!({ "guest_access": "can_join" }));
+    join().ok();
+    wait_until("the guest comes", SOON, || alice.members(&room, "join").contains(&guest.id).then_some(()));
+    alice.set_state(&room, "m.room.guest_access", "", json!({ "guest_access": "forbidden" }));
+    wait_until("the guest goes", SOON, || alice.members(&room, "leave").contains(&guest.id).then_some(()));
+    assert!(alice.is_in(&room));
 }

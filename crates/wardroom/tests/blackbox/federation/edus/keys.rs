@@ -1,5 +1,7 @@
 //! End-to-end encryption between users of two Wardrooms: what clients need of both.
 
+use std::time::Duration;
+
 use wardroom_testkit::{Actor as _, Value, events, json, v3, wait_until};
 
 use crate::{
@@ -42,6 +44,29 @@ fn devices_are_followed_across_servers() {
 
     bob.leave(&room);
     follower.until("bob left", SOON, |sync| lists(sync, "left", &bob));
+}
+
+#[test]
+fn who_is_asked_in_or_came_back_is_told_of() {
+    let (here, there) = (Site::start(), Site::named());
+    let (alice, bob) = (here.user("alice"), there.user("bob"));
+    upload(&bob, json!({ "device_keys": device_keys(&bob, &KeyPair::of(1)) })).ok();
+    let room = public_room(&alice, "12");
+    let mut follower = here.server.follow(&alice);
+    alice.post(v3(&["rooms", &room, "invite"]), json!({ "user_id": bob.id })).ok();
+    follower.until("bob is asked in", SOON, |sync| lists(sync, "changed", &bob));
+    join_via(&bob, &room, &here);
+    follower.until("bob shares a room", SOON, |sync| lists(sync, "changed", &bob));
+    // Between two syncs bob leaves, has other devices, and comes back.
+    let since = alice.initial_sync()["next_batch"].as_str().unwrap().to_owned();
+    bob.leave(&room);
+    wait_until("the leave arrives", SOON, || alice.members(&room, "leave").contains(&bob.id).then_some(()));
+    let tablet = bob.other_device();
+    upload(&tablet, json!({ "device_keys": device_keys(&tablet, &KeyPair::of(2)) })).ok();
+    join_via(&bob, &room, &here);
+    wait_until("the join arrives", SOON, || alice.members(&room, "join").contains(&bob.id).then_some(()));
+    let after = alice.try_sync(Some(&since), Duration::ZERO, None).ok();
+    assert!(lists(&after, "changed", &bob), "{after}");
 }
 
 #[test]

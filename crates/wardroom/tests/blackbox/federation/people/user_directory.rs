@@ -32,3 +32,17 @@ fn whom_one_meets_in_rooms_is_found() {
     site.server.restart();
     wait_until("the name after a restart", SOON, || by_name().pop());
 }
+
+#[test]
+fn who_is_met_in_no_room_any_more_is_not_found() {
+    let (site, peer) = (Site::start(), Peer::start());
+    let alice = site.user("alice");
+    let boss = peer.user("boss");
+    let room = peer.create_room(&boss, "11", "public");
+    let named = json!({ "membership": "join", "displayname": "Dr. Gregoria Quuz" });
+    peer.make(&room, &boss, "m.room.member", Some(&boss), &named);
+    alice.post(v3(&["join", &room]).query("via", peer.name()), json!({})).ok();
+    wait_until("the name", SOON, || find(&alice, "quuz").pop());
+    alice.leave(&room);
+    assert!(find(&alice, "quuz").is_empty(), "the room is open, but nobody here knows who is in it now");
+}
