@@ -34,6 +34,8 @@ pub(crate) enum LogRecord {
     Event(RoomNid, EventNid),
     /// A user's receipt moved.
     Read(RoomNid, UserNid),
+    /// A user was invited to a room that this server is not in.
+    Invited(RoomNid, UserNid),
 }
 
 /// Who follows the log. The numbers are kept for ever.
@@ -64,6 +66,8 @@ pub enum Happened {
     Event(EventNid),
     /// A user has read up to another event, by public or private receipt.
     Read(UserNid),
+    /// A user was invited to a room that this server is not in: its timeline does not have the event.
+    Invited(UserNid),
 }
 
 impl Rooms {
@@ -121,6 +125,7 @@ impl Rooms {
             match record {
                 LogRecord::Event(room, event) => Logged { place, room, what: Happened::Event(event) },
                 LogRecord::Read(room, user) => Logged { place, room, what: Happened::Read(user) },
+                LogRecord::Invited(room, user) => Logged { place, room, what: Happened::Invited(user) },
             }
         });
         Ok(logged.collect())
