@@ -212,7 +212,7 @@ impl Tail {
                 readers.insert(user);
             }
             Happened::Event(_) => self.event(entry, readers).await?,
-            Happened::Invited(user) => {
+            Happened::Afar(user) => {
                 readers.insert(user);
                 if let Some(invite) = self.inner.invitation(user, entry.room, entry.place).await? {
                     let room = self.inner.rooms.view_of(entry.room).await?;

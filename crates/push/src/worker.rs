@@ -79,9 +79,7 @@ impl Inner {
                     Some(due) if device.event_id_only() || !self.settings.include_content => {
                         Some(message::event_id_only(&device, &due.item, &due.room, tweaks, unread))
                     }
-                    Some(due) => {
-                        Some(message::event(&self.rooms, whose, &device, &due, tweaks, unread).await?)
-                    }
+                    Some(due) => Some(message::event(&self.rooms, whose, &device, &due, tweaks, unread).await?),
                     None => None,
                 },
             };

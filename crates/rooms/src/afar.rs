@@ -254,9 +254,9 @@ impl Writer {
             stripped.push(stripped_state(pdu));
             self.batch.put(&STRIPPED_STATE, &(user, room), &Json(std::mem::take(stripped)));
         }
-        if membership == Some(Membership::Invite) && !known {
+        if !known {
             let key = (Position::COMMIT, self.next_index());
-            self.batch.put(&LOG, &key, &Packed(LogRecord::Invited(room, user)));
+            self.batch.put(&LOG, &key, &Packed(LogRecord::Afar(room, user)));
         }
         let next = self.next_index().saturating_add(1);
         self.go_on_at(next);

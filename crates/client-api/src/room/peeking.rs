@@ -288,8 +288,7 @@ async fn initial_sync(
     joined.sort_unstable();
     let data = state.accounts.all_account_data(session.nid).await?;
     let data = data.iter().filter(|datum| datum.event_type != PUSH_RULES_TYPE);
-    let data: Vec<Value> =
-        data.map(|datum| json!({ "type": datum.event_type, "content": datum.content })).collect();
+    let data: Vec<Value> = data.map(|datum| json!({ "type": datum.event_type, "content": datum.content })).collect();
     Ok(Json(json!({
         "end": end.to_string(),
         "rooms": rooms,

@@ -28,7 +28,8 @@ async fn rules_are_read_in_all_forms() {
 async fn what_is_wrong_with_a_path_is_said() {
     let world = world().await;
     let alice = world.client("alice").await;
-    let misspelt = ["device/", "device/room/!a:b", "global", "global/room", "global/override/.m.rule.master/else", "a//b"];
+    let misspelt =
+        ["device/", "device/room/!a:b", "global", "global/room", "global/override/.m.rule.master/else", "a//b"];
     for path in misspelt {
         let path = format!("/v3/pushrules/{path}");
         assert_eq!(code(&world.get(&path, &alice).await), (400, "M_INVALID_PARAM"), "{path}");

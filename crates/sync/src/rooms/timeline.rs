@@ -111,7 +111,9 @@ impl Hearing<'_> {
         let places: HashSet<Place> = seen.iter().map(|item| item.place).collect();
         let end = self.state_at_end(room).await?;
         for item in state {
-            let Some(state_key) = item.event.pdu.state_key().filter(|_| !places.contains(&item.place)) else { continue };
+            let Some(state_key) = item.event.pdu.state_key().filter(|_| !places.contains(&item.place)) else {
+                continue;
+            };
             let kind = StateEventType::from(item.event.pdu.kind().to_string());
             let now = self.syncer.rooms.state_event(room.view.nid, end, &kind, state_key).await?;
             if now.is_some_and(|now| now.nid == item.event.nid) {

@@ -1,8 +1,6 @@
 //! The endpoints from before `/sync`.
 
-use wardroom_testkit::{
-    Actor, Target, User, Value, bodies, events, find_event, has_event, json, v3, wait_until,
-};
+use wardroom_testkit::{Actor, Target, User, Value, bodies, events, find_event, has_event, json, v3, wait_until};
 
 use crate::{SOON, ward};
 
