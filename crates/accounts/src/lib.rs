@@ -95,7 +95,7 @@ pub use self::{
         PUSHKEY_BYTES_MAX, Pusher,
     },
     refresh::Refreshed,
-    registration::{NewUser, Registered},
+    registration::{NewUser, Registered, RegistrationWish, Remembered},
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},

@@ -1,11 +1,14 @@
 //! Registration: section "Account registration and management".
 
+use std::fmt;
+
 use ruma::{
-    DeviceId, UserId,
+    DeviceId, OwnedDeviceId, OwnedUserId, UserId,
     api::client::uiaa::{AuthFlow, AuthType},
 };
 use subtle::ConstantTimeEq as _;
 use wardroom_store::{Batch, Packed};
+use zeroize::Zeroizing;
 
 use crate::{
     AccountError, Accounts, Login, LoginRequest, User,
@@ -14,6 +17,10 @@ use crate::{
     tables::{NS_USER, PROFILES, USERS, UserRow},
     user_name::{generated_localpart, new_user_id},
 };
+
+/// Bytes of text that the dialogue of a registration remembers. All dialogues together are bounded by
+/// [`crate::UIA_SESSIONS_MAX`].
+const REMEMBERED_BYTES_MAX: usize = 2_048;
 
 /// A user to be made.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +47,74 @@ impl<'a> NewUser<'a> {
     pub fn guest() -> Self {
         Self { localpart: None, password: None, admin: false, guest: true, display_name: None }
     }
+}
+
+/// What a client asks for when it registers somebody. A dialogue remembers it: clients repeat the request with each
+/// stage, but not all of them repeat all of it.
+#[derive(Clone, Default)]
+pub struct RegistrationWish {
+    /// Localpart.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Zeroizing<String>>,
+    /// Device to sign in on.
+    pub device_id: Option<OwnedDeviceId>,
+    /// Display name of the device.
+    pub device_name: Option<String>,
+    /// The client can refresh tokens.
+    pub refresh: bool,
+    /// Nobody is to be signed in.
+    pub inhibit_login: bool,
+}
+
+impl RegistrationWish {
+    /// This, with what it leaves out as it was said `before`.
+    #[must_use]
+    pub fn or(self, before: Self) -> Self {
+        Self {
+            username: self.username.or(before.username),
+            password: self.password.or(before.password),
+            device_id: self.device_id.or(before.device_id),
+            device_name: self.device_name.or(before.device_name),
+            refresh: self.refresh || before.refresh,
+            inhibit_login: self.inhibit_login || before.inhibit_login,
+        }
+    }
+
+    /// How to sign in, unless nobody is to be signed in.
+    pub fn login(&self) -> Option<LoginRequest<'_>> {
+        (!self.inhibit_login).then_some(LoginRequest {
+            device_id: self.device_id.as_deref(),
+            display_name: self.device_name.as_deref(),
+            refresh: self.refresh,
+        })
+    }
+
+    /// Whether a dialogue remembers it.
+    pub(crate) fn is_short(&self) -> bool {
+        let texts = [
+            self.username.as_deref(),
+            self.password.as_ref().map(|password| password.as_str()),
+            self.device_id.as_ref().map(|device| device.as_str()),
+            self.device_name.as_deref(),
+        ];
+        texts.into_iter().flatten().map(str::len).sum::<usize>() <= REMEMBERED_BYTES_MAX
+    }
+}
+
+impl fmt::Debug for RegistrationWish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegistrationWish").finish_non_exhaustive()
+    }
+}
+
+/// What the dialogue of a registration remembers.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// What was asked for.
+    pub wish: RegistrationWish,
+    /// Who was made, once the dialogue is complete.
+    pub registered: Option<OwnedUserId>,
 }
 
 /// A user who was made, and signed in if that was asked for.

@@ -16,7 +16,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-use crate::{AccountError, Accounts, UserNid, secret::random_bytes, user_name::typed_user_id};
+use crate::{
+    AccountError, Accounts, UserNid,
+    registration::{RegistrationWish, Remembered},
+    secret::random_bytes,
+    user_name::typed_user_id,
+};
 
 /// Sessions at the same time; the oldest goes when there are more.
 pub const UIA_SESSIONS_MAX: usize = 10_000;
@@ -82,10 +87,25 @@ struct UiaSession {
     binding: [u8; 32],
     completed: Vec<AuthType>,
     expires_ms: u64,
+    /// What a registration was asked with, and whom it made.
+    registration: Option<Box<Remembered>>,
 }
 
 impl Sessions {
     fn open(&mut self, binding: UiaBinding, completed: Vec<AuthType>, now_ms: u64) -> String {
+        let id = URL_SAFE_NO_PAD.encode(random_bytes::<18>());
+        self.insert(id.clone(), binding, completed, None, now_ms);
+        id
+    }
+
+    fn insert(
+        &mut self,
+        id: String,
+        binding: UiaBinding,
+        completed: Vec<AuthType>,
+        registration: Option<Box<Remembered>>,
+        now_ms: u64,
+    ) {
         while let Some((number, id)) = self.by_age.first_key_value().map(|(number, id)| (*number, id.clone())) {
             let expired = self.by_id.get(&id).is_none_or(|session| session.expires_ms <= now_ms);
             if !expired && self.by_id.len() < UIA_SESSIONS_MAX {
@@ -94,23 +114,35 @@ impl Sessions {
             self.by_age.remove(&number);
             self.by_id.remove(&id);
         }
-        let id = URL_SAFE_NO_PAD.encode(random_bytes::<18>());
         let number = self.next_number;
         self.next_number += 1;
         let expires_ms = now_ms.saturating_add(UIA_SESSION_LIFETIME_MS);
         self.by_age.insert(number, id.clone());
-        self.by_id.insert(id.clone(), UiaSession { number, binding: binding.exact, completed, expires_ms });
-        id
+        let session = UiaSession { number, binding: binding.exact, completed, expires_ms, registration };
+        if let Some(replaced) = self.by_id.insert(id, session) {
+            self.by_age.remove(&replaced.number);
+        }
     }
 
+    /// A dialogue that goes on: one that has made a user is good for nothing else.
     fn find(&mut self, id: &str, binding: UiaBinding, now_ms: u64) -> Option<&mut UiaSession> {
-        self.by_id.get_mut(id).filter(|session| binding.accepts(session) && session.expires_ms > now_ms)
+        self.alive(id, now_ms).filter(|session| binding.accepts(session) && !session.is_spent())
+    }
+
+    fn alive(&mut self, id: &str, now_ms: u64) -> Option<&mut UiaSession> {
+        self.by_id.get_mut(id).filter(|session| session.expires_ms > now_ms)
     }
 
     fn close(&mut self, id: &str) {
         if let Some(session) = self.by_id.remove(id) {
             self.by_age.remove(&session.number);
         }
+    }
+}
+
+impl UiaSession {
+    fn is_spent(&self) -> bool {
+        self.registration.as_ref().is_some_and(|remembered| remembered.registered.is_some())
     }
 }
 
@@ -166,6 +198,30 @@ impl Accounts {
             return Ok(self.challenge(binding, flows, id, completed, Some(refusal)));
         }
         Ok(self.note_completed(binding, flows, id, completed, stage))
+    }
+
+    /// What the dialogue of a registration remembers.
+    pub fn remembered_registration(&self, session: &str) -> Option<Remembered> {
+        let mut sessions = self.0.uia.0.lock();
+        sessions.alive(session, self.now_ms())?.registration.as_deref().cloned()
+    }
+
+    /// Remembers what a registration was asked with, for a later request of the same dialogue that leaves it out. What
+    /// is too long is not remembered.
+    pub fn remember_registration(&self, session: &str, wish: RegistrationWish) {
+        let mut sessions = self.0.uia.0.lock();
+        if let Some(session) = sessions.alive(session, self.now_ms()).filter(|session| !session.is_spent()) {
+            session.registration = wish.is_short().then(|| Box::new(Remembered { wish, registered: None }));
+        }
+    }
+
+    /// Remembers whom a dialogue that is complete has made, for a client that did not get the answer and asks again.
+    pub fn note_registered(&self, session: &str, binding: UiaBinding, wish: RegistrationWish, user: &UserId) {
+        if wish.is_short() {
+            let remembered = Box::new(Remembered { wish, registered: Some(user.to_owned()) });
+            let now_ms = self.now_ms();
+            self.0.uia.0.lock().insert(session.to_owned(), binding, Vec::new(), Some(remembered), now_ms);
+        }
     }
 
     /// Whether the client passes the stage.
@@ -260,8 +316,13 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
+    use ruma::user_id;
+
     use super::{Sessions, UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding};
-    use crate::UserNid;
+    use crate::{
+        UserNid,
+        registration::{RegistrationWish, Remembered},
+    };
 
     #[test]
     fn a_binding_differs_by_operation_user_and_parameters() {
@@ -299,6 +360,19 @@ mod tests {
         assert!(sessions.find(&second, binding, 1 + UIA_SESSION_LIFETIME_MS).is_none());
         sessions.open(binding, Vec::new(), 2 + UIA_SESSION_LIFETIME_MS);
         assert_eq!((sessions.by_id.len(), sessions.by_age.len()), (1, 1), "all others have expired");
+    }
+
+    #[test]
+    fn a_session_that_made_a_user_is_good_for_nothing_else() {
+        let binding = UiaBinding::new("x", None, &());
+        let mut sessions = Sessions::default();
+        let id = sessions.open(binding, Vec::new(), 0);
+        let registered = Some(user_id!("@alice:localhost").to_owned());
+        let remembered = Box::new(Remembered { wish: RegistrationWish::default(), registered });
+        sessions.insert(id.clone(), binding, Vec::new(), Some(remembered), 1);
+        assert!(sessions.find(&id, binding, 2).is_none() && sessions.alive(&id, 2).is_some());
+        assert_eq!((sessions.by_id.len(), sessions.by_age.len()), (1, 1));
+        assert!(sessions.alive(&id, 1 + UIA_SESSION_LIFETIME_MS).is_none());
     }
 
     #[test]

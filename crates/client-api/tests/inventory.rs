@@ -25,6 +25,13 @@ const NOT_SERVED: &[(&str, &str, &str)] = &[
 const BEYOND: &[(&str, &str)] = &[
     // The push rules of one kind.
     ("GET", "/_matrix/client/v3/pushrules/global/{}/"),
+    // Paths to push rules that the specification does not have are refused by name.
+    ("GET", "/_matrix/client/v3/pushrules/{}"),
+    ("PUT", "/_matrix/client/v3/pushrules/{}"),
+    ("DELETE", "/_matrix/client/v3/pushrules/{}"),
+    ("PUT", "/_matrix/client/v3/pushrules/"),
+    ("PUT", "/_matrix/client/v3/pushrules/global/"),
+    ("PUT", "/_matrix/client/v3/pushrules/global/{}/"),
     // Scripts send without a transaction id.
     ("POST", "/_matrix/client/v3/rooms/{}/send/{}"),
     // And redact without one.

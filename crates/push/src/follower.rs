@@ -12,7 +12,9 @@ use ruma::{
     push::{Action, Ruleset},
 };
 use tokio::time::{sleep, timeout};
-use wardroom_rooms::{Follower, Happened, LOG_PAGE_MAX, Logged, Place, RoomView, TimelineItem, UserNid};
+use wardroom_rooms::{
+    Follower, Happened, LOG_PAGE_MAX, Logged, Membership, Place, RoomNid, RoomView, TimelineItem, UserNid,
+};
 use wardroom_store::{Batch, Packed, Position};
 
 use crate::{
@@ -210,6 +212,13 @@ impl Tail {
                 readers.insert(user);
             }
             Happened::Event(_) => self.event(entry, readers).await?,
+            Happened::Afar(user) => {
+                readers.insert(user);
+                if let Some(invite) = self.inner.invitation(user, entry.room, entry.place).await? {
+                    let room = self.inner.rooms.view_of(entry.room).await?;
+                    self.tell(&room, &invite, std::iter::once(user)).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -239,15 +248,24 @@ impl Tail {
         }
         let joined = listeners.iter().filter(|(_, joined)| *joined < entry.place).map(|(user, _)| *user);
         let hearing = joined.chain(invited).filter(|user| Some(*user) != sender);
-        let told = self.inner.told(&room, &item, hearing).await?;
-        for (user, notice) in told {
+        self.tell(&room, &item, hearing).await
+    }
+
+    /// Queues an event for those of these users whom it notifies.
+    async fn tell(
+        &mut self,
+        room: &RoomView,
+        item: &TimelineItem,
+        users: impl Iterator<Item = UserNid>,
+    ) -> Result<(), PushError> {
+        for (user, notice) in self.inner.told(room, item, users).await? {
             let what = Told::Event {
-                room: entry.room,
+                room: room.nid,
                 event: item.event.nid,
                 tweaks: notice.tweaks.clone(),
                 queued_ms: self.inner.clock.now_ms(),
             };
-            self.queue(user, entry.place, &QueueRow { user, what }).await?;
+            self.queue(user, item.place, &QueueRow { user, what }).await?;
         }
         Ok(())
     }
@@ -298,6 +316,20 @@ impl Inner {
     /// The id of a user.
     pub(crate) async fn name(&self, user: UserNid) -> Result<Option<OwnedUserId>, PushError> {
         Ok(self.rooms.user_ids(&[user]).await?.pop())
+    }
+
+    /// The invitation of a user to a room that this server is not in, if it still is the one that came at `place`.
+    pub(crate) async fn invitation(
+        &self,
+        user: UserNid,
+        room: RoomNid,
+        place: Place,
+    ) -> Result<Option<TimelineItem>, PushError> {
+        let entry = self.rooms.membership(user, room).await?;
+        match entry.filter(|entry| entry.membership == Membership::Invite && entry.place == place) {
+            Some(entry) => Ok(self.rooms.own_end(&entry).await?),
+            None => Ok(None),
+        }
     }
 
     /// Whom of these users an event notifies.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use wardroom_accounts::Pusher;
 use wardroom_rooms::{RoomView, Rooms, TimelineItem};
 
-use crate::{PushError, Whose, names};
+use crate::{PushError, Whose, names::Sight, worker::Due};
 
 /// A pusher, and what its `data` says.
 #[derive(Debug)]
@@ -79,20 +79,21 @@ pub(crate) async fn event(
     rooms: &Rooms,
     whose: Whose<'_>,
     device: &Device<'_>,
-    item: &TimelineItem,
-    room: &RoomView,
+    due: &Due,
     tweaks: &str,
     unread: u64,
 ) -> Result<Value, PushError> {
+    let Due { room, item, .. } = due;
+    let sight = Sight { rooms, room, stripped: &due.stripped };
     let mut told = event_id_only(device, item, room, tweaks, unread);
     let pdu = &item.event.pdu;
     told["type"] = pdu.kind().to_string().into();
     told["sender"] = pdu.sender().as_str().into();
     told["content"] = serde_json::from_str(pdu.content().get()).unwrap_or_default();
-    if let Some(name) = names::of_sender(rooms, room, pdu.sender()).await? {
+    if let Some(name) = sight.name_of(pdu.sender()).await? {
         told["sender_display_name"] = name.into();
     }
-    let names = names::of_room(rooms, room, whose.nid).await?;
+    let names = sight.names(whose.nid).await?;
     if let Some(name) = names.name {
         told["room_name"] = name.into();
     }

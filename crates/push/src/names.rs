@@ -2,6 +2,7 @@
 
 use ruma::{OwnedRoomAliasId, UserId, events::StateEventType};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, value::RawValue};
 use wardroom_rooms::{Membership, RoomView, Rooms, Slot, UserNid};
 
 use crate::PushError;
@@ -31,27 +32,61 @@ pub(crate) struct RoomNames {
     pub(crate) alias: Option<OwnedRoomAliasId>,
 }
 
-async fn content<T: DeserializeOwned>(
-    rooms: &Rooms,
-    room: &RoomView,
-    kind: StateEventType,
-) -> Result<Option<T>, PushError> {
-    let event = rooms.state_event(room.nid, room.state, &kind, "").await?;
-    Ok(event.and_then(|event| serde_json::from_str(event.pdu.content().get()).ok()))
+/// What is known of a room's state.
+#[derive(Debug)]
+pub(crate) struct Sight<'a> {
+    pub(crate) rooms: &'a Rooms,
+    pub(crate) room: &'a RoomView,
+    /// What came with the invitation to a room that this server is not in; empty otherwise.
+    pub(crate) stripped: &'a [Box<RawValue>],
 }
 
-/// What a room is called, for a user who is in it or invited: its name, its alias, or those of the others in it.
-pub(crate) async fn of_room(rooms: &Rooms, room: &RoomView, user: UserNid) -> Result<RoomNames, PushError> {
-    let name = content::<Name>(rooms, room, StateEventType::RoomName).await?;
-    let name = name.map(|content| content.name).filter(|name| !name.trim().is_empty());
-    let alias = content::<CanonicalAlias>(rooms, room, StateEventType::RoomCanonicalAlias).await?;
-    let alias = alias.map(|content| content.alias);
-    let name = match (name, &alias) {
-        (Some(name), _) => Some(name),
-        (None, Some(alias)) => Some(alias.to_string()),
-        (None, None) => of_others(rooms, room, user).await?,
-    };
-    Ok(RoomNames { name, alias })
+impl Sight<'_> {
+    async fn content<T: DeserializeOwned>(
+        &self,
+        kind: &StateEventType,
+        state_key: &str,
+    ) -> Result<Option<T>, PushError> {
+        if !self.stripped.is_empty() {
+            return Ok(content_of(self.stripped, &kind.to_string(), state_key));
+        }
+        let event = self.rooms.state_event(self.room.nid, self.room.state, kind, state_key).await?;
+        Ok(event.and_then(|event| serde_json::from_str(event.pdu.content().get()).ok()))
+    }
+
+    /// What the room is called, for a user who is in it or invited: its name, its alias, or those of the others in it.
+    pub(crate) async fn names(&self, user: UserNid) -> Result<RoomNames, PushError> {
+        let name = self.content::<Name>(&StateEventType::RoomName, "").await?;
+        let name = name.map(|content| content.name).filter(|name| !name.trim().is_empty());
+        let alias = self.content::<CanonicalAlias>(&StateEventType::RoomCanonicalAlias, "").await?;
+        let alias = alias.map(|content| content.alias);
+        let name = match (name, &alias) {
+            (Some(name), _) => Some(name),
+            (None, Some(alias)) => Some(alias.to_string()),
+            (None, None) => of_others(self.rooms, self.room, user).await?,
+        };
+        Ok(RoomNames { name, alias })
+    }
+
+    /// The display name of a member of the room.
+    pub(crate) async fn name_of(&self, member: &UserId) -> Result<Option<String>, PushError> {
+        let content = self.content::<Member>(&StateEventType::RoomMember, member.as_str()).await?;
+        Ok(content.and_then(|content| content.displayname))
+    }
+}
+
+/// The content of an event among those that came with an invitation.
+fn content_of<T: DeserializeOwned>(stripped: &[Box<RawValue>], kind: &str, state_key: &str) -> Option<T> {
+    #[derive(Deserialize)]
+    struct Event {
+        #[serde(rename = "type")]
+        kind: String,
+        state_key: String,
+        content: Value,
+    }
+    let mut events = stripped.iter().filter_map(|event| serde_json::from_str::<Event>(event.get()).ok());
+    let event = events.find(|event| event.kind == kind && event.state_key == state_key)?;
+    serde_json::from_value(event.content).ok()
 }
 
 async fn of_others(rooms: &Rooms, room: &RoomView, user: UserNid) -> Result<Option<String>, PushError> {
@@ -81,9 +116,25 @@ async fn of_member(rooms: &Rooms, room: &RoomView, user: UserNid) -> Result<Opti
     Ok(name.filter(|name| !name.trim().is_empty()).or(id))
 }
 
-/// The display name of a member of a room.
-pub(crate) async fn of_sender(rooms: &Rooms, room: &RoomView, sender: &UserId) -> Result<Option<String>, PushError> {
-    let event = rooms.state_event(room.nid, room.state, &StateEventType::RoomMember, sender.as_str()).await?;
-    let content = event.and_then(|event| event.pdu.content_as::<Member>().ok());
-    Ok(content.and_then(|content| content.displayname))
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, value::to_raw_value};
+
+    use super::{Member, Name, content_of};
+
+    #[test]
+    fn names_are_found_in_what_came_with_an_invitation() {
+        let stripped = [
+            json!({ "type": "m.room.name", "content": { "name": "no state key" } }),
+            json!("nonsense"),
+            json!({ "type": "m.room.name", "state_key": "", "sender": "@a:b", "content": { "name": "Ward 7" } }),
+            json!({ "type": "m.room.member", "state_key": "@a:b", "content": { "displayname": "A" } }),
+        ];
+        let stripped = stripped.map(|event| to_raw_value(&event).unwrap());
+        let name = content_of::<Name>(&stripped, "m.room.name", "");
+        assert_eq!(name.map(|content| content.name).as_deref(), Some("Ward 7"));
+        let member = content_of::<Member>(&stripped, "m.room.member", "@a:b");
+        assert_eq!(member.and_then(|content| content.displayname).as_deref(), Some("A"));
+        assert!(content_of::<Member>(&stripped, "m.room.member", "@c:b").is_none());
+    }
 }

@@ -1,5 +1,6 @@
 //! Delivers the queues: one turn is one request to a gateway.
 
+use serde_json::value::RawValue;
 use wardroom_accounts::Pusher;
 use wardroom_rooms::{Actor, Membership, Place, RoomError, RoomNid, RoomView, TimelineItem, UserNid};
 use wardroom_store::{Batch, Packed};
@@ -29,9 +30,11 @@ const UNREADABLE_MAX_MS: u64 = 10 * 60 * 1_000;
 const OWN_FAILURE_PAUSE_MS: u64 = 5_000;
 
 /// An event that is to be told.
-struct Due {
-    room: std::sync::Arc<RoomView>,
-    item: TimelineItem,
+pub(crate) struct Due {
+    pub(crate) room: std::sync::Arc<RoomView>,
+    pub(crate) item: TimelineItem,
+    /// What the invited is told of a room that this server is not in.
+    pub(crate) stripped: Vec<Box<RawValue>>,
 }
 
 impl Inner {
@@ -76,9 +79,7 @@ impl Inner {
                     Some(due) if device.event_id_only() || !self.settings.include_content => {
                         Some(message::event_id_only(&device, &due.item, &due.room, tweaks, unread))
                     }
-                    Some(due) => {
-                        Some(message::event(&self.rooms, whose, &device, &due.item, &due.room, tweaks, unread).await?)
-                    }
+                    Some(due) => Some(message::event(&self.rooms, whose, &device, &due, tweaks, unread).await?),
                     None => None,
                 },
             };
@@ -193,14 +194,25 @@ impl Inner {
         if self.clock.now_ms().saturating_sub(*queued_ms) > NOTIFICATION_AGE_MAX_MS {
             return Ok(None);
         }
-        let Some(item) = self.unread.item(room, queued.place).await? else { return Ok(None) };
+        let mut stripped = Vec::new();
+        let item = match self.unread.item(room, queued.place).await? {
+            Some(item) => item,
+            None => {
+                let invite = self.invitation(whose.nid, room, queued.place).await?;
+                let Some(invite) = invite else { return Ok(None) };
+                stripped = self.rooms.stripped_state(whose.nid, room).await?;
+                invite
+            }
+        };
         if item.event.redacted_because.is_some() || hides(&self.unread.ignored_by(whose).await?, &item.event.pdu) {
             return Ok(None);
         }
         let room = self.rooms.view_of(room).await?;
         let entry = self.rooms.membership(whose.nid, room.nid).await?;
         match entry.map(|entry| (entry.membership, entry.event)) {
-            Some((Membership::Invite, invite)) if invite == *event => return Ok(Some(Due { room, item })),
+            Some((Membership::Invite, invite)) if invite == *event => {
+                return Ok(Some(Due { room, item, stripped }));
+            }
             Some((Membership::Join, _)) => {}
             _ => return Ok(None),
         }
@@ -214,7 +226,7 @@ impl Inner {
             return Ok(None);
         }
         let seen = self.rooms.visible(&reader, &room, vec![item]).await?.pop();
-        Ok(seen.map(|item| Due { room, item }))
+        Ok(seen.map(|item| Due { room, item, stripped }))
     }
 }
 

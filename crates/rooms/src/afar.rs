@@ -10,7 +10,7 @@ use wardroom_event::{Pdu, RoomVersion, stripped_state};
 use wardroom_store::{CommitError, Json, Packed, Position};
 
 use crate::{
-    Engine, Rooms,
+    Engine, Membership, Rooms,
     create::room_type,
     error::RoomError,
     ids::{EventNid, UserNid},
@@ -246,15 +246,17 @@ impl Writer {
         pdu: &Pdu,
         stripped: &mut Vec<Box<RawJsonValue>>,
     ) -> Result<(), RoomError> {
+        let room = self.nid();
+        let known = self.membership(user).await?.is_some_and(|record| record.event == nid);
         self.record_membership(user, nid, pdu).await?;
-        let invited = self
-            .membership(user)
-            .await?
-            .is_some_and(|record| matches!(record.membership, crate::Membership::Invite | crate::Membership::Knock));
-        if invited {
+        let membership = self.membership(user).await?.map(|record| record.membership);
+        if matches!(membership, Some(Membership::Invite | Membership::Knock)) {
             stripped.push(stripped_state(pdu));
-            let room = self.nid();
             self.batch.put(&STRIPPED_STATE, &(user, room), &Json(std::mem::take(stripped)));
+        }
+        if !known {
+            let key = (Position::COMMIT, self.next_index());
+            self.batch.put(&LOG, &key, &Packed(LogRecord::Afar(room, user)));
         }
         let next = self.next_index().saturating_add(1);
         self.go_on_at(next);

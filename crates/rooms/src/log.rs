@@ -34,6 +34,8 @@ pub(crate) enum LogRecord {
     Event(RoomNid, EventNid),
     /// A user's receipt moved.
     Read(RoomNid, UserNid),
+    /// A user's membership of a room that this server is not in changed.
+    Afar(RoomNid, UserNid),
 }
 
 /// Who follows the log. The numbers are kept for ever.
@@ -64,6 +66,9 @@ pub enum Happened {
     Event(EventNid),
     /// A user has read up to another event, by public or private receipt.
     Read(UserNid),
+    /// A user was invited to a room that this server is not in, has knocked there, or that came to its end: no timeline
+    /// has the event.
+    Afar(UserNid),
 }
 
 impl Rooms {
@@ -121,6 +126,7 @@ impl Rooms {
             match record {
                 LogRecord::Event(room, event) => Logged { place, room, what: Happened::Event(event) },
                 LogRecord::Read(room, user) => Logged { place, room, what: Happened::Read(user) },
+                LogRecord::Afar(room, user) => Logged { place, room, what: Happened::Afar(user) },
             }
         });
         Ok(logged.collect())

@@ -92,8 +92,8 @@ impl Reader {
 }
 
 impl Rooms {
-    /// The membership event that ended an invitation or a knock, where it stands in no timeline because this server never
-    /// was in the room.
+    /// The membership event of an invitation or a knock, or the one that ended it, where it stands in no timeline because
+    /// this server is not in the room.
     ///
     /// # Errors
     /// When the store fails.

@@ -79,10 +79,16 @@ impl Syncer {
 impl Hearing<'_> {
     /// What changed in a span; nothing where the client knows nothing yet.
     pub(crate) async fn device_list_news(&self, span: Span, known: &Known) -> Result<DeviceLists, SyncError> {
-        let Some(since) = span.since else { return Ok(DeviceLists::default()) };
-        if since >= span.now {
-            return Ok(DeviceLists::default());
-        }
+        Ok(self.people_news(span, known).await?.0)
+    }
+
+    /// As [`Self::device_list_news`], and the others who came to share a room.
+    pub(crate) async fn people_news(
+        &self,
+        span: Span,
+        known: &Known,
+    ) -> Result<(DeviceLists, BTreeSet<UserNid>), SyncError> {
+        let Some(since) = span.since.filter(|since| *since < span.now) else { return Ok(Default::default()) };
         let own: Vec<RoomNid> = joined(known).map(|entry| entry.room).collect();
         let accounts = &self.syncer.accounts;
         let log = accounts.device_list_changes(since, span.now).await?;
@@ -98,12 +104,13 @@ impl Hearing<'_> {
         }
         let still = self.sharing(&went, &own).await?;
         came.remove(&self.user);
-        changed.append(&mut came);
+        changed.extend(&came);
         let left = went.difference(&still).filter(|user| **user != self.user && !changed.contains(user));
         let left: Vec<UserNid> = left.copied().collect();
         let changed: Vec<UserNid> = changed.into_iter().collect();
         let rooms = &self.syncer.rooms;
-        Ok(DeviceLists { changed: rooms.user_ids(&changed).await?, left: rooms.user_ids(&left).await? })
+        let lists = DeviceLists { changed: rooms.user_ids(&changed).await?, left: rooms.user_ids(&left).await? };
+        Ok((lists, came))
     }
 
     /// Who came to the listener's rooms or left them, and with whom the listener came together or parted by coming or

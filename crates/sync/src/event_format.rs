@@ -94,6 +94,17 @@ fn text(pdu: &Pdu) -> Vec<u8> {
     text
 }
 
+/// The event as servers exchange it, and its id, which no client could work out.
+fn write_federated(out: &mut Vec<u8>, pdu: &Pdu) {
+    out.extend_from_slice(b"{\"event_id\":");
+    write_json(out, &pdu.event_id());
+    let fields = pdu.json().strip_prefix(b"{").unwrap_or(b"}");
+    if fields != b"}" {
+        out.push(b',');
+    }
+    out.extend_from_slice(fields);
+}
+
 /// What of an event is its reader's own.
 #[derive(Debug, Default)]
 struct Own<'a> {
@@ -141,7 +152,7 @@ impl Hearing<'_> {
     /// Tells an event of a room's state.
     pub(crate) fn tell_state_event(&self, events: &mut Events, stored: &Arc<Stored>) {
         if self.filter.federation_format {
-            events.next().extend_from_slice(stored.pdu.json());
+            write_federated(events.next(), &stored.pdu);
             return;
         }
         let formatted = &self.syncer.formatted;
@@ -158,7 +169,7 @@ impl Hearing<'_> {
     ) -> Result<(), SyncError> {
         let stored = &item.event;
         if self.filter.federation_format {
-            events.next().extend_from_slice(stored.pdu.json());
+            write_federated(events.next(), &stored.pdu);
             return Ok(());
         }
         let formatted = match self.syncer.formatted.get(stored, true) {

@@ -1,6 +1,6 @@
 //! One look at what a user's device has to hear.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use futures_util::future::try_join_all;
 use wardroom_accounts::{IgnoredUsers, Session};
@@ -56,6 +56,8 @@ pub(crate) struct Look {
     /// The user's memberships then.
     pub(crate) known: Arc<Known>,
     pub(crate) body: Body,
+    /// Others who came to share a room.
+    pub(crate) came: BTreeSet<UserNid>,
     /// Up to where messages to the device are told.
     to_device: Position,
 }
@@ -80,9 +82,10 @@ impl Hearing<'_> {
         let mut body = Body { to_device: news.events, ..Body::default() };
         let to_device = news.told;
         if span.since == Some(now) && !self.full_state {
-            return Ok(Look { now, known, body, to_device });
+            return Ok(Look { now, known, body, came: BTreeSet::new(), to_device });
         }
-        body.device_lists = self.device_list_news(span, &known).await?;
+        let (device_lists, came) = self.people_news(span, &known).await?;
+        body.device_lists = device_lists;
         body.key_counts_changed = self.key_counts_changed(span).await?;
         let mut news = AccountDataNews::default();
         if self.moved(self.user.watch(), span) {
@@ -105,7 +108,7 @@ impl Hearing<'_> {
             tokio::task::consume_budget().await;
         }
         body.loud_presence = self.has_loud_presence(span, &known).await?;
-        Ok(Look { now, known, body, to_device })
+        Ok(Look { now, known, body, came, to_device })
     }
 
     /// Whether a key may have been touched in a span. Of what was touched before the store was opened nobody knows.

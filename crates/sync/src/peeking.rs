@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::RoomId;
+use ruma::{OwnedUserId, RoomId, events::receipt::ReceiptType};
 use tokio::time::{Instant, timeout_at};
 use wardroom_accounts::{PresenceView, Session, presence_watch_of_room};
-use wardroom_rooms::{Actor, Place, RoomError, Stored, TimelineRange, UserNid};
+use wardroom_rooms::{Actor, Place, Receipt, RoomError, Stored, TimelineRange, UserNid, Visibility};
 use wardroom_store::Position;
 
 use crate::{SyncError, SyncToken, Syncer};
@@ -23,14 +23,25 @@ pub struct Peeked {
     pub events: Vec<Arc<Stored>>,
     /// Who of the room's members came or went.
     pub presence: Vec<PresenceView>,
+    /// Receipts that moved, but for private ones of others.
+    pub receipts: Vec<Receipt>,
+    /// Who types, where that changed.
+    pub typing: Option<Vec<OwnedUserId>>,
     /// Behind which they come.
     pub start: SyncToken,
     /// Where the next request goes on.
     pub end: SyncToken,
 }
 
-/// Events, presence, and the position up to which they were looked for.
-type Found = (Vec<Arc<Stored>>, Vec<PresenceView>, Position);
+impl Peeked {
+    fn nothing(start: SyncToken, end: SyncToken) -> Self {
+        Self { events: Vec::new(), presence: Vec::new(), receipts: Vec::new(), typing: None, start, end }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.presence.is_empty() && self.receipts.is_empty() && self.typing.is_none()
+    }
+}
 
 impl Syncer {
     /// The token behind everything that was published until now.
@@ -38,8 +49,8 @@ impl Syncer {
         SyncToken::new(self.0.store.position())
     }
 
-    /// Events of a room that the user may read, behind `from` or behind now; waits for one where there is none, until
-    /// `stopping` resolves.
+    /// What happens in a room that the user may read, behind `from` or behind now; waits for something where there is
+    /// nothing, until `stopping` resolves.
     ///
     /// # Errors
     /// [`RoomError::NoSuchRoom`], [`RoomError::Forbidden`], or the store's.
@@ -59,27 +70,27 @@ impl Syncer {
             let mut waiter = self.0.store.watches().waiter(watched);
             loop {
                 let now = self.0.store.position();
-                let found = self.peek_now(session, room, start.position(), now).await?;
-                if !found.0.is_empty() || !found.1.is_empty() || timeout_at(deadline, waiter.changed()).await.is_err() {
-                    return Ok::<Found, SyncError>(found);
+                let found = self.peek_now(session, room, start, now).await?;
+                if !found.is_empty() || timeout_at(deadline, waiter.changed()).await.is_err() {
+                    return Ok(found);
                 }
             }
         };
-        let (events, presence, end) = tokio::select! {
+        tokio::select! {
             biased;
-            found = wait => found?,
-            () = stopping => (Vec::new(), Vec::new(), start.position()),
-        };
-        Ok(Peeked { events, presence, start, end: SyncToken::new(end) })
+            found = wait => found,
+            () = stopping => Ok(Peeked::nothing(start, start)),
+        }
     }
 
     async fn peek_now(
         &self,
         session: &Session,
         room: &RoomId,
-        since: Position,
+        start: SyncToken,
         now: Position,
-    ) -> Result<Found, SyncError> {
+    ) -> Result<Peeked, SyncError> {
+        let since = start.position();
         let actor = Actor {
             user: &session.user,
             nid: UserNid::new(session.nid.get()),
@@ -103,8 +114,24 @@ impl Syncer {
         let ignored = self.0.accounts.ignored_users(session.nid).await?;
         items.retain(|item| !ignored.hides(item.event.pdu.sender(), item.event.pdu.is_state()));
         let seen = rooms.visible(&reader, &view, items).await?;
-        let mut presence = self.0.accounts.presence().changes(since, end, EVENTS_MAX);
-        presence.retain(|of| of.rooms.binary_search(&view.nid.get()).is_ok() && !ignored.contains(&of.user));
-        Ok((seen.into_iter().map(|item| item.event).collect(), presence, end))
+        let mut found = Peeked::nothing(start, SyncToken::new(end));
+        found.events = seen.into_iter().map(|item| item.event).collect();
+        // Who has left hears nothing more of those who are there, unless everybody does.
+        if !reader.is_joined() && view.visibility != Visibility::WorldReadable {
+            return Ok(found);
+        }
+        found.presence = self.0.accounts.presence().changes(since, end, EVENTS_MAX);
+        found.presence.retain(|of| of.rooms.binary_search(&view.nid.get()).is_ok() && !ignored.contains(&of.user));
+        found.receipts = rooms.receipts_since(view.nid, since, end).await?;
+        found.receipts.retain(|receipt| {
+            let is_private = receipt.kind == ReceiptType::ReadPrivate && receipt.user_id != session.user;
+            !is_private && !ignored.contains(&receipt.user_id)
+        });
+        let (changed, mut typing) = rooms.typing(view.nid);
+        if changed > since && changed <= end {
+            typing.retain(|user| !ignored.contains(user));
+            found.typing = Some(typing);
+        }
+        Ok(found)
     }
 }

@@ -6,12 +6,12 @@
 //! the latest when the long poll ends.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use ruma::UserId;
+use ruma::{OwnedUserId, UserId};
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval};
 use wardroom_accounts::{
@@ -34,6 +34,8 @@ pub const LOUD_ROOM_MEMBERS_MAX: u64 = 200;
 const TOLD_MAX: usize = 500;
 /// Changes that are looked at for one answer, the newest.
 const EXAMINED_MAX: usize = 2_000;
+/// Users who came to share a room of whom is told that they are not there; of none, where more came.
+const ABSENT_MAX: usize = 200;
 /// How long changes are collected before they are published together.
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,13 @@ struct Content<'a> {
     currently_active: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_msg: Option<&'a str>,
+}
+
+/// Tells of somebody of whom nothing is known that they are not there.
+fn tell_absent(events: &mut Events, user: &UserId) {
+    let presence = Availability::Offline.name();
+    let content = Content { presence, last_active_ago: None, currently_active: None, status_msg: None };
+    write_json(events.next(), &PresenceEvent { content, sender: user, kind: "m.presence" });
 }
 
 fn tell(events: &mut Events, view: &PresenceView) {
@@ -254,9 +263,14 @@ impl Hearing<'_> {
         !self.ignored.contains(&view.user) && self.filter.admits_presence(&view.user)
     }
 
-    /// The presence that an answer tells: what changed in the span; where everything is news, who is there; and who is
-    /// there in rooms that the user has come into.
-    pub(crate) async fn presence_news(&self, span: Span, known: &Known) -> Result<Events, SyncError> {
+    /// The presence that an answer tells: what changed in the span; where everything is news, who is there; who is there
+    /// in rooms that the user has come into; and how those are who `came` to share a room, even if they are not there.
+    pub(crate) async fn presence_news(
+        &self,
+        span: Span,
+        known: &Known,
+        came: &BTreeSet<UserNid>,
+    ) -> Result<Events, SyncError> {
         let mut events = Events::default();
         if !self.hears_presence() {
             return Ok(events);
@@ -295,11 +309,47 @@ impl Hearing<'_> {
                 }
             }
         }
-        let skipped = told.len().saturating_sub(TOLD_MAX.min(self.filter.presence_limit()));
+        let limit = TOLD_MAX.min(self.filter.presence_limit());
+        let absent = self.absent(came, &mut told).await?;
+        let skipped = told.len().saturating_sub(limit);
         for view in told.values().skip(skipped) {
             tell(&mut events, view);
         }
+        for user in absent.iter().take(limit.saturating_sub(told.len())) {
+            tell_absent(&mut events, user);
+        }
         Ok(events)
+    }
+
+    /// Adds how those are who `came` to share a room, where something is known of them; gives users of this server of
+    /// whom nothing is.
+    async fn absent(
+        &self,
+        came: &BTreeSet<UserNid>,
+        told: &mut BTreeMap<(Position, AccountNid), PresenceView>,
+    ) -> Result<Vec<OwnedUserId>, SyncError> {
+        if came.len() > ABSENT_MAX {
+            return Ok(Vec::new());
+        }
+        let mut unknown = Vec::new();
+        let seen: HashSet<AccountNid> = told.keys().map(|(_, nid)| *nid).collect();
+        for user in came {
+            let nid = AccountNid::new(user.get());
+            if seen.contains(&nid) {
+                continue;
+            }
+            match self.syncer.accounts.presence().of(nid) {
+                Some(view) if self.is_told(&view) => drop(told.insert((view.changed, nid), view)),
+                Some(_) => {}
+                None => unknown.push(*user),
+            }
+        }
+        let mut unknown = self.syncer.rooms.user_ids(&unknown).await?;
+        unknown.retain(|user| {
+            let is_wanted = !self.ignored.contains(user) && self.filter.admits_presence(user);
+            is_wanted && self.syncer.accounts.is_local(user)
+        });
+        Ok(unknown)
     }
 }
 

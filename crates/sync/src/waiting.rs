@@ -79,9 +79,9 @@ impl Hearing<'_> {
     /// the device's keys.
     async fn answer(&self, look: Look, since: Option<SyncToken>) -> Result<SyncResponse, SyncError> {
         let next_batch = look.token();
-        let Look { now, known, mut body, .. } = look;
+        let Look { now, known, mut body, came, .. } = look;
         let span = Span { since: since.map(|since| since.position().min(now)), now };
-        body.presence = self.presence_news(span, &known).await?;
+        body.presence = self.presence_news(span, &known, &came).await?;
         Ok(body.end(next_batch, &self.key_counts().await?))
     }
 

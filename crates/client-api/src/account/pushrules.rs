@@ -1,6 +1,7 @@
 //! `/_matrix/client/v3/pushrules/` (client-server API, section "Push Rules").
 
 use axum::{Json, extract::State};
+use http::Method;
 use ruma::api::client::push::{
     delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
     get_pushrules_global_scope, set_pushrule, set_pushrule_actions, set_pushrule_enabled,
@@ -23,13 +24,31 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .endpoint(set_pushrule_actions)
         .endpoint(get_pushrule_enabled)
         .endpoint(set_pushrule_enabled)
-        // The specification's paths end in a slash; not all clients write it.
-        .endpoint_at(&["/_matrix/client/r0/pushrules", "/_matrix/client/v3/pushrules"], get_pushrules_all)
-        .endpoint_at(
-            &["/_matrix/client/r0/pushrules/global", "/_matrix/client/v3/pushrules/global"],
-            get_pushrules_global_scope,
-        )
         .endpoint(get_pushrules_of_kind)
+        .merge(misspelt())
+}
+
+/// What no path of the specification says, below `/pushrules/`: an unknown scope, a part that is missing or that a rule
+/// does not have. Such a request means push rules, so it is told what is wrong with its path.
+fn misspelt() -> Routes<ClientState> {
+    let mut routes = Routes::new();
+    for base in ["/_matrix/client/r0/pushrules/", "/_matrix/client/v3/pushrules/"] {
+        for method in [Method::GET, Method::PUT, Method::DELETE] {
+            routes = routes.plain(method, &format!("{base}{{*path}}"), no_such_path);
+        }
+        // These answer to GET.
+        for whole in ["", "global/", "global/{kind}/"] {
+            routes = routes.plain(Method::PUT, &format!("{base}{whole}"), no_such_path);
+        }
+    }
+    routes
+}
+
+async fn no_such_path() -> ApiError {
+    ApiError::invalid_param(
+        "path: push rules are at global/{kind}/{ruleId}, or at its enabled or actions, and kind must be override, \
+         content, room, sender or underride.",
+    )
 }
 
 /// The rules of one kind: no specification lists this path, but servers have it, and scripts rely on it.

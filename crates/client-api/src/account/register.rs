@@ -4,7 +4,7 @@
 use axum::{Json, extract::State};
 use http::StatusCode;
 use ruma::{
-    OwnedDeviceId, OwnedServerName, OwnedUserId,
+    OwnedDeviceId, OwnedServerName, OwnedUserId, UserId,
     api::{
         client::account::{
             check_registration_token_validity,
@@ -14,8 +14,11 @@ use ruma::{
     },
 };
 use serde::Serialize;
-use wardroom_accounts::{AccountError, Accounts, LoginRequest, NewUser, Registered, Session, UiaBinding, UiaOutcome};
+use wardroom_accounts::{
+    AccountError, Accounts, NewUser, Registered, RegistrationWish, Remembered, Session, UiaBinding, UiaOutcome,
+};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
+use zeroize::Zeroizing;
 
 use crate::ClientState;
 
@@ -52,7 +55,8 @@ async fn register(State(state): State<ClientState>, request: Ruma<Request>) -> R
     let registered = match body.kind {
         RegistrationKind::Guest => {
             state.limits.take(Class::Registration, client_ip)?;
-            state.accounts.register(NewUser::guest(), Some(&login_of(&body))).await?
+            let login = RegistrationWish { inhibit_login: false, ..wish_of(&body) };
+            state.accounts.register(NewUser::guest(), login.login().as_ref()).await?
         }
         RegistrationKind::User => {
             // Looking is cheaper than trying: the first request only asks for the flows.
@@ -75,58 +79,111 @@ async fn register(State(state): State<ClientState>, request: Ruma<Request>) -> R
 async fn register_user(state: &ClientState, body: &Request) -> Result<Registered, ApiError> {
     let accounts = &state.accounts;
     let flows = accounts.registration_flows().ok_or(AccountError::RegistrationClosed)?;
+    let dialogue = body.auth.as_ref().and_then(|auth| auth.session());
+    let mut wish = wish_of(body);
+    match dialogue.and_then(|dialogue| accounts.remembered_registration(dialogue)) {
+        Some(Remembered { wish: before, registered: Some(user) }) => {
+            return registered_before(state, &user, wish, before).await;
+        }
+        Some(Remembered { wish: before, registered: None }) => wish = wish.or(before),
+        None => {}
+    }
     let guest = match &body.guest_access_token {
-        Some(token) => Some(guest(state, body, token).await?),
+        Some(token) => Some(guest(state, wish.username.as_deref(), token).await?),
         None => None,
     };
     // What cannot work is said before the dialogue, not after it.
-    if let (Some(name), None) = (&body.username, &guest) {
+    if let (Some(name), None) = (&wish.username, &guest) {
         accounts.check_username(name).await?;
     }
-    if let Some(password) = &body.password {
+    if let Some(password) = &wish.password {
         Accounts::check_password(password)?;
     }
-    if body.auth.is_some() && body.password.is_none() {
+    if body.auth.is_some() && wish.password.is_none() {
         return Err(ApiError::missing_param("`password` is missing."));
     }
     // Clients ask for the flows before somebody has typed a name; once there is one, the dialogue is about that name.
     let binding = |name: Option<&str>| UiaBinding::new("POST /register", None, &name);
-    let binding = binding(body.username.as_deref()).or_begun_with(binding(None));
+    let binding = binding(wish.username.as_deref()).or_begun_with(binding(None));
     if let UiaOutcome::Challenge(info) = accounts.interactive_auth(binding, flows, None, body.auth.as_ref()).await? {
+        if let Some(dialogue) = &info.session {
+            accounts.remember_registration(dialogue, wish);
+        }
         return Err(ApiError::Uiaa(info));
     }
-    let login = login_of(body);
-    let login = (!body.inhibit_login).then_some(&login);
-    if let (Some(guest), Some(password)) = (&guest, &body.password) {
-        return Ok(accounts.upgrade_guest(&guest.user, password, login).await?);
+    let registered = make_user(accounts, guest.as_ref(), &wish).await?;
+    if let Some(dialogue) = dialogue {
+        // Who asks again is to be signed in on the same device.
+        let device_id = registered.login.as_ref().map(|login| login.device.clone());
+        accounts.note_registered(dialogue, binding, RegistrationWish { device_id, ..wish }, &registered.user.id);
     }
-    let new = NewUser {
-        localpart: body.username.as_deref(),
-        password: body.password.as_deref(),
-        admin: false,
-        guest: false,
-        display_name: None,
+    Ok(registered)
+}
+
+async fn make_user(
+    accounts: &Accounts,
+    guest: Option<&Session>,
+    wish: &RegistrationWish,
+) -> Result<Registered, ApiError> {
+    let login = wish.login();
+    let password = wish.password.as_ref().map(|password| password.as_str());
+    if let (Some(guest), Some(password)) = (guest, password) {
+        return Ok(accounts.upgrade_guest(&guest.user, password, login.as_ref()).await?);
+    }
+    let localpart = wish.username.as_deref();
+    let new = NewUser { localpart, password, admin: false, guest: false, display_name: None };
+    Ok(accounts.register(new, login.as_ref()).await?)
+}
+
+/// Answers a client that did not get the answer to its registration, and asks again with the same session: as if it
+/// signed in with the password that it has chosen.
+async fn registered_before(
+    state: &ClientState,
+    user: &UserId,
+    wish: RegistrationWish,
+    before: RegistrationWish,
+) -> Result<Registered, ApiError> {
+    let accounts = &state.accounts;
+    let named = wish.username.as_deref().map(|name| accounts.typed_user(name));
+    if named.is_some_and(|named| named.as_deref() != Some(user)) {
+        let sentence = "auth.session: this authentication was begun for something else.";
+        return Err(AccountError::AuthenticatedOtherwise(sentence).into());
+    }
+    let wish = wish.or(before);
+    let password = wish.password.as_ref().map(|password| password.as_str()).unwrap_or_default();
+    state.limits.check(Class::LoginFailed, user.as_str())?;
+    if !accounts.verify_password(user, password).await? {
+        state.limits.take(Class::LoginFailed, user.as_str())?;
+        return Err(AccountError::WrongPassword.into());
+    }
+    let login = match wish.login() {
+        Some(login) => Some(accounts.login_as(user, &login).await?),
+        None => None,
     };
-    Ok(accounts.register(new, login).await?)
+    let user = accounts.user(user).await?.ok_or(AccountError::UnknownUser)?;
+    Ok(Registered { user, login })
 }
 
 /// The guest who wants to become an ordinary user. They have to name themselves (section "Guest Access").
-async fn guest(state: &ClientState, body: &Request, token: &str) -> Result<Session, ApiError> {
+async fn guest(state: &ClientState, username: Option<&str>, token: &str) -> Result<Session, ApiError> {
     let session = state.accounts.authenticate(token).await?;
     if !session.guest {
         return Err(ApiError::forbidden("guest_access_token: is not that of a guest."));
     }
-    if body.username.as_deref() != Some(session.user.localpart()) {
+    if username != Some(session.user.localpart()) {
         return Err(ApiError::forbidden("username: must be the guest's own name."));
     }
     Ok(session)
 }
 
-fn login_of(body: &Request) -> LoginRequest<'_> {
-    LoginRequest {
-        device_id: body.device_id.as_deref(),
-        display_name: body.initial_device_display_name.as_deref(),
+fn wish_of(body: &Request) -> RegistrationWish {
+    RegistrationWish {
+        username: body.username.clone(),
+        password: body.password.clone().map(Zeroizing::new),
+        device_id: body.device_id.clone(),
+        device_name: body.initial_device_display_name.clone(),
         refresh: body.refresh_token,
+        inhibit_login: body.inhibit_login,
     }
 }
 

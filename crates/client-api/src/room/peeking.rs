@@ -2,7 +2,7 @@
 //! `GET /rooms/{roomId}/initialSync`, `GET /events` and `GET /events/{eventId}`
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3events), deprecated).
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use axum::{
     Json,
@@ -13,7 +13,10 @@ use ruma::{
     OwnedEventId, OwnedRoomId, RoomId,
     api::{
         IncomingRequest, Metadata,
-        client::{filter::RoomEventFilter, peeking::listen_to_new_events::v3 as listen},
+        client::{
+            filter::{FilterDefinition, RoomEventFilter},
+            peeking::listen_to_new_events::v3 as listen,
+        },
         error::{DeserializationError, ErrorKind},
     },
     events::receipt::ReceiptType,
@@ -21,8 +24,8 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wardroom_accounts::{Availability, PresenceView, Session};
-use wardroom_rooms::{Membership, PAGE_EVENTS_MAX, Page, RoomError, RoomView, UserNid};
-use wardroom_sync::{SyncRequest, SyncToken};
+use wardroom_rooms::{Membership, PAGE_EVENTS_MAX, Page, Receipt, RoomError, RoomView, UserNid, Visibility};
+use wardroom_sync::{FilterChoice, SyncRequest, SyncToken};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{actor, event_json::Events, hides};
@@ -42,6 +45,12 @@ const TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 const ROOMS_MAX: usize = 500;
 /// Present users that are looked at for one answer.
 const PRESENT_MAX: usize = 2_000;
+/// Members of one room of whom is told that they are not there.
+const ABSENT_MAX: usize = 200;
+/// Events of one room that one answer of `/events` tells, the newest.
+const STREAM_EVENTS_MAX: u32 = 100;
+/// Not part of the account data of these endpoints: the user did not write it, and `/pushrules` has it.
+const PUSH_RULES_TYPE: &str = "m.push_rules";
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new()
@@ -131,6 +140,34 @@ async fn present(state: &ClientState, session: &Session, rooms: &[u64]) -> Resul
     Ok(told)
 }
 
+/// The members of a room who are not there: these endpoints tell how everybody in a room is.
+async fn absent(state: &ClientState, view: &RoomView, present: &[Value]) -> Result<Vec<Value>, ApiError> {
+    let told: HashSet<&str> = present.iter().filter_map(|event| event["sender"].as_str()).collect();
+    let members = state.rooms.members(view.nid, Membership::Join, None, ABSENT_MAX).await.map_err(error::of_room)?;
+    let members = state.rooms.user_ids(&members).await.map_err(error::of_room)?;
+    let absent = members.iter().filter(|user| state.accounts.is_local(user) && !told.contains(user.as_str()));
+    let absent = absent.map(|user| {
+        let content = json!({ "user_id": user, "presence": Availability::Offline.name() });
+        json!({ "type": "m.presence", "sender": user, "content": content })
+    });
+    Ok(absent.collect())
+}
+
+/// Events as clients of these endpoints know them: with the sender as `user_id`.
+fn with_user_id(events: &Events) -> Value {
+    let mut events = json!(events);
+    for event in events.as_array_mut().into_iter().flatten() {
+        add_user_id(event);
+    }
+    events
+}
+
+fn add_user_id(event: &mut Value) {
+    if let Some(sender) = event.get("sender").cloned() {
+        event["user_id"] = sender;
+    }
+}
+
 /// A room as these endpoints tell it at the start.
 async fn snapshot(state: &ClientState, session: &Session, view: &RoomView, limit: usize) -> Result<Value, ApiError> {
     let (reader, room) = (actor(session), &*view.id);
@@ -154,9 +191,9 @@ async fn snapshot(state: &ClientState, session: &Session, view: &RoomView, limit
         "messages": {
             "start": page.end.unwrap_or(page.start).to_string(),
             "end": end.to_string(),
-            "chunk": Events::of(state, reader, &page.chunk).await?,
+            "chunk": with_user_id(&Events::of(state, reader, &page.chunk).await?),
         },
-        "state": Events::of(state, reader, &current).await?,
+        "state": with_user_id(&Events::of(state, reader, &current).await?),
         "visibility": if listed { "public" } else { "private" },
         "account_data": data,
     });
@@ -179,15 +216,21 @@ fn membership_name(membership: Membership) -> &'static str {
 /// The receipts of a room in one event; private ones only of the asker.
 async fn receipts(state: &ClientState, session: &Session, view: &RoomView) -> Result<Vec<Value>, ApiError> {
     let ignored = state.accounts.ignored_users(session.nid).await?;
-    let mut content = json!({});
-    for receipt in state.rooms.receipts(view.nid).await.map_err(error::of_room)? {
+    let mut receipts = state.rooms.receipts(view.nid).await.map_err(error::of_room)?;
+    receipts.retain(|receipt| {
         let private = receipt.kind == ReceiptType::ReadPrivate && receipt.user_id != session.user;
-        if !private && !ignored.contains(&receipt.user_id) {
-            let (event, kind, user) = (receipt.event_id.as_str(), receipt.kind.as_str(), receipt.user_id.as_str());
-            content[event][kind][user] = json!({ "ts": receipt.ts_ms });
-        }
+        !private && !ignored.contains(&receipt.user_id)
+    });
+    Ok(vec![receipts_event(&view.id, &receipts)])
+}
+
+fn receipts_event(room: &RoomId, receipts: &[Receipt]) -> Value {
+    let mut content = json!({});
+    for receipt in receipts {
+        let (event, kind, user) = (receipt.event_id.as_str(), receipt.kind.as_str(), receipt.user_id.as_str());
+        content[event][kind][user] = json!({ "ts": receipt.ts_ms });
     }
-    Ok(vec![json!({ "type": "m.receipt", "room_id": view.id, "content": content })])
+    json!({ "type": "m.receipt", "room_id": room, "content": content })
 }
 
 async fn room_initial_sync(
@@ -200,8 +243,17 @@ async fn room_initial_sync(
     let view = state.rooms.view(room).await.map_err(error::of_room)?;
     let view = view.ok_or_else(|| error::of_room(RoomError::NoSuchRoom))?;
     let mut told = snapshot(&state, &session, &view, limit).await?;
-    told["presence"] = present(&state, &session, &[view.nid.get()]).await?.into();
-    told["receipts"] = receipts(&state, &session, &view).await?.into();
+    let is_joined = told["membership"] == membership_name(Membership::Join);
+    let (mut presence, mut read) = (Vec::new(), Vec::new());
+    // Who has left hears nothing more of those who are there, unless everybody does.
+    if is_joined || view.visibility == Visibility::WorldReadable {
+        presence = present(&state, &session, &[view.nid.get()]).await?;
+        let absent = absent(&state, &view, &presence).await?;
+        presence.extend(absent);
+        read = receipts(&state, &session, &view).await?;
+    }
+    told["presence"] = presence.into();
+    told["receipts"] = read.into();
     Ok(Json(told))
 }
 
@@ -235,8 +287,8 @@ async fn initial_sync(
     }
     joined.sort_unstable();
     let data = state.accounts.all_account_data(session.nid).await?;
-    let data: Vec<Value> =
-        data.iter().map(|datum| json!({ "type": datum.event_type, "content": datum.content })).collect();
+    let data = data.iter().filter(|datum| datum.event_type != PUSH_RULES_TYPE);
+    let data: Vec<Value> = data.map(|datum| json!({ "type": datum.event_type, "content": datum.content })).collect();
     Ok(Json(json!({
         "end": end.to_string(),
         "rooms": rooms,
@@ -275,7 +327,13 @@ async fn events(
         let peeked = peeked.map_err(error::of_sync)?;
         let events = Events::of(&state, actor(&session), &peeked.events).await?;
         let mut chunk: Vec<Value> = peeked.presence.iter().map(presence).collect();
-        chunk.extend(json!(events).as_array_mut().map(std::mem::take).unwrap_or_default());
+        chunk.extend(with_user_id(&events).as_array_mut().map(std::mem::take).unwrap_or_default());
+        if !peeked.receipts.is_empty() {
+            chunk.push(receipts_event(&room, &peeked.receipts));
+        }
+        if let Some(user_ids) = &peeked.typing {
+            chunk.push(json!({ "type": "m.typing", "room_id": room, "content": { "user_ids": user_ids } }));
+        }
         let (start, end) = (peeked.start.to_string(), peeked.end.to_string());
         return Ok(Json(json!({ "start": start, "end": end, "chunk": chunk })));
     }
@@ -284,7 +342,11 @@ async fn events(
         return Err(ApiError::new(StatusCode::FORBIDDEN, ErrorKind::GuestAccessForbidden, sentence));
     }
     let start = from.unwrap_or_else(|| state.sync.now());
-    let asked = SyncRequest { since: Some(start), timeout, ..SyncRequest::default() };
+    // There is no way to say that a timeline is limited, so as much is told as one answer can.
+    let mut filter = FilterDefinition::default();
+    filter.room.timeline.limit = Some(STREAM_EVENTS_MAX.into());
+    let filter = Some(FilterChoice::Inline(Box::new(filter)));
+    let asked = SyncRequest { since: Some(start), filter, timeout, ..SyncRequest::default() };
     let answer = state.sync.sync(&session, asked, state.stopping.cancelled()).await.map_err(error::of_sync)?;
     let told: Value = serde_json::from_slice(&answer.body).map_err(|error| ApiError::internal(&error))?;
     let (start, end) = (start.to_string(), answer.next_batch.to_string());
@@ -297,18 +359,24 @@ fn flattened(mut told: Value) -> Vec<Value> {
     let mut take = |events: &mut Value, room: Option<&str>| {
         for mut event in events.as_array_mut().map(std::mem::take).unwrap_or_default() {
             match room {
-                Some(room) => event["room_id"] = room.into(),
-                None => event["content"]["user_id"] = event["sender"].clone(),
+                Some(room) => {
+                    add_user_id(&mut event);
+                    event["room_id"] = room.into();
+                }
+                None if event["type"] == "m.presence" => event["content"]["user_id"] = event["sender"].clone(),
+                None => {}
             }
             chunk.push(event);
         }
     };
     take(&mut told["presence"]["events"], None);
+    take(&mut told["account_data"]["events"], None);
     for section in ["invite", "join", "leave"] {
         let rooms = told["rooms"][section].as_object_mut().map(std::mem::take).unwrap_or_default();
         for (id, mut room) in rooms {
-            take(&mut room["timeline"]["events"], Some(&id));
-            take(&mut room["ephemeral"]["events"], Some(&id));
+            for part in ["timeline", "ephemeral", "account_data"] {
+                take(&mut room[part]["events"], Some(&id));
+            }
             if let Some(invite) = room["invite_state"]["events"].as_array_mut().and_then(Vec::pop) {
                 take(&mut Value::Array(vec![invite]), Some(&id));
             }
@@ -332,7 +400,9 @@ async fn event(
         return Err(no_such_event());
     }
     let event = state.rooms.client_event(reader, &event, true).await.map_err(error::of_room)?;
-    Ok(Json(json!(event)))
+    let mut event = json!(event);
+    add_user_id(&mut event);
+    Ok(Json(event))
 }
 
 #[cfg(test)]
@@ -345,19 +415,23 @@ mod tests {
     fn all_events_come_in_one_list() {
         let told = json!({
             "next_batch": "s1",
-            "presence": { "events": [{ "sender": "@a:b", "content": {} }] },
+            "presence": { "events": [{ "type": "m.presence", "sender": "@a:b", "content": {} }] },
+            "account_data": { "events": [{ "type": "m.direct", "content": {} }] },
             "rooms": {
                 "join": { "!a": {
-                    "timeline": { "events": [{ "n": 1 }] }, "ephemeral": { "events": [{ "n": 2 }] },
+                    "timeline": { "events": [{ "n": 1, "sender": "@a:b" }] }, "ephemeral": { "events": [{ "n": 2 }] },
+                    "account_data": { "events": [{ "n": 5 }] },
                 } },
                 "invite": { "!b": { "invite_state": { "events": [{ "n": 3 }, { "n": 4 }] } } },
             },
         });
         let expected = [
-            json!({ "sender": "@a:b", "content": { "user_id": "@a:b" } }),
+            json!({ "type": "m.presence", "sender": "@a:b", "content": { "user_id": "@a:b" } }),
+            json!({ "type": "m.direct", "content": {} }),
             json!({ "n": 4, "room_id": "!b" }),
-            json!({ "n": 1, "room_id": "!a" }),
+            json!({ "n": 1, "room_id": "!a", "sender": "@a:b", "user_id": "@a:b" }),
             json!({ "n": 2, "room_id": "!a" }),
+            json!({ "n": 5, "room_id": "!a" }),
         ];
         assert_eq!(flattened(told), expected);
         assert!(flattened(json!({ "next_batch": "s1" })).is_empty());

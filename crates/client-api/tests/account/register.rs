@@ -38,6 +38,47 @@ async fn a_dialogue_about_one_name_registers_no_other() {
 }
 
 #[tokio::test]
+async fn a_dialogue_remembers_what_was_asked_for() {
+    let world = world().await;
+    let wish = json!({
+        "username": "alice", "password": "über secret", "device_id": "ABC", "initial_device_display_name": "phone",
+    });
+    let (_, challenge) = register(&world, &wish).await;
+    let stage = json!({ "auth": { "type": "m.login.dummy", "session": challenge["session"] } });
+    let (status, answer) = register(&world, &stage).await;
+    assert_eq!((status, &answer["device_id"]), (200, &json!("ABC")), "{answer}");
+    assert_eq!(answer["user_id"], format!("@alice:{SERVER}"));
+    let device = world.call("GET", "/v3/devices/ABC", answer["access_token"].as_str(), &Value::Null).await;
+    assert_eq!(device.1["display_name"], "phone");
+
+    let (_, challenge) = register(&world, &json!({ "password": "secret", "inhibit_login": true })).await;
+    let stage = json!({ "auth": { "type": "m.login.dummy", "session": challenge["session"] } });
+    let (status, answer) = register(&world, &stage).await;
+    assert!(status == 200 && answer.get("access_token").is_none(), "{answer}");
+}
+
+#[tokio::test]
+async fn who_did_not_get_the_answer_may_ask_again() {
+    let world = world().await;
+    for name in [None, Some("alice")] {
+        let (_, challenge) = register(&world, &json!({ "username": name, "password": "secret" })).await;
+        let auth = json!({ "type": "m.login.dummy", "session": challenge["session"] });
+        let body = json!({ "username": name, "password": "secret", "auth": auth });
+        let (status, first) = register(&world, &body).await;
+        assert_eq!(status, 200, "{first}");
+        let (status, second) = register(&world, &body).await;
+        assert_eq!((status, &second["user_id"], &second["device_id"]), (200, &first["user_id"], &first["device_id"]));
+        let whoami = world.call("GET", "/v3/account/whoami", second["access_token"].as_str(), &Value::Null).await;
+        assert_eq!((whoami.0, &whoami.1["user_id"]), (200, &first["user_id"]));
+
+        let wrong = json!({ "username": name, "password": "guessed", "auth": auth });
+        assert_eq!(code(&register(&world, &wrong).await), (403, "M_FORBIDDEN"));
+        let other = json!({ "username": "bob", "password": "secret", "auth": auth });
+        assert_eq!(code(&register(&world, &other).await), (403, "M_FORBIDDEN"));
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_work_is_said_before_the_dialogue() {
     let world = world().await;
     world.client("alice").await;

@@ -154,6 +154,7 @@ impl Edus {
 
     async fn entry(&self, entry: &Logged) -> Result<(), FederationError> {
         match entry.what {
+            Happened::Afar(_) => Ok(()),
             Happened::Read(user) => self.tell_receipts(entry.room, user, entry.place.position()).await,
             Happened::Event(event) => {
                 let found = self.0.rooms.events(entry.room, &[event]).await?;

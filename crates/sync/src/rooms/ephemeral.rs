@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ruma::{OwnedEventId, OwnedUserId, UserId, events::receipt::ReceiptType};
 use serde::Serialize;
 use wardroom_rooms::Receipt;
+use wardroom_store::Position;
 
 use super::Room;
 use crate::{
@@ -63,7 +64,8 @@ impl Hearing<'_> {
         let (changed, mut user_ids) = self.syncer.rooms.typing(room.view.nid);
         user_ids.retain(|user| !self.ignored.contains(user));
         let news = match span.since {
-            None => !user_ids.is_empty(),
+            // That somebody has stopped is news to who may have heard of the typing elsewhere.
+            None => changed > Position::ZERO,
             Some(since) => changed > since && changed <= span.now,
         };
         if news {

@@ -1,5 +1,8 @@
 //! The stretch of a room's timeline that is told.
 
+use std::{cmp::Reverse, collections::HashSet};
+
+use ruma::events::StateEventType;
 use wardroom_rooms::{Membership, Place, Root, TimelineItem, TimelineRange, passes};
 
 use super::Room;
@@ -89,7 +92,37 @@ impl Hearing<'_> {
         if items.last().is_none_or(|oldest| joined && oldest.place >= room.entry.place) {
             return Ok(items);
         }
-        Ok(self.syncer.rooms.visible(reader, room.view, items).await?)
+        let state: Vec<TimelineItem> = items.iter().filter(|item| item.event.pdu.is_state()).cloned().collect();
+        let mut seen = self.syncer.rooms.visible(reader, room.view, items).await?;
+        if joined && !state.is_empty() {
+            self.add_current(room, state, &mut seen).await?;
+        }
+        Ok(seen)
+    }
+
+    /// Adds what the history visibility withholds of these state events and members are told all the same, because it is
+    /// the room's state now. Some clients take changes of the state from timelines only.
+    async fn add_current(
+        &self,
+        room: &Room<'_>,
+        state: Vec<TimelineItem>,
+        seen: &mut Vec<TimelineItem>,
+    ) -> Result<(), SyncError> {
+        let places: HashSet<Place> = seen.iter().map(|item| item.place).collect();
+        let end = self.state_at_end(room).await?;
+        for item in state {
+            let Some(state_key) = item.event.pdu.state_key().filter(|_| !places.contains(&item.place)) else {
+                continue;
+            };
+            let kind = StateEventType::from(item.event.pdu.kind().to_string());
+            let now = self.syncer.rooms.state_event(room.view.nid, end, &kind, state_key).await?;
+            if now.is_some_and(|now| now.nid == item.event.nid) {
+                seen.push(item);
+            }
+        }
+        // Newest first.
+        seen.sort_by_key(|item| Reverse(item.place));
+        Ok(())
     }
 
     /// Tells a timeline.

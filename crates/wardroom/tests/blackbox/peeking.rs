@@ -1,8 +1,8 @@
 //! The endpoints from before `/sync`.
 
-use wardroom_testkit::{Actor, Target, User, Value, bodies, events, find_event, has_event, json, v3};
+use wardroom_testkit::{Actor, Target, User, Value, bodies, events, find_event, has_event, json, v3, wait_until};
 
-use crate::ward;
+use crate::{SOON, ward};
 
 fn stream(user: &User, from: &str) -> Value {
     user.get(v3(&["events"]).query("from", from).query("timeout", "20000")).ok()
@@ -107,4 +107,97 @@ fn one_event_is_found_by_its_id() {
     bob.get(v3(&["events", &said])).refused(404, "M_NOT_FOUND");
     alice.get(v3(&["events", "$unknown"])).refused(404, "M_NOT_FOUND");
     alice.get(v3(&["events", "nonsense"])).refused(400, "M_INVALID_PARAM");
+}
+
+/// Follows a stream until it has told an event that fits.
+#[track_caller]
+fn until(user: &User, mut target: impl FnMut(&str) -> Target, from: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    let mut from = from.to_owned();
+    wait_until("the event", SOON, || {
+        let answer = user.get(target(&from)).ok();
+        from = text(&answer["end"]).to_owned();
+        events(&answer["chunk"]).iter().find(|event| fits(event)).cloned()
+    })
+}
+
+#[test]
+fn the_stream_tells_account_data() {
+    let alice = ward().user("alice");
+    let room = alice.create_room(json!({}));
+    let now = alice.get(v3(&["events"]).query("timeout", "0")).ok();
+    alice.put(v3(&["user", &alice.id, "account_data", "org.example.pet"]), json!({ "pet": "cat" })).ok();
+    alice.put(v3(&["user", &alice.id, "rooms", &room, "tags", "m.favourite"]), json!({ "order": 0.5 })).ok();
+    let target = |from: &str| v3(&["events"]).query("from", from).query("timeout", "1000");
+    let whole = until(&alice, target, text(&now["end"]), |event| event["type"] == "org.example.pet");
+    assert_eq!((&whole["content"], whole.get("room_id")), (&json!({ "pet": "cat" }), None));
+    let tags = until(&alice, target, text(&now["end"]), |event| event["type"] == "m.tag");
+    assert_eq!((&tags["room_id"], &tags["content"]["tags"]["m.favourite"]["order"]), (&json!(room), &json!(0.5)));
+
+    let whole = alice.get(v3(&["initialSync"])).ok();
+    let types: Vec<&Value> = events(&whole["account_data"]).iter().map(|datum| &datum["type"]).collect();
+    assert_eq!(types, ["org.example.pet"], "push rules have an endpoint of their own");
+}
+
+#[test]
+fn the_stream_catches_up_with_more_than_a_sync_tells() {
+    let alice = ward().user("alice");
+    let room = alice.create_room(json!({}));
+    let now = alice.get(v3(&["events"]).query("timeout", "0")).ok();
+    let said: Vec<String> = (0..30).map(|number| alice.say(&room, &number.to_string())).collect();
+    let answer = stream(&alice, text(&now["end"]));
+    let told = events(&answer["chunk"]).iter().filter(|event| event["type"] == "m.room.message");
+    let told: Vec<&Value> = told.collect();
+    assert_eq!(told.iter().map(|event| text(&event["event_id"])).collect::<Vec<_>>(), said);
+    assert!(told.iter().all(|event| event["user_id"] == alice.id.as_str()));
+}
+
+#[test]
+fn who_peeks_hears_who_types_and_reads() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_public_room(&[]);
+    alice.set_state(&room, "m.room.history_visibility", "", json!({ "history_visibility": "world_readable" }));
+    let said = alice.say(&room, "hello");
+    let target = |from: &str| {
+        let target = v3(&["events"]).query("room_id", &room).query("timeout", "1000");
+        if from.is_empty() { target } else { target.query("from", from) }
+    };
+    let now = bob.get(v3(&["events"]).query("room_id", &room).query("timeout", "0")).ok();
+    alice.post(v3(&["rooms", &room, "receipt", "m.read", &said]), json!({})).ok();
+    let read = until(&bob, target, text(&now["end"]), |event| event["type"] == "m.receipt");
+    assert!(!read["content"][&said]["m.read"][&alice.id].is_null() && read["room_id"] == room.as_str(), "{read}");
+    alice.put(v3(&["rooms", &room, "typing", &alice.id]), json!({ "typing": true, "timeout": 30_000 })).ok();
+    let typing = until(&bob, target, text(&now["end"]), |event| event["type"] == "m.typing");
+    assert_eq!((&typing["room_id"], &typing["content"]["user_ids"]), (&json!(room), &json!([alice.id])));
+    let private = alice.say(&room, "again");
+    let now = bob.get(v3(&["events"]).query("room_id", &room).query("timeout", "0")).ok();
+    alice.post(v3(&["rooms", &room, "receipt", "m.read.private", &private]), json!({})).ok();
+    let later = alice.say(&room, "later");
+    let mut seen = Vec::new();
+    let mut from = text(&now["end"]).to_owned();
+    wait_until("the message behind the receipt", SOON, || {
+        let answer = bob.get(target(&from)).ok();
+        from = text(&answer["end"]).to_owned();
+        seen.extend(events(&answer["chunk"]).iter().cloned());
+        has_event(&seen, &later).then_some(())
+    });
+    assert!(!json!(seen).to_string().contains("m.read.private"), "{seen:?}");
+}
+
+#[test]
+fn a_rooms_initial_sync_tells_how_members_are_until_one_leaves() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    let said = alice.say(&room, "hello");
+    alice.post(v3(&["rooms", &room, "receipt", "m.read", &said]), json!({})).ok();
+    let target = || v3(&["rooms", &room, "initialSync"]);
+    let told = bob.get(target()).ok();
+    let presence = events(&told["presence"]);
+    let of_alice: Vec<&Value> =
+        presence.iter().filter(|event| event["content"]["user_id"] == alice.id.as_str()).collect();
+    assert_eq!(of_alice.len(), 1, "{told}");
+    assert_eq!(of_alice[0]["content"]["presence"], "offline");
+    assert!(events(&told["state"]).iter().all(|event| event["user_id"] == event["sender"]), "{told}");
+    bob.leave(&room);
+    let told = bob.get(target()).ok();
+    assert_eq!((&told["presence"], &told["receipts"]), (&json!([]), &json!([])), "{told}");
 }

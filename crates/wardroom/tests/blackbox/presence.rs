@@ -141,3 +141,24 @@ fn presence_can_be_turned_off() {
     alice.initial_sync();
     assert!(bob.initial_sync()["presence"].is_null());
 }
+
+#[test]
+fn who_comes_to_share_a_room_is_told_even_if_they_are_not_there() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_public_room(&[]);
+    let sync = |user: &User, since: Option<&Value>| {
+        let target = v3(&["sync"]).query("timeout", "0").query("set_presence", "offline");
+        let target = match since.and_then(|sync| sync["next_batch"].as_str()) {
+            Some(since) => target.query("since", since),
+            None => target,
+        };
+        user.get(target).ok()
+    };
+    let (of_alice, of_bob) = (sync(&alice, None), sync(&bob, None));
+    bob.join(&room);
+    let (news_of_alice, news_of_bob) = (sync(&alice, Some(&of_alice)), sync(&bob, Some(&of_bob)));
+    assert!(says(&news_of_alice, &bob, "offline"), "{news_of_alice}");
+    assert!(says(&news_of_bob, &alice, "offline"), "{news_of_bob}");
+    assert!(told(&sync(&alice, Some(&news_of_alice)), &bob).is_none());
+    assert!(told(&sync(&bob, Some(&news_of_bob)), &alice).is_none());
+}

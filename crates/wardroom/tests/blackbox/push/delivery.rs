@@ -174,3 +174,22 @@ fn who_logs_out_is_told_nothing_more() {
     scene.gateway.until("the other device", |told| told["event_id"] == event.as_str());
     assert!(scene.gateway.events_for("key").is_empty());
 }
+
+#[test]
+fn an_invitation_to_a_room_of_another_server_is_told() {
+    let here = server_with(config().federating_as("127.0.0.1"));
+    let there = server_with(config().federating_as("localhost"));
+    let (alice, bob) = (there.user("alice"), here.user("bob"));
+    alice.put(v3(&["profile", &alice.id, "displayname"]), json!({ "displayname": "Dr. Alice" })).ok();
+    let gateway = Gateway::start();
+    set(&bob, pusher("key", gateway.url()));
+    let room = alice.create_room(json!({ "preset": "private_chat", "name": "Consilium" }));
+    alice.invite(&room, &bob);
+    let told = gateway.until("the invitation", |told| told["type"] == "m.room.member");
+    assert_eq!((&told["user_is_target"], &told["room_id"]), (&json!(true), &json!(room)));
+    assert_eq!((&told["sender"], &told["membership"]), (&json!(alice.id), &json!("invite")));
+    assert_eq!((&told["room_name"], &told["counts"]["unread"]), (&json!("Consilium"), &json!(1)));
+    assert_eq!(told["sender_display_name"], "Dr. Alice", "{told}");
+    bob.leave(&room);
+    gateway.until("the number after the refusal", |told| told["counts"]["unread"] == 0);
+}

@@ -29,6 +29,17 @@ fn typing_starts_and_stops() {
 }
 
 #[test]
+fn who_starts_anew_hears_that_typing_has_stopped() {
+    let (alice, bob) = (ward().user("alice"), ward().user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    assert_eq!(typists(&alice.initial_sync(), &room), None);
+    typing(&bob, &room, &bob, json!({ "typing": true, "timeout": 30_000 })).ok();
+    assert_eq!(typists(&alice.initial_sync(), &room), Some(json!([bob.id])));
+    typing(&bob, &room, &bob, json!({ "typing": false })).ok();
+    assert_eq!(typists(&alice.initial_sync(), &room), Some(json!([])));
+}
+
+#[test]
 fn typing_ends_by_itself() {
     let (alice, bob) = (ward().user("alice"), ward().user("bob"));
     let room = alice.create_public_room(&[&bob]);

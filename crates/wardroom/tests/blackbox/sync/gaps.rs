@@ -104,3 +104,25 @@ fn a_client_may_ask_for_the_state_after_the_timeline() {
     let last = sync(next["next_batch"].as_str());
     assert!(events(&joined(&last, &room)["state_after"]["events"]).is_empty(), "{last}");
 }
+
+#[test]
+fn the_state_that_members_do_not_see_come_is_in_the_timeline() {
+    let (alice, bob, eve) = (ward().user("alice"), ward().user("bob"), ward().user("eve"));
+    let room = alice.create_public_room(&[&bob]);
+    alice.set_state(&room, "m.room.history_visibility", "", json!({ "history_visibility": "joined" }));
+    let mut sync = ward().follow(&bob);
+    bob.leave(&room);
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "first" }));
+    eve.join(&room);
+    alice.say(&room, "not for who is away");
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "second" }));
+    bob.join(&room);
+    let answer = sync.now();
+    let told = timeline(&answer, &room);
+    assert_eq!(find_event(told, "m.room.member", Some(&eve.id)).unwrap()["content"]["membership"], "join");
+    let topics: Vec<_> = told.iter().filter(|event| event["type"] == "m.room.topic").collect();
+    assert_eq!(topics.len(), 1, "what was replaced meanwhile stays unseen: {answer}");
+    assert_eq!(topics[0]["content"]["topic"], "second");
+    assert_eq!(told.last().unwrap()["state_key"], bob.id.as_str(), "in order: {answer}");
+    assert!(bodies(told).is_empty(), "{answer}");
+}
