@@ -10,8 +10,10 @@
 //! Deliberately absent: HTTP, who is logged in, what other servers say.
 
 mod acquaintances;
+mod administration;
 mod afar;
 mod auth_chain;
+mod blocked;
 mod create;
 mod delayed;
 mod directory;
@@ -32,10 +34,12 @@ mod members;
 mod membership;
 mod names;
 mod outgoing;
+mod overview;
 mod policy_server;
 mod receipts;
 mod receive;
 mod relations;
+mod removal;
 mod reports;
 mod room;
 mod search;
@@ -46,6 +50,7 @@ mod shared;
 mod state;
 mod summary;
 mod tables;
+mod tasks;
 mod templates;
 mod thread_subscriptions;
 mod timeline;
@@ -92,10 +97,12 @@ pub use self::{
     membership::{MemberProfile, ProfileSource},
     names::{NAMES_PAGE, NameListener, NamedUser, NamesCursor},
     outgoing::Outgoing,
+    overview::{OverviewOrder, OverviewPage, OverviewQuery, RoomFacts, RoomOverview},
     policy_server::{PolicyServers, Unsigned},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     receive::{Before, Lacking, Received},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
+    removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
     search::{
@@ -106,6 +113,7 @@ pub use self::{
     state::StateAt,
     summary::{ReadSummary, Summary},
     tables::{Membership, Standing, TABLES},
+    tasks::{Profiles, TASKS_MAX, Task, TaskStatus, Work},
     templates::Template,
     thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
@@ -179,6 +187,9 @@ pub(crate) struct Engine {
     name_listener: std::sync::OnceLock<Box<dyn NameListener>>,
     /// Who asks policy servers, once that is known.
     policy_servers: std::sync::OnceLock<Arc<dyn PolicyServers>>,
+    tasks: tasks::Tasks,
+    closed: removal::Closed,
+    overview: Arc<overview::Overview>,
 }
 
 impl Rooms {
@@ -206,6 +217,9 @@ impl Rooms {
                 delayed: delayed::Delayed::default(),
                 name_listener: std::sync::OnceLock::new(),
                 policy_servers: std::sync::OnceLock::new(),
+                tasks: tasks::Tasks::default(),
+                closed: removal::Closed::default(),
+                overview: Arc::default(),
             }),
         }
     }

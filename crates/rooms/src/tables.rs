@@ -348,6 +348,8 @@ pub const TABLES: &[TableSpec] = &[
     *crate::delayed::DELAYED_FINAL.spec(),
     *crate::delayed::DELAYED_TRANSACTIONS.spec(),
     *crate::serving::ERASED.spec(),
+    *crate::blocked::BLOCKED.spec(),
+    *crate::tasks::TASKS.spec(),
 ];
 
 #[cfg(test)]
