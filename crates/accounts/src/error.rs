@@ -29,6 +29,9 @@ pub enum AccountError {
     /// An empty or over-long new password.
     #[error("{0}")]
     UnusablePassword(&'static str),
+    /// Somebody else has this address or identity.
+    #[error("threepids, external_ids: somebody else has one of these already.")]
+    IdentityInUse,
     /// Nobody may register (in this way).
     #[error("Registration is not open on this server.")]
     RegistrationClosed,

@@ -12,6 +12,7 @@
 
 mod access_token;
 mod account_data;
+mod admin_scopes;
 mod backup;
 mod contact_rules;
 mod dehydrated;
@@ -20,8 +21,10 @@ mod device_lists;
 mod error;
 mod filter;
 mod fresh_cache;
+mod identities;
 mod keys;
 mod last_seen;
+mod listing;
 mod login;
 mod moderation;
 mod notice_room;
@@ -33,6 +36,7 @@ mod push_rules;
 mod pushers;
 mod refresh;
 mod registration;
+mod reopening;
 mod room_settings;
 mod secret;
 mod session;
@@ -59,6 +63,7 @@ pub use self::{
     account_data::{
         ACCOUNT_DATA_BYTES_MAX, ACCOUNT_DATA_TYPE_BYTES_MAX, ACCOUNT_DATA_TYPES_MAX, AccountDatum, DataScope,
     },
+    admin_scopes::{AdminScope, AdminScopes},
     backup::{
         BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX,
         BACKUP_PAGE_KEYS, BACKUP_SESSION_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupCursor, BackupError, BackupInfo,
@@ -73,12 +78,16 @@ pub use self::{
     device_lists::Audience,
     error::{AccountError, TokenError},
     filter::{FILTER_BYTES_MAX, FILTERS_PER_USER_MAX},
+    identities::{
+        ExternalId, IDENTITIES_PER_USER_MAX, IDENTITY_BYTES_MAX, Identities, Identity, ThirdPartyId, canonical_address,
+    },
     keys::{
         CROSS_SIGNING_KEY_BYTES_MAX, ClaimedKey, CrossSigningKeys, CrossSigningOutcome, CrossSigningUpload,
         DEVICE_KEYS_BYTES_MAX, DeviceRef, DeviceSnapshot, DeviceUpdate, FALLBACK_KEYS_PER_DEVICE_MAX, KEY_ID_BYTES_MAX,
         KeyCounts, KeyUpload, ListState, ONE_TIME_KEY_BYTES_MAX, ONE_TIME_KEYS_PER_DEVICE_MAX, QueriedDevice,
         RemoteDevice, SIGNATURES_PER_REQUEST_MAX, SignatureFailure, Updated, WATCH_DEVICE,
     },
+    listing::{ListedUser, UserOrder, UserPage, UserQuery},
     login::{Login, LoginRequest},
     moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
@@ -129,6 +138,7 @@ struct Inner {
     pushers: Arc<pushers::PusherIndex>,
     filters: filter::FilterCache,
     directory: user_directory::UserDirectory,
+    listing: listing::Listing,
     backups: backup::BackupWriters,
     key_locks: keys::KeyLocks,
     inboxes: to_device::InboxSizes,
@@ -163,6 +173,7 @@ impl Accounts {
             pushers,
             filters: filter::FilterCache::default(),
             directory: user_directory::UserDirectory::default(),
+            listing: listing::Listing::default(),
             backups: backup::BackupWriters::default(),
             key_locks: keys::KeyLocks::default(),
             inboxes: to_device::InboxSizes::default(),

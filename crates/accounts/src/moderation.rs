@@ -61,6 +61,7 @@ impl Accounts {
             }
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
+            self.0.listing.changed_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(moderation);
             }

@@ -93,6 +93,7 @@ impl Accounts {
             batch.expect_version(&PROFILES, &nid.get(), version);
             batch.put(&PROFILES, &nid.get(), &Packed(profile.clone()));
             self.0.directory.put_on_commit(&mut batch, nid, user, profile.displayname.as_deref());
+            self.0.listing.changed_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(profile);
             }

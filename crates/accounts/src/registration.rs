@@ -214,6 +214,7 @@ impl Accounts {
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
             self.forget_sessions_of(&mut batch, nid);
+            self.0.listing.changed_on_commit(&mut batch, nid);
             let login = match login {
                 Some(request) => Some(self.sign_in(&mut batch, nid, guest.to_owned(), request, true).await?),
                 None => None,
@@ -259,6 +260,7 @@ impl Accounts {
         batch.put(&PROFILES, &nid.get(), &Packed(profile));
         self.put_default_push_rules(&mut batch, &user)?;
         self.0.directory.put_on_commit(&mut batch, nid, id, new.display_name);
+        self.0.listing.changed_on_commit(&mut batch, nid);
         let login = match login {
             Some(request) => {
                 let request = if new.guest { guest_login(request) } else { *request };

@@ -29,6 +29,7 @@ pub(crate) mod domain {
     pub(crate) const TO_DEVICE_TRANSACTION: u8 = 0x23;
     pub(crate) const TO_DEVICE_RECEIVED: u8 = 0x24;
     pub(crate) const SHORT_LIVED: u8 = 0x50;
+    pub(crate) const IDENTITY: u8 = 0x51;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -89,6 +90,16 @@ pub(crate) const PROFILE_FIELDS: Table<UserKey, Json<crate::ProfileFields>> =
 pub(crate) const PRESENCE: Table<UserKey, Packed<crate::presence::PresenceRow>> =
     Table::new(0x0150, "presence", Profile::Churn, Seal::System);
 
+/// user -> what an administrator is restricted to; who is not here is not restricted.
+pub(crate) const ADMIN_SCOPES: Table<UserKey, Packed<crate::AdminScopes>> =
+    Table::new(0x0154, "admin_scopes", Profile::Point, Seal::System);
+/// user -> addresses and identities that administrators noted.
+pub(crate) const IDENTITIES: Table<UserKey, Json<crate::Identities>> =
+    Table::new(0x0155, "identities", Profile::Point, Seal::System).compressed();
+/// hash of an address or identity -> the user who has it.
+pub(crate) const IDENTITY_OWNERS: Table<Hash16, u64> =
+    Table::new(0x0156, "identity_owners", Profile::Point, Seal::System);
+
 /// All tables of this crate, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
     *USERS.spec(),
@@ -129,6 +140,9 @@ pub const TABLES: &[TableSpec] = &[
     *NOTICE_ROOMS.spec(),
     *PROFILE_FIELDS.spec(),
     *PRESENCE.spec(),
+    *ADMIN_SCOPES.spec(),
+    *IDENTITIES.spec(),
+    *IDENTITY_OWNERS.spec(),
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

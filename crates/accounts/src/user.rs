@@ -8,8 +8,8 @@ use crate::{
     dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{
-        ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, DEVICES, DEVICES_SEEN, FILTERS, MODERATION, NOTICE_ROOMS,
-        NS_USER, PROFILE_FIELDS, PROFILES, REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
+        ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, ADMIN_SCOPES, DEVICES, DEVICES_SEEN, FILTERS, MODERATION,
+        NOTICE_ROOMS, NS_USER, PROFILE_FIELDS, PROFILES, REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
     },
     user_name::new_user_id,
 };
@@ -126,6 +126,7 @@ impl Accounts {
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
             self.forget_sessions_of(&mut batch, nid);
+            self.0.listing.changed_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -172,6 +173,9 @@ impl Accounts {
             batch.delete(&PROFILE_FIELDS, &key);
             batch.delete(&MODERATION, &key);
             batch.delete(&NOTICE_ROOMS, &key);
+            batch.delete(&ADMIN_SCOPES, &key);
+            self.end_identities(&mut batch, nid).await?;
+            self.0.listing.changed_on_commit(&mut batch, nid);
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);

@@ -4,7 +4,7 @@
 //! Of what is sent, `stream_ordering` is the position in the log.
 
 use axum::extract::State;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use ruma::{
     OwnedRoomId, OwnedServerName,
     api::{
@@ -15,19 +15,34 @@ use ruma::{
     },
 };
 use serde::Serialize;
-use wardroom_accounts::Session;
+use wardroom_accounts::{AdminScope, Session};
 use wardroom_federation::{DestinationOrder, DestinationQuery, DestinationView, Outbox};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use crate::AdminState;
+use crate::{
+    AdminState,
+    endpoint::{Endpoints, admitted, described},
+};
 
 /// Entries in one answer where the request does not say how many.
 const PAGE_DEFAULT: usize = 100;
 /// Entries in one answer at most.
 const PAGE_MAX: usize = 1_000;
 
-pub(crate) fn routes() -> Routes<AdminState> {
-    Routes::new().endpoint(list).endpoint(one).endpoint(rooms).endpoint(reset)
+pub(crate) fn endpoints() -> Endpoints {
+    let one_path = "/_synapse/admin/v1/federation/destinations/{destination}";
+    let rooms_path = "/_synapse/admin/v1/federation/destinations/{destination}/rooms";
+    let reset_path = "/_synapse/admin/v1/federation/destinations/{destination}/reset_connection";
+    let get = |path, summary| described(Method::GET, path, AdminScope::Operation, summary);
+    Endpoints::new().with(
+        Routes::new().endpoint(list).endpoint(one).endpoint(rooms).endpoint(reset),
+        vec![
+            get("/_synapse/admin/v1/federation/destinations", "Lists servers to which something was sent."),
+            get(one_path, "Tells how sending to one server fares."),
+            get(rooms_path, "Lists the rooms of which something was sent to a server."),
+            described(Method::POST, reset_path, AdminScope::Operation, "Tries a server again at once."),
+        ],
+    )
 }
 
 /// A JSON answer.
@@ -197,7 +212,7 @@ async fn list(
     State(state): State<AdminState>,
     Ruma { body: listing::Request(request), session, .. }: Ruma<listing::Request>,
 ) -> Result<Reply<Destinations>, ApiError> {
-    let (outbox, query) = (outbox(&state, &session)?, request.query);
+    let (outbox, query) = (outbox(&state, &session).await?, request.query);
     let (from, limit) = query.page()?;
     let query = DestinationQuery {
         name_part: query.get("destination").filter(|part| !part.is_empty()).map(str::to_owned),
@@ -216,7 +231,7 @@ async fn one(
     State(state): State<AdminState>,
     Ruma { body: showing::Request(request), session, .. }: Ruma<showing::Request>,
 ) -> Result<Reply<Destination>, ApiError> {
-    let (outbox, server) = (outbox(&state, &session)?, server(&request.server)?);
+    let (outbox, server) = (outbox(&state, &session).await?, server(&request.server)?);
     let found = outbox.destination(&server).await.map_err(|error| ApiError::internal(&error))?;
     found.map(|view| Reply(view.into())).ok_or_else(unknown)
 }
@@ -225,7 +240,7 @@ async fn rooms(
     State(state): State<AdminState>,
     Ruma { body: showing_rooms::Request(request), session, .. }: Ruma<showing_rooms::Request>,
 ) -> Result<Reply<Rooms>, ApiError> {
-    let (outbox, server) = (outbox(&state, &session)?, server(&request.server)?);
+    let (outbox, server) = (outbox(&state, &session).await?, server(&request.server)?);
     let (from, limit) = request.query.page()?;
     let found = outbox.destination_rooms(&server, request.query.is_backwards()?, from, limit).await;
     let found = found.map_err(|error| ApiError::internal(&error))?.ok_or_else(unknown)?;
@@ -238,7 +253,7 @@ async fn reset(
     State(state): State<AdminState>,
     Ruma { body: resetting::Request(request), session, .. }: Ruma<resetting::Request>,
 ) -> Result<Reply<Nothing>, ApiError> {
-    let (outbox, server) = (outbox(&state, &session)?, server(&request.server)?);
+    let (outbox, server) = (outbox(&state, &session).await?, server(&request.server)?);
     match outbox.reset(&server).await.map_err(|error| ApiError::internal(&error))? {
         Some(true) => Ok(Reply(Nothing {})),
         Some(false) => {
@@ -249,10 +264,8 @@ async fn reset(
     }
 }
 
-fn outbox<'a>(state: &'a AdminState, session: &Session) -> Result<&'a Outbox, ApiError> {
-    if !session.admin {
-        return Err(ApiError::forbidden("You are no administrator of this server."));
-    }
+async fn outbox<'a>(state: &'a AdminState, session: &Session) -> Result<&'a Outbox, ApiError> {
+    admitted(state, session, AdminScope::Operation).await?;
     let federation = state.federation.as_ref();
     federation
         .map(|federation| &federation.outbox)

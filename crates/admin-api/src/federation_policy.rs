@@ -4,6 +4,7 @@
 //! the configuration.
 
 use axum::extract::State;
+use http::Method;
 use ruma::api::{
     IncomingRequest, OutgoingBodyJson, OutgoingResponse,
     auth_scheme::AccessToken,
@@ -11,14 +12,26 @@ use ruma::api::{
     metadata,
 };
 use serde::{Deserialize, Serialize};
-use wardroom_accounts::Session;
+use wardroom_accounts::{AdminScope, Session};
 use wardroom_federation::{Federation, PartnerError, Policy};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use crate::AdminState;
+use crate::{
+    AdminState,
+    endpoint::{Endpoints, admitted, described},
+};
 
-pub(crate) fn routes() -> Routes<AdminState> {
-    Routes::new().endpoint(get).endpoint(put).endpoint(delete)
+pub(crate) fn endpoints() -> Endpoints {
+    let described =
+        |method, summary| described(method, "/_wardroom/admin/v1/federation/policy", AdminScope::Operation, summary);
+    Endpoints::new().with(
+        Routes::new().endpoint(get).endpoint(put).endpoint(delete),
+        vec![
+            described(Method::GET, "Tells which other servers may take part."),
+            described(Method::PUT, "Says which other servers may take part."),
+            described(Method::DELETE, "Goes back to what the configuration says of other servers."),
+        ],
+    )
 }
 
 #[derive(Serialize, OutgoingBodyJson)]
@@ -114,14 +127,14 @@ async fn get(
     State(state): State<AdminState>,
     Ruma { session, .. }: Ruma<reading::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    Ok(shown(federation(&state, &session)?))
+    Ok(shown(federation(&state, &session).await?))
 }
 
 async fn put(
     State(state): State<AdminState>,
     Ruma { body, session, .. }: Ruma<setting::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    let federation = federation(&state, &session)?;
+    let federation = federation(&state, &session).await?;
     federation.partners.set_policy(Some(body.into())).await.map_err(refusal)?;
     federation.outbox.wake();
     Ok(shown(federation))
@@ -131,16 +144,14 @@ async fn delete(
     State(state): State<AdminState>,
     Ruma { session, .. }: Ruma<forgetting::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    let federation = federation(&state, &session)?;
+    let federation = federation(&state, &session).await?;
     federation.partners.set_policy(None).await.map_err(refusal)?;
     federation.outbox.wake();
     Ok(shown(federation))
 }
 
-fn federation<'a>(state: &'a AdminState, session: &Session) -> Result<&'a Federation, ApiError> {
-    if !session.admin {
-        return Err(ApiError::forbidden("You are no administrator of this server."));
-    }
+async fn federation<'a>(state: &'a AdminState, session: &Session) -> Result<&'a Federation, ApiError> {
+    admitted(state, session, AdminScope::Operation).await?;
     state.federation.as_ref().ok_or_else(|| ApiError::not_found("This server does not speak to others."))
 }
 

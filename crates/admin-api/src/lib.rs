@@ -1,14 +1,22 @@
 //! The admin API: what operators and their scripts do with the server over HTTP.
 //!
-//! So far the registration with a shared secret and server notices, at the paths and in the shapes that existing scripts
-//! know, the graphs of rooms, which servers may take part, and how sending to them fares.
+//! What Synapse has too is at the paths and in the shapes that existing tools know (`/_synapse/admin`); what is this
+//! server's own is under `/_wardroom/admin`. Every endpoint names the scope that an administrator needs for it
+//! ([`Described`]), and stands in the document that is served at `/_wardroom/admin/v1/openapi.json`.
 
+mod endpoint;
+mod error;
 mod federation_destinations;
 mod federation_policy;
 mod notices;
+mod openapi;
+mod profile;
 mod register;
 mod room_graph;
+mod rooms;
 mod send_server_notice;
+mod server;
+mod users;
 
 use std::sync::Arc;
 
@@ -18,7 +26,11 @@ use wardroom_federation::Federation;
 use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits, Routes};
 
-pub use self::notices::{Notice, NoticeError, NoticeSettings, Notices};
+use self::endpoint::Endpoints;
+pub use self::{
+    endpoint::Described,
+    notices::{Notice, NoticeError, NoticeSettings, Notices},
+};
 
 /// The services, as every handler receives them. Clones are cheap: everything inside is shared.
 #[derive(Clone, Debug)]
@@ -52,9 +64,22 @@ pub fn router(state: AdminState) -> Router {
 
 /// Every endpoint of the admin API.
 pub fn routes() -> Routes<AdminState> {
-    register::routes()
-        .merge(room_graph::routes())
-        .merge(send_server_notice::routes())
-        .merge(federation_policy::routes())
-        .merge(federation_destinations::routes())
+    endpoints().into_parts().0
+}
+
+/// What is told of each of them.
+pub fn described() -> Vec<Described> {
+    endpoints().into_parts().1
+}
+
+fn endpoints() -> Endpoints {
+    register::endpoints()
+        .merge(server::endpoints())
+        .merge(openapi::endpoints())
+        .merge(users::endpoints())
+        .merge(rooms::endpoints())
+        .merge(room_graph::endpoints())
+        .merge(send_server_notice::endpoints())
+        .merge(federation_policy::endpoints())
+        .merge(federation_destinations::endpoints())
 }

@@ -17,13 +17,24 @@ use serde::{Deserialize, Serialize};
 use wardroom_accounts::{LoginRequest, SharedSecretRegistration};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use crate::AdminState;
+use crate::{
+    AdminState,
+    endpoint::{Described, Endpoints},
+};
 
 /// Name of the device that a registration signs in on.
 const DEVICE_DISPLAY_NAME: &str = "Shared-secret registration";
 
-pub(crate) fn routes() -> Routes<AdminState> {
-    Routes::new().endpoint(get_nonce).endpoint(register)
+pub(crate) fn endpoints() -> Endpoints {
+    let path = "/_synapse/admin/v1/register";
+    let described = |method, summary| Described { method, path, scope: None, summary };
+    Endpoints::new().with(
+        Routes::new().endpoint(get_nonce).endpoint(register),
+        vec![
+            described(http::Method::GET, "Gives a nonce for registering with the shared secret."),
+            described(http::Method::POST, "Registers a user with the shared secret."),
+        ],
+    )
 }
 
 /// Asking for a nonce.

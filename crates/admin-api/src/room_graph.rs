@@ -14,13 +14,20 @@ use ruma::{
 };
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use wardroom_accounts::AdminScope;
 use wardroom_rooms::{RoomError, StateWhich};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use crate::AdminState;
+use crate::{
+    AdminState,
+    endpoint::{Endpoints, admitted, described},
+};
 
-pub(crate) fn routes() -> Routes<AdminState> {
-    Routes::new().endpoint(graph)
+pub(crate) fn endpoints() -> Endpoints {
+    let summary = "Tells the ends of a room's event graph and a digest of its state.";
+    let path = "/_wardroom/admin/v1/rooms/{room_id}/graph";
+    Endpoints::new()
+        .with(Routes::new().endpoint(graph), vec![described(http::Method::GET, path, AdminScope::Rooms, summary)])
 }
 
 metadata! {
@@ -70,9 +77,7 @@ async fn graph(
     State(state): State<AdminState>,
     Ruma { body, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    if !session.admin {
-        return Err(ApiError::forbidden("You are no administrator of this server."));
-    }
+    admitted(&state, &session, AdminScope::Rooms).await?;
     let failed = |error: RoomError| ApiError::internal(&error);
     let Some(view) = state.rooms.view(&body.room).await.map_err(failed)? else {
         return Err(ApiError::not_found("This server does not know that room."));

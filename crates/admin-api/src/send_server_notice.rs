@@ -2,7 +2,7 @@
 //! an administrator. Shapes and paths are Synapse's, for the scripts that exist.
 
 use axum::extract::State;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use ruma::{
     OwnedEventId, OwnedTransactionId, OwnedUserId, TransactionId,
     api::{
@@ -14,14 +14,24 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_accounts::Session;
+use wardroom_accounts::{AdminScope, Session};
 use wardroom_rooms::RoomError;
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use crate::{AdminState, Notice, NoticeError};
+use crate::{
+    AdminState, Notice, NoticeError,
+    endpoint::{Endpoints, admitted, described},
+};
 
-pub(crate) fn routes() -> Routes<AdminState> {
-    Routes::new().endpoint(send).endpoint(send_once)
+pub(crate) fn endpoints() -> Endpoints {
+    let (once, summary) = ("/_synapse/admin/v1/send_server_notice/{txn_id}", "Sends a notice to a user.");
+    Endpoints::new().with(
+        Routes::new().endpoint(send).endpoint(send_once),
+        vec![
+            described(Method::POST, "/_synapse/admin/v1/send_server_notice", AdminScope::Operation, summary),
+            described(Method::PUT, once, AdminScope::Operation, summary),
+        ],
+    )
 }
 
 /// The notice, as a request brings it.
@@ -133,9 +143,7 @@ async fn notify(
     body: Body,
     transaction: Option<&TransactionId>,
 ) -> Result<Reply<Response>, ApiError> {
-    if !session.admin {
-        return Err(ApiError::forbidden("You are no administrator of this server."));
-    }
+    admitted(state, session, AdminScope::Operation).await?;
     let Some(notices) = &state.notices else {
         let sentence = "Server notices are not configured on this server.";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, sentence));

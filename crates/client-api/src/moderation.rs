@@ -7,7 +7,7 @@ use ruma::{
     api::client::admin::{get_user_info, is_user_locked, is_user_suspended, lock_user, suspend_user},
 };
 use serde_json::{Map, Value, json};
-use wardroom_accounts::{Moderation, Session};
+use wardroom_accounts::{AdminScope, Moderation, Session};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use crate::ClientState;
@@ -16,11 +16,20 @@ pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(whois).endpoint(is_locked).endpoint(lock).endpoint(is_suspended).endpoint(suspend)
 }
 
+/// Refuses administrators to whom accounts were not left.
+async fn check_scope(state: &ClientState, session: &Session) -> Result<(), ApiError> {
+    if state.accounts.admin_scopes(session.nid).await?.has(AdminScope::Users) {
+        return Ok(());
+    }
+    Err(ApiError::forbidden("Your administrator account does not have the scope `users`."))
+}
+
 /// Refuses who may not moderate this user. Before anything is looked up: nobody else may find out who exists.
 async fn may_moderate(state: &ClientState, session: &Session, user: &UserId) -> Result<(), ApiError> {
     if !session.admin {
         return Err(ApiError::forbidden("You are no administrator of this server."));
     }
+    check_scope(state, session).await?;
     if !state.accounts.is_local(user) {
         return Err(ApiError::invalid_param("userId: is no user of this server."));
     }
@@ -89,8 +98,11 @@ async fn whois(
     request: Ruma<get_user_info::v3::Request>,
 ) -> Result<Json<Value>, ApiError> {
     let user = &request.body.user_id;
-    if *user != request.session.user && !request.session.admin {
-        return Err(ApiError::forbidden("You are no administrator of this server."));
+    if *user != request.session.user {
+        if !request.session.admin {
+            return Err(ApiError::forbidden("You are no administrator of this server."));
+        }
+        check_scope(&state, &request.session).await?;
     }
     let found = state.accounts.user(user).await?.filter(|user| !user.deactivated);
     let found = found.ok_or_else(|| ApiError::not_found("There is no such user on this server."))?;

@@ -13,7 +13,7 @@ use ruma::{
 };
 use tokio::time::{sleep, timeout};
 use wardroom_rooms::{
-    Follower, Happened, LOG_PAGE_MAX, Logged, Membership, Place, RoomNid, RoomView, TimelineItem, UserNid,
+    Follower, Happened, LOG_PAGE_MAX, Logged, Membership, Place, RoomError, RoomNid, RoomView, TimelineItem, UserNid,
 };
 use wardroom_store::{Batch, Packed, Position};
 
@@ -224,7 +224,11 @@ impl Tail {
     }
 
     async fn event(&mut self, entry: &Logged, readers: &mut BTreeSet<UserNid>) -> Result<(), PushError> {
-        let room = self.inner.rooms.view_of(entry.room).await?;
+        let room = match self.inner.rooms.view_of(entry.room).await {
+            // It was deleted.
+            Err(RoomError::NoSuchRoom) => return Ok(()),
+            room => room?,
+        };
         let Some(item) = self.inner.unread.item(entry.room, entry.place).await? else { return Ok(()) };
         let pdu = Arc::clone(&item.event.pdu);
         let sender = self.inner.number(pdu.sender()).await?;

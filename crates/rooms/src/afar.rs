@@ -17,7 +17,7 @@ use crate::{
     log::{LOG, LogRecord},
     receive::{Authorizing, Before, Judged},
     room::Room,
-    tables::{EventMeta, ROOMS, RoomRecord, STRIPPED_STATE, Standing, TimelineEntry},
+    tables::{EventMeta, Membership, ROOMS, RoomRecord, STRIPPED_STATE, Standing, TimelineEntry},
     writer::Writer,
 };
 
@@ -89,6 +89,7 @@ impl Rooms {
     /// do not fit together.
     pub async fn enter(&self, entry: Entry) -> Result<(), RoomError> {
         let create = entry.create()?.event_id().to_owned();
+        self.check_unblocked_id(&entry.room).await?;
         let room = self.engine.room_or_place(&entry.room, entry.version).await?;
         if room.view().create.get() == 0 && room.view().version != entry.version {
             // The version that an invite named says nothing against the room's own create event.
@@ -116,6 +117,9 @@ impl Rooms {
         event: Arc<Pdu>,
         stripped: Vec<Box<RawJsonValue>>,
     ) -> Result<(), RoomError> {
+        if event.membership().is_some_and(|membership| Membership::from(&membership) == Membership::Invite) {
+            self.check_unblocked_id(room).await?;
+        }
         let room = self.engine.room_or_place(room, event.version()).await?;
         self.engine
             .write(&room, move |writer| async move { writer.note_membership(event, stripped).await }.boxed())

@@ -216,6 +216,7 @@ impl Engine {
     ) -> Result<Writer, RoomError> {
         let mut batch = Batch::default();
         let nid = RoomNid::new(self.store.interner().intern(&mut batch, NS_ROOM, room.as_str()).await?);
+        self.check_open(nid)?;
         let head = Head {
             extremities: Vec::new(),
             depth: 0,

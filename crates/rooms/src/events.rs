@@ -93,7 +93,12 @@ impl Engine {
         }
         let version = match version {
             Some(version) => version,
-            None => self.room(room).await?.view().version,
+            None => match self.room(room).await {
+                Ok(room) => room.view().version,
+                // A room that was deleted has no events.
+                Err(RoomError::NoSuchRoom) => return Ok(found),
+                Err(error) => return Err(error),
+            },
         };
         let keys: Vec<_> = missing.iter().map(|index| (room, nids[*index])).collect();
         let records = self.store.latest().multi_get(&EVENTS, &keys).await?;

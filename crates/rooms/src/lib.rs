@@ -10,8 +10,10 @@
 //! Deliberately absent: HTTP, who is logged in, what other servers say.
 
 mod acquaintances;
+mod administration;
 mod afar;
 mod auth_chain;
+mod blocked;
 mod create;
 mod delayed;
 mod directory;
@@ -34,10 +36,12 @@ mod members;
 mod membership;
 mod names;
 mod outgoing;
+mod overview;
 mod policy_server;
 mod receipts;
 mod receive;
 mod relations;
+mod removal;
 mod reports;
 mod room;
 mod search;
@@ -48,6 +52,7 @@ mod shared;
 mod state;
 mod summary;
 mod tables;
+mod tasks;
 mod templates;
 mod thread_subscriptions;
 mod timeline;
@@ -94,10 +99,12 @@ pub use self::{
     membership::{MemberProfile, ProfileSource},
     names::{NAMES_PAGE, NameListener, NamedUser, NamesCursor},
     outgoing::Outgoing,
+    overview::{OverviewOrder, OverviewPage, OverviewQuery, RoomFacts, RoomOverview},
     policy_server::{PolicyServers, Unsigned},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     receive::{Before, Lacking, Received},
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
+    removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
     search::{
@@ -108,6 +115,7 @@ pub use self::{
     state::StateAt,
     summary::{ReadSummary, Summary},
     tables::{Membership, Standing, TABLES},
+    tasks::{Profiles, TASKS_MAX, Task, TaskStatus, Work},
     templates::Template,
     thread_subscriptions::{SUBSCRIPTION_CHANGES_MAX, SubscriptionChange, SubscriptionChanges},
     timeline::{Reader, TimelineItem, TimelineRange},
@@ -183,6 +191,9 @@ pub(crate) struct Engine {
     policy_servers: std::sync::OnceLock<Arc<dyn PolicyServers>>,
     /// What this server signs with as the policy server of rooms.
     policy_key: std::sync::OnceLock<Arc<SigningKey>>,
+    tasks: tasks::Tasks,
+    closed: removal::Closed,
+    overview: Arc<overview::Overview>,
 }
 
 impl Rooms {
@@ -211,6 +222,9 @@ impl Rooms {
                 name_listener: std::sync::OnceLock::new(),
                 policy_servers: std::sync::OnceLock::new(),
                 policy_key: std::sync::OnceLock::new(),
+                tasks: tasks::Tasks::default(),
+                closed: removal::Closed::default(),
+                overview: Arc::default(),
             }),
         }
     }

@@ -124,6 +124,7 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NotFound("There is no such room."))?;
         self.engine.permit(actor, &found.view(), Action::Join).await?;
+        self.engine.check_unblocked(found.nid).await?;
         let guest = actor.guest;
         let mut change = MemberChange { profile, reason, ..MemberChange::new(actor.user, actor.user, "join") };
         self.engine
@@ -185,6 +186,7 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         self.require_joined(actor, &found.view(), Action::Invite(user)).await?;
+        self.engine.check_unblocked(found.nid).await?;
         let change = MemberChange { profile, reason, ..MemberChange::new(actor.user, user, "invite") };
         self.change_member(&found, change).await
     }
@@ -283,6 +285,9 @@ impl Rooms {
         };
         let entry = self.engine.permit(actor, &room.view(), action).await?;
         let stays = entry.is_some_and(|entry| entry.membership == Membership::Join);
+        if matches!(action, Action::Invite(_)) || (action == Action::Join && !stays) {
+            self.engine.check_unblocked(room.nid).await?;
+        }
         if action == Action::Join && actor.guest && !stays && !self.engine.lets_guests_in(&room.view()).await? {
             return Err(no_guests());
         }

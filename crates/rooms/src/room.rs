@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -73,6 +76,8 @@ pub(crate) struct Room {
     pub(crate) nid: RoomNid,
     view: RwLock<Arc<RoomView>>,
     pub(crate) queue: Mutex<Queue>,
+    /// The room is being destroyed: nothing is written to it any more.
+    closed: AtomicBool,
 }
 
 /// Writes waiting for the room's one writer.
@@ -91,7 +96,21 @@ impl std::fmt::Debug for Queue {
 
 impl Room {
     pub(crate) fn new(view: RoomView) -> Self {
-        Self { nid: view.nid, view: RwLock::new(Arc::new(view)), queue: Mutex::default() }
+        Self {
+            nid: view.nid,
+            view: RwLock::new(Arc::new(view)),
+            queue: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Refuses every write from now on.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// The room now.
@@ -117,6 +136,11 @@ impl Registry {
         self.rooms.lock().get(&nid).cloned()
     }
 
+    /// Forgets a room that is not there any more.
+    pub(crate) fn remove(&self, room: RoomNid) {
+        self.rooms.lock().remove(&room);
+    }
+
     /// Enters a room, dropping others that nobody uses where there are too many.
     pub(crate) fn enter(&self, room: Arc<Room>) {
         let mut rooms = self.rooms.lock();
@@ -131,6 +155,7 @@ impl Registry {
 impl Engine {
     /// The room with this number; it must exist.
     pub(crate) async fn room(&self, nid: RoomNid) -> Result<Arc<Room>, RoomError> {
+        self.check_open(nid)?;
         if let Some(room) = self.registry.get(nid) {
             return Ok(room);
         }
@@ -158,6 +183,14 @@ impl Engine {
     /// The number of a room, if it has one.
     pub(crate) async fn room_nid(&self, id: &RoomId) -> Result<Option<RoomNid>, RoomError> {
         Ok(self.store.interner().lookup(NS_ROOM, id.as_str()).await?.map(RoomNid::new))
+    }
+
+    /// Forgets what is kept in memory of a room that is not there any more.
+    pub(crate) fn forget_pictures(&self, room: RoomNid) {
+        self.glances.remove(&room);
+        self.summaries.remove(&room);
+        self.space_children.remove(&room);
+        self.overview.changed(room);
     }
 
     async fn load(&self, nid: RoomNid) -> Result<RoomView, RoomError> {

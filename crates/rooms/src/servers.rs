@@ -65,12 +65,16 @@ impl Rooms {
         self.engine.is_in_one_of(user, rooms).await
     }
 
-    /// The servers that have users in the room, this one too if it has.
+    /// The servers that have users in the room, this one too if it has; none of a room that was deleted.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn servers(&self, room: RoomNid) -> Result<Arc<[OwnedServerName]>, RoomError> {
-        let view = self.engine.room(room).await?.view();
+        let view = match self.engine.room(room).await {
+            Ok(room) => room.view(),
+            Err(RoomError::NoSuchRoom) => return Ok(Arc::default()),
+            Err(error) => return Err(error),
+        };
         let servers: Vec<ServerNid> = view.servers.keys().copied().collect();
         Ok(self.engine.server_names(&servers).await?.into())
     }

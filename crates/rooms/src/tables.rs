@@ -350,6 +350,8 @@ pub const TABLES: &[TableSpec] = &[
     *crate::serving::ERASED.spec(),
     *crate::governed::GOVERNED.spec(),
     *crate::guests::GUESTS_OUT.spec(),
+    *crate::blocked::BLOCKED.spec(),
+    *crate::tasks::TASKS.spec(),
 ];
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ impl Rooms {
     ) -> Result<Arc<Pdu>, RoomError> {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         self.require_joined(actor, &room.view(), Action::Invite(target)).await?;
+        self.engine.check_unblocked(room.nid).await?;
         let new = NewEvent::state(actor.user.to_owned(), "m.room.member", target, content);
         let draft = self.engine.write(&room, move |writer| async move { writer.prepare_unsent(new).await }.boxed());
         self.recommended(&room.view(), draft.await?).await

@@ -140,6 +140,12 @@ impl Engine {
     }
 
     async fn run_group(self: Arc<Self>, room: Arc<Room>, mut jobs: Vec<Box<dyn Job>>) {
+        if room.is_closed() {
+            for job in jobs {
+                job.finish(&Err(RoomError::NoSuchRoom));
+            }
+            return;
+        }
         let outcome = match Writer::begin(Arc::clone(&self), room).await {
             Ok(mut writer) => {
                 for job in &mut jobs {
@@ -274,6 +280,10 @@ impl Writer {
         base.room_type = room_type;
     }
 
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
+    }
+
     pub(crate) fn nid(&self) -> RoomNid {
         self.base.nid
     }
@@ -396,6 +406,7 @@ impl Writer {
         let (fresh, overlay, new_room) = (self.fresh, self.overlay, self.new_room);
         let summaries = self.relating.into_summaries();
         let named = self.named;
+        let other_state = new_room || self.base.state != self.head.state || self.base.create != view.create;
         self.batch.on_commit(move |position| {
             engine.tries.keep(overlay);
             for (nid, stored) in fresh {
@@ -408,6 +419,9 @@ impl Writer {
                 engine.summaries_of_children.set(room.nid, parent, summary);
             }
             engine.tell_names(named);
+            if other_state {
+                engine.overview.changed(room.nid);
+            }
             room.publish(view);
             if new_room {
                 engine.registry.enter(room);

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use tokio::sync::{Mutex, RwLock};
 
 use crate::{
-    Batch, CommitError, DataKey, ReadError, Scope, Store,
+    Batch, CommitError, DataKey, ReadError, Scan, Scope, Store,
     engine::{Fault, Reach},
     internal::{KEYS, SCOPES},
     key::successor,
@@ -14,6 +14,9 @@ use crate::{
 
 /// Scopes whose keys are made at the same time.
 const STRIPES: usize = 64;
+
+/// Scopes whose keys are destroyed in one commit.
+const SCOPES_AT_ONCE: usize = 1_000;
 
 /// Who may make and destroy keys.
 pub(crate) struct ScopeLocks {
@@ -76,6 +79,21 @@ impl Store {
         // A task of its own: half a destruction is none, so callers cannot give it up.
         let destroyed = tokio::spawn(async move { store.destroy(&scopes).await }).await;
         destroyed.map_err(|_| CommitError::Engine("the destruction was interrupted".into()))?
+    }
+
+    /// As [`Store::destroy_data_keys`], for every scope of this kind and first coordinate.
+    ///
+    /// # Errors
+    /// When the scopes cannot be read, or a destruction not be committed; some keys may be destroyed then.
+    pub async fn destroy_data_keys_of(&self, kind: u8, a: u64) -> Result<(), CommitError> {
+        loop {
+            let scan = Scan::prefix(&(kind, a)).limit(SCOPES_AT_ONCE);
+            let scopes = self.latest().scan_keys(&SCOPES, scan).await?;
+            if scopes.is_empty() {
+                return Ok(());
+            }
+            self.destroy_data_keys(&scopes).await?;
+        }
     }
 
     async fn destroy(&self, scopes: &[Scope]) -> Result<(), CommitError> {

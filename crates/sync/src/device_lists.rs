@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use ruma::OwnedUserId;
 use serde::Serialize;
 use wardroom_accounts::{IgnoredUsers, Session};
-use wardroom_rooms::{Membership, MembershipEntry, Place, RoomNid, Root, Stored, UserNid};
+use wardroom_rooms::{Membership, MembershipEntry, Place, RoomError, RoomNid, Root, Stored, UserNid};
 use wardroom_store::Position;
 
 use crate::{
@@ -139,7 +139,11 @@ impl Hearing<'_> {
 
     async fn movements_in(&self, entry: &MembershipEntry, span: Span, since: Position) -> Result<Movements, SyncError> {
         let rooms = &self.syncer.rooms;
-        let view = rooms.view_of(entry.room).await?;
+        let view = match rooms.view_of(entry.room).await {
+            // It was deleted: who was in it is not known any more.
+            Err(RoomError::NoSuchRoom) => return Ok(Movements::default()),
+            view => view?,
+        };
         let before = rooms.state_before(&view, Place::after(since)).await?;
         let changed = span.has(entry.place.position());
         let was_in = !changed || (entry.was_joined && self.was_joined(entry.room, before).await?);

@@ -49,7 +49,10 @@ impl Hearing<'_> {
         span: Span,
         news: &AccountDataNews,
     ) -> Result<Option<(OwnedRoomId, Told)>, SyncError> {
-        let view = self.syncer.rooms.view_of(entry.room).await?;
+        let view = match self.syncer.rooms.view_of(entry.room).await {
+            Err(RoomError::NoSuchRoom) => return self.deleted(entry, span).await,
+            view => view?,
+        };
         if !self.filter.admits_room(&view.id) {
             return Ok(None);
         }
@@ -60,6 +63,15 @@ impl Hearing<'_> {
             Membership::Leave | Membership::Ban => self.left(&view, entry, span, news).await?.map(Told::Leave),
         };
         Ok(told.map(|told| (view.id.clone(), told)))
+    }
+
+    /// Tells that the user is not any more in a room that was deleted; of the room itself nothing is left to tell.
+    async fn deleted(&self, entry: &MembershipEntry, span: Span) -> Result<Option<(OwnedRoomId, Told)>, SyncError> {
+        let newly = span.since.is_some() && span.has(entry.place.position());
+        let room = self.syncer.rooms.room_id(entry.room).await?;
+        let room = room.filter(|room| newly && self.filter.admits_room(room));
+        let nothing = br#"{"state":{"events":[]},"timeline":{"events":[],"limited":false}}"#;
+        Ok(room.map(|room| (room, Told::Leave(nothing.to_vec()))))
     }
 
     /// Puts reading the room to the gate.

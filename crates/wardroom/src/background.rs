@@ -7,7 +7,7 @@ use wardroom_accounts::Accounts;
 use wardroom_care::Care;
 use wardroom_client_api::ClientState;
 use wardroom_media::Media;
-use wardroom_rooms::{Follower, Rooms};
+use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -19,6 +19,8 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));
+    let tasks = rooms.clone().run_tasks(profiles(accounts.clone()));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(tasks));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
@@ -36,6 +38,17 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care) {
     if let Some(federation) = federation {
         tokio::spawn(stopping.clone().run_until_cancelled_owned(federation.clone().run()));
     }
+}
+
+/// How users are shown in rooms to which administrators move them.
+fn profiles(accounts: Accounts) -> Profiles {
+    Profiles::new(move |user| {
+        let accounts = accounts.clone();
+        Box::pin(async move {
+            let profile = accounts.profile(&user).await.ok().flatten().unwrap_or_default();
+            MemberProfile { displayname: profile.displayname, avatar_url: profile.avatar_url }
+        })
+    })
 }
 
 /// Without other servers nobody reads what they would be told: it need not be kept.

@@ -51,6 +51,7 @@ impl From<AccountError> for ApiError {
             AccountError::NoMasterKey => Self::missing_param(sentence),
             AccountError::KeyIdInUse => forbidden(ErrorKind::Forbidden),
             AccountError::SharedSecretDisabled | AccountError::UnknownNonce => bad(ErrorKind::Unknown),
+            AccountError::IdentityInUse => Self::new(StatusCode::CONFLICT, ErrorKind::ThreepidInUse, sentence),
             AccountError::WrongMac => forbidden(ErrorKind::Unknown),
             AccountError::Busy | AccountError::Contended => Self::limit_exceeded(BUSY_RETRY),
             AccountError::Read(error) => error.into(),

@@ -1,4 +1,4 @@
-//! Third-party identifiers and networks, of which this server has none: `GET /account/3pid`
+//! Third-party identifiers, which only administrators note, and networks, of which this server has none: `GET /account/3pid`
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid)) and
 //! `GET /thirdparty/protocols`
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3thirdpartyprotocols)).
@@ -16,12 +16,13 @@ pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(get_3pids).endpoint(get_protocols)
 }
 
-/// Nobody can add an e-mail address or a telephone number (capability `m.3pid_changes`), so nobody has one.
+/// Nobody can add an e-mail address or a telephone number (capability `m.3pid_changes`) but administrators.
 async fn get_3pids(
-    State(_): State<ClientState>,
-    _request: Ruma<get_3pids::v3::Request>,
+    State(state): State<ClientState>,
+    request: Ruma<get_3pids::v3::Request>,
 ) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "threepids": [] })))
+    let known = state.accounts.identities(request.session.nid).await?;
+    Ok(Json(json!({ "threepids": known.threepids })))
 }
 
 /// Bridges to other networks are application services, which this server does not speak to.

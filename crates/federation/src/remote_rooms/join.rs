@@ -34,6 +34,7 @@ impl RemoteRooms {
     /// # Errors
     /// As [`RemoteError`] says; those of [`wardroom_rooms::Rooms::join`] where the room is here.
     pub async fn join(&self, passage: Passage<'_>) -> Result<(), RemoteError> {
+        self.inner.rooms.check_unblocked_id(passage.room).await?;
         if let Some(done) = self.inner.join_here(&passage).await? {
             return done;
         }

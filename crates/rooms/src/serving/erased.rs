@@ -23,6 +23,16 @@ impl Rooms {
     }
 }
 
+impl Rooms {
+    /// Whether [`Rooms::erase_user`] was asked for.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_erased_user(&self, user: UserNid) -> Result<bool, RoomError> {
+        Ok(self.engine.store.latest().get(&ERASED, &user).await?.is_some())
+    }
+}
+
 impl Engine {
     /// Whether a user of this server wants to be forgotten. Of others, their servers know.
     pub(super) async fn is_erased(&self, user: &UserId) -> Result<bool, RoomError> {

@@ -8,7 +8,7 @@ use std::{
 
 use ruma::{RoomId, events::TimelineEventType};
 use serde::Deserialize;
-use wardroom_rooms::{Glance, Membership, MembershipEntry, RoomNid, Root, StateWhich};
+use wardroom_rooms::{Glance, Membership, MembershipEntry, RoomError, RoomNid, Root, StateWhich};
 use wardroom_store::Position;
 
 use super::{
@@ -238,7 +238,10 @@ impl Asked<'_> {
     /// The state of a room at the end of the user's time in it.
     async fn root_at_leaving(&self, candidate: &Candidate<'_>) -> Result<Option<Root>, SyncError> {
         let Some(left) = candidate.entry.left else { return Ok(None) };
-        let view = self.syncer.rooms.view_of(candidate.entry.room).await?;
+        let view = match self.syncer.rooms.view_of(candidate.entry.room).await {
+            Err(RoomError::NoSuchRoom) => return Ok(None),
+            view => view?,
+        };
         Ok(Some(self.syncer.rooms.state_before(&view, left.next()).await?))
     }
 

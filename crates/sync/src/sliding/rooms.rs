@@ -7,7 +7,7 @@ mod stripped;
 
 use std::sync::Arc;
 
-use wardroom_rooms::{Membership, RoomView};
+use wardroom_rooms::{Membership, RoomError, RoomView};
 use wardroom_store::Position;
 
 use super::{
@@ -45,7 +45,11 @@ impl Asked<'_> {
         scoped: &InScope<'_>,
         config: &Config,
     ) -> Result<Option<RoomAnswer>, SyncError> {
-        let view = self.syncer.rooms.view_of(scoped.entry.room).await?;
+        let view = match self.syncer.rooms.view_of(scoped.entry.room).await {
+            // It was deleted.
+            Err(RoomError::NoSuchRoom) => return Ok(None),
+            view => view?,
+        };
         let hearing = self.hearing(&config.filter);
         let is_dm = sight.personal.direct.contains(&scoped.entry.room);
         let (now, told) = (sight.now, self.told(scoped.entry.room));

@@ -1,0 +1,168 @@
+//! Destroying everything that this server has of a room.
+//!
+//! First nobody finds the room any more, then the keys of its contents are destroyed, then the rows go, a page at a
+//! time. What stays is that local users are not in the room any more, which their clients have to hear, and numbers of
+//! names.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::time::sleep;
+use wardroom_store::{Batch, Packed, Position, Scan};
+
+use super::deletion;
+use crate::{
+    Rooms,
+    error::RoomError,
+    ids::{Place, RoomNid, UserNid},
+    receipts::{RECEIPT_CHANGES, RECEIPTS},
+    relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
+    room::Room,
+    search::SEARCH_WORDS,
+    tables::{
+        AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, FOLLOWED, GAPS, HEADS, LISTED, MEMBERS,
+        MEMBERSHIP_CHANGES, MEMBERSHIPS, Membership, MembershipChange, ROOM_ALIASES, ROOM_SERVERS, ROOMS, STATE_NODES,
+        STRIPPED_STATE, TIMELINE,
+    },
+    tasks::Task,
+    thread_subscriptions::SUBSCRIPTIONS,
+    writer::SCOPE_ROOM_DAY,
+};
+
+/// Rows of which the others are found, read at a time.
+const PAGE_ROWS: usize = 2_000;
+/// Other servers get this long to hear that the users of this one have left, before the events that say so are
+/// destroyed. Those that are away longer find out when they next ask.
+const TELLING_OTHERS: Duration = Duration::from_secs(10);
+
+impl Rooms {
+    pub(super) async fn erase(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
+        if !deletion(task)?.done.closed {
+            self.close(task, room).await?;
+        }
+        self.engine.closed.0.lock().insert(room);
+        self.engine.store.destroy_data_keys_of(SCOPE_ROOM_DAY, room.get()).await?;
+        self.erase_events(room).await?;
+        self.erase_members(room).await?;
+        let mut batch = Batch::default();
+        batch.delete(&ROOMS, &room);
+        batch.delete(&HEADS, &room);
+        batch.delete(&LISTED, &room);
+        macro_rules! all_of {
+            ($($table:ident),*) => { $(batch.delete_prefix(&$table, &room);)* };
+        }
+        all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
+        all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
+        all_of!(THREAD_USERS, SEARCH_WORDS);
+        self.save_task(task, batch).await?;
+        self.engine.registry.remove(room);
+        self.engine.forget_pictures(room);
+        self.engine.closed.0.lock().remove(&room);
+        Ok(())
+    }
+
+    /// Makes the room one that is not there any more, for good.
+    async fn close(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
+        let open: Arc<Room> = self.engine.room(room).await?;
+        let own = self.engine.server_name.clone();
+        if self.servers(room).await?.iter().any(|server| *server != own) {
+            sleep(TELLING_OTHERS).await;
+        }
+        self.engine.closed.0.lock().insert(room);
+        // What waits in the queue is written before, what comes after it is refused.
+        self.engine
+            .write(&open, |writer| {
+                async move {
+                    writer.close_room();
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await?;
+        self.end_memberships(room).await?;
+        let mut batch = Batch::default();
+        batch.delete(&ROOMS, &room);
+        batch.delete(&HEADS, &room);
+        batch.delete(&LISTED, &room);
+        batch.touch(room.watch());
+        deletion(task)?.done.closed = true;
+        self.save_task(task, batch).await?;
+        self.engine.registry.remove(room);
+        self.engine.forget_pictures(room);
+        Ok(())
+    }
+
+    /// Users of this server who could not be taken out are not in the room all the same.
+    async fn end_memberships(&self, room: RoomNid) -> Result<(), RoomError> {
+        for membership in [Membership::Join, Membership::Invite, Membership::Knock] {
+            let mut after = None;
+            loop {
+                let page = self.members(room, membership, after, PAGE_ROWS).await?;
+                let Some(last) = page.last().copied() else { break };
+                after = Some(last);
+                let mut batch = Batch::default();
+                for (_, user) in self.local_among(&page).await? {
+                    let found = self.engine.store.latest().get_versioned(&MEMBERSHIPS, &(user, room)).await?;
+                    let Some((Packed(mut record), written)) = found else { continue };
+                    record.settle(written);
+                    record.previous = Some(record.membership);
+                    record.left =
+                        record.left.or((record.membership == Membership::Join).then(|| Place::after(written)));
+                    (record.membership, record.since, record.index) = (Membership::Leave, None, 0);
+                    batch.put(&MEMBERSHIPS, &(user, room), &Packed(record));
+                    batch.delete(&STRIPPED_STATE, &(user, room));
+                    let change = MembershipChange { room, membership: Membership::Leave };
+                    batch.put(&MEMBERSHIP_CHANGES, &(user, Position::COMMIT, 0), &Packed(change));
+                    batch.touch(user.watch());
+                }
+                if !batch.is_empty() {
+                    self.engine.store.commit(batch).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what is kept by the numbers of the room's events.
+    async fn erase_events(&self, room: RoomNid) -> Result<(), RoomError> {
+        loop {
+            let keys = self.engine.store.latest().scan_keys(&EVENTS, Scan::prefix(&room).limit(PAGE_ROWS)).await?;
+            if keys.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::default();
+            for key in &keys {
+                batch.delete(&EVENTS, key);
+                batch.delete(&EVENT_META, &key.1);
+                self.engine.event_cache.remove(key);
+            }
+            self.engine.store.commit(batch).await?;
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    /// Takes away what is kept by the numbers of the room's members, but that those of this server are gone.
+    async fn erase_members(&self, room: RoomNid) -> Result<(), RoomError> {
+        let mut scan = Scan::prefix(&room).limit(PAGE_ROWS);
+        loop {
+            let keys = self.engine.store.latest().scan_keys(&MEMBERS, scan).await?;
+            let Some(last) = keys.last().copied() else { return Ok(()) };
+            let users: Vec<UserNid> = keys.iter().map(|(_, _, user)| *user).collect();
+            let local: Vec<UserNid> = self.local_among(&users).await?.into_iter().map(|(_, user)| user).collect();
+            let mut batch = Batch::default();
+            for user in users {
+                batch.delete(&STRIPPED_STATE, &(user, room));
+                if local.contains(&user) {
+                    let threads = Scan::prefix(&(user, room));
+                    for key in self.engine.store.latest().scan_keys(&SUBSCRIPTIONS, threads).await? {
+                        batch.delete(&SUBSCRIPTIONS, &key);
+                    }
+                } else {
+                    batch.delete(&MEMBERSHIPS, &(user, room));
+                }
+            }
+            self.engine.store.commit(batch).await?;
+            scan = Scan::prefix(&room).after(&last).limit(PAGE_ROWS);
+        }
+    }
+}
