@@ -17,7 +17,7 @@ use crate::{
     log::{LOG, LogRecord},
     receive::{Authorizing, Before, Judged},
     room::Room,
-    tables::{EventMeta, Membership, ROOMS, RoomRecord, STRIPPED_STATE, Standing, TimelineEntry},
+    tables::{EventMeta, ROOMS, RoomRecord, STRIPPED_STATE, Standing, TimelineEntry},
     writer::Writer,
 };
 

@@ -13,6 +13,7 @@ use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
 use wardroom_clock::{Clock, SharedClock};
+use wardroom_event::SigningKey;
 use wardroom_federation::{Federation, ListSettings, PartnerError, PartnerSettings, Parts};
 use wardroom_federation_api::{FederationState, Transactions};
 use wardroom_media::{Media, MediaError, PreviewSettings};
@@ -255,6 +256,31 @@ fn client_settings(config: &Config) -> ClientSettings {
     }
 }
 
+/// The rooms, and who may be in them.
+async fn rooms(
+    config: &Config,
+    store: &Store,
+    clock: &SharedClock,
+    accounts: &Accounts,
+    signing_key: &Arc<SigningKey>,
+) -> Result<(Rooms, Care), StartError> {
+    let settings = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
+    let roles = Roles::load(store.clone(), Arc::clone(clock)).await?;
+    let losses = Losses::load(store.clone()).await?;
+    let service_user = settings.service_user.clone();
+    let gate = CareGate::new(roles.clone(), losses.clone(), Arc::clone(clock), service_user);
+    let rooms = wardroom_rooms::Settings {
+        server_name: config.server_name.clone(),
+        default_version: config.rooms.default_version.clone(),
+        signing_key: Arc::clone(signing_key),
+    };
+    let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), rooms);
+    rooms.be_policy_server(Arc::new(identity::policy_key(store).await?));
+    let services = (rooms.clone(), accounts.clone());
+    let care = Care::new(store.clone(), Arc::clone(clock), services, (roles, losses), settings);
+    Ok((rooms, care))
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -275,19 +301,7 @@ impl App {
         let store = open_store(config, &*clock, StoreUse::Create).await?;
         let signing_key = Arc::new(identity::signing_key(&store, &config.server_name).await?);
         let accounts = accounts(config, store.clone(), Arc::clone(&clock)).await?;
-        let rooms = wardroom_rooms::Settings {
-            server_name: config.server_name.clone(),
-            default_version: config.rooms.default_version.clone(),
-            signing_key: Arc::clone(&signing_key),
-        };
-        let care = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
-        let (roles, losses) =
-            (Roles::load(store.clone(), Arc::clone(&clock)).await?, Losses::load(store.clone()).await?);
-        let gate = CareGate::new(roles.clone(), losses.clone(), Arc::clone(&clock), care.service_user.clone());
-        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(gate), rooms);
-        let care =
-            Care::new(store.clone(), Arc::clone(&clock), (rooms.clone(), accounts.clone()), (roles, losses), care);
-        rooms.be_policy_server(Arc::new(identity::policy_key(&store).await?));
+        let (rooms, care) = rooms(config, &store, &clock, &accounts, &signing_key).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
         push.start().await?;
