@@ -74,6 +74,7 @@ pub(crate) struct Config {
     pub(crate) delayed_events: delayed_events::DelayedEvents,
     #[serde(default)]
     pub(crate) server_notices: server_notices::ServerNotices,
+    #[serde(default)]
     pub(crate) roles: roles::Roles,
     #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
