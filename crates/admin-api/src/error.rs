@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
+use wardroom_care::CareError;
 use wardroom_federation::{PartnerError, RemoteError};
 use wardroom_rooms::RoomError;
 use wardroom_web::ApiError;
@@ -26,6 +27,19 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::DiskFull => ApiError::disk_full(),
         error @ (RoomError::Storage(_) | RoomError::Lacking) => ApiError::internal(&error),
         _ => ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, sentence),
+    }
+}
+
+/// What an administrator is told of a failure of roles and access.
+pub(crate) fn of_care(error: CareError) -> ApiError {
+    let sentence = error.to_string();
+    match error {
+        CareError::Role(_) | CareError::Invalid(_) => ApiError::invalid_param(sentence),
+        CareError::NoSuchRoom => ApiError::not_found(sentence),
+        CareError::Brake { .. } => ApiError::new(StatusCode::CONFLICT, ErrorKind::Unknown, sentence),
+        CareError::Rooms(error) => of_room(error),
+        CareError::Accounts(error) => error.into(),
+        error @ (CareError::Read(_) | CareError::Commit(_)) => ApiError::internal(&error),
     }
 }
 

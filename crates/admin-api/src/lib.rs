@@ -4,6 +4,7 @@
 //! server's own is under `/_wardroom/admin`. Every endpoint names the scope that an administrator needs for it
 //! ([`Described`]), and stands in the document that is served at `/_wardroom/admin/v1/openapi.json`.
 
+mod access;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use wardroom_accounts::Accounts;
+use wardroom_care::Care;
 use wardroom_federation::Federation;
 use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits, Routes};
@@ -39,6 +41,8 @@ pub struct AdminState {
     pub accounts: Accounts,
     /// The rooms.
     pub rooms: Rooms,
+    /// Who may be in which room, by role.
+    pub care: Care,
     /// Other servers, where this one speaks to any.
     pub federation: Option<Federation>,
     /// Rate limits, one set for all listeners.
@@ -82,4 +86,5 @@ fn endpoints() -> Endpoints {
         .merge(send_server_notice::endpoints())
         .merge(federation_policy::endpoints())
         .merge(federation_destinations::endpoints())
+        .merge(access::endpoints())
 }

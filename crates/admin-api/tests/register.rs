@@ -9,11 +9,12 @@ use axum::{
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::{Request, header};
-use ruma::{RoomVersionId, owned_server_name};
+use ruma::{RoomVersionId, owned_server_name, owned_user_id};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Settings, TABLES};
 use wardroom_admin_api::{AdminState, router};
+use wardroom_care::{Care, Losses, Roles};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Rooms, StandardGate};
@@ -25,17 +26,26 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     let mut settings = Settings::new(owned_server_name!("hospital-a.example"));
     settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
     settings.registration.shared_secret = secret.map(str::to_owned);
-    let store = Store::in_memory(Catalogue::new(&[TABLES, wardroom_rooms::TABLES]).unwrap());
+    let store = Store::in_memory(Catalogue::new(&[TABLES, wardroom_rooms::TABLES, wardroom_care::TABLES]).unwrap());
     let rooms = wardroom_rooms::Settings {
         server_name: settings.server_name.clone(),
         default_version: RoomVersionId::V12,
         signing_key: Arc::new(SigningKey::generate("1").unwrap()),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), rooms);
-    let accounts = Accounts::new(store, clock.clone(), settings).await.unwrap();
+    let accounts = Accounts::new(store.clone(), clock.clone(), settings).await.unwrap();
+    let held = (Roles::load(store.clone(), clock.clone()).await.unwrap(), Losses::load(store.clone()).await.unwrap());
+    let access = wardroom_care::Settings {
+        service_user: owned_user_id!("@_access:hospital-a.example"),
+        display_name: "Access".to_owned(),
+        recheck_ms: 1,
+        removal_percent_max: 20,
+    };
+    let care = Care::new(store, clock.clone(), (rooms.clone(), accounts.clone()), held, access);
     let state = AdminState {
         accounts: accounts.clone(),
         rooms,
+        care,
         federation: None,
         limits: Arc::new(RateLimits::new(clock, false)),
         notices: None,

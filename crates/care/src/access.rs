@@ -1,13 +1,16 @@
 //! Why somebody may be in a room, or may not: for administrators, without changing anything.
 
-use ruma::UserId;
+use std::collections::BTreeMap;
+
+use ruma::{OwnedEventId, UserId, events::StateEventType};
 use serde::Serialize;
-use wardroom_rooms::{Membership, RoomView};
+use serde_json::{Value, value::to_raw_value};
+use wardroom_rooms::{Membership, NS_USER, RoomError, RoomNid, RoomView, UserNid};
 
 use crate::{
     Care, CareError,
     gate::policy_of,
-    policy::{AccessPolicy, InviteRule, RoomPolicy},
+    policy::{ACCESS_POLICY, AccessPolicy, InviteRule, RoomPolicy},
 };
 
 /// How somebody stands to a room's policy.
@@ -69,6 +72,56 @@ impl Care {
             }
             Some(_) => say(Standing::NonCompliant, "The user lacks roles.", missing),
         }
+    }
+
+    /// The content of a room's policy event; none where it has none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn policy_content(&self, room: &RoomView) -> Result<Option<Value>, CareError> {
+        let event = self.0.rooms.state_event(room.nid, room.state, &ACCESS_POLICY.into(), "").await?;
+        let content = event.and_then(|event| event.pdu.content_as::<Value>().ok());
+        Ok(content.filter(|content| content.as_object().is_none_or(|content| !content.is_empty())))
+    }
+
+    /// Has a room require roles. The server's own user says so there; where it is not in the room, a local administrator
+    /// of the room lets it in.
+    ///
+    /// # Errors
+    /// [`CareError::Invalid`] with the field at fault, [`RoomError::Forbidden`] where nobody of this server has the power.
+    pub async fn set_policy(&self, room: &RoomView, content: &Value) -> Result<OwnedEventId, CareError> {
+        match RoomPolicy::of(content) {
+            None => return Err(CareError::Invalid("version: is missing".to_owned())),
+            Some(RoomPolicy::Unknown { reason }) => return Err(CareError::Invalid(reason)),
+            Some(RoomPolicy::Known(_)) => {}
+        }
+        self.send_policy(room, content).await
+    }
+
+    /// Ends that a room requires roles.
+    ///
+    /// # Errors
+    /// As [`Care::set_policy`].
+    pub async fn remove_policy(&self, room: &RoomView) -> Result<OwnedEventId, CareError> {
+        self.send_policy(room, &Value::Object(serde_json::Map::new())).await
+    }
+
+    async fn send_policy(&self, room: &RoomView, content: &Value) -> Result<OwnedEventId, CareError> {
+        self.0.service.enter(room).await?;
+        let content = to_raw_value(content).map_err(|error| RoomError::BadContent(error.to_string()))?;
+        self.0.service.set_state(room, &StateEventType::from(ACCESS_POLICY), content).await
+    }
+
+    /// The rooms of a user, with the membership now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn memberships(&self, user: &UserId) -> Result<BTreeMap<RoomNid, Membership>, CareError> {
+        let Some(nid) = self.0.store.interner().lookup(NS_USER, user.as_str()).await?.map(UserNid::new) else {
+            return Ok(BTreeMap::new());
+        };
+        let entries = self.0.rooms.memberships(nid).await?;
+        Ok(entries.into_iter().map(|entry| (entry.room, entry.membership)).collect())
     }
 
     /// What a room's policy says now; none where it has none.

@@ -104,6 +104,11 @@ impl Care {
         &self.0.roles
     }
 
+    /// The time, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.0.clock.now_ms()
+    }
+
     /// What an administrator has to look at.
     pub fn alarms(&self) -> &Alarms {
         &self.0.alarms

@@ -1,7 +1,10 @@
 //! The user that acts for the server in rooms with a policy: it removes whom only a member with power can remove.
 
-use ruma::{OwnedUserId, UserId, events::StateEventType};
-use serde_json::{Map, Value, value::to_raw_value};
+use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
+use serde_json::{
+    Map, Value,
+    value::{RawValue as RawJsonValue, to_raw_value},
+};
 use tokio::sync::Mutex;
 use wardroom_accounts::{Accounts, User};
 use wardroom_event::{PowerLevels, UserPower};
@@ -53,6 +56,18 @@ impl ServiceUser {
         let account = self.account().await?;
         let nid = UserNid::new(account.nid.get());
         Ok(self.rooms.kick(actor(&self.id, nid), &room.id, user, Some(reason.to_owned())).await?)
+    }
+
+    /// Sets a state of a room.
+    pub(crate) async fn set_state(
+        &self,
+        room: &RoomView,
+        kind: &StateEventType,
+        content: Box<RawJsonValue>,
+    ) -> Result<OwnedEventId, CareError> {
+        let account = self.account().await?;
+        let nid = UserNid::new(account.nid.get());
+        Ok(self.rooms.set_state(actor(&self.id, nid), &room.id, kind, "", content).await?)
     }
 
     /// Sees that the user is in a room and has power there. Where it is not, a local administrator of the room lets it

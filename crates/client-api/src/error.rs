@@ -56,7 +56,7 @@ pub(crate) fn of_remote(error: RemoteError) -> ApiError {
         RemoteError::Room(error) => of_room(error),
         RemoteError::NoServer => ApiError::not_found(sentence),
         RemoteError::UnsupportedVersion(_) => bad_request(ErrorKind::UnsupportedRoomVersion, sentence),
-        RemoteError::Unmakeable(_) => ApiError::bad_json(sentence),
+        RemoteError::Unmakeable(_) | RemoteError::BadEvent(_) => ApiError::bad_json(sentence),
         RemoteError::Untrustworthy(_) => ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::Unknown, sentence),
         RemoteError::Timeout => ApiError::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::Unknown, sentence),
         RemoteError::Partner(error) => of_partner(error),

@@ -52,6 +52,9 @@ pub enum RemoteError {
     /// The other servers gave answers that break the rules.
     #[error("another server gave an answer that cannot be trusted: {0}")]
     Untrustworthy(&'static str),
+    /// The other server answered with something that is no event.
+    #[error("another server gave an answer that cannot be read: {0}")]
+    BadEvent(&'static str),
     /// The room is of a version that this server does not speak.
     #[error("the room's version {0} is not supported; supported are 6 to 12")]
     UnsupportedVersion(String),
@@ -72,7 +75,7 @@ impl RemoteError {
         match self {
             Self::Room(_) | Self::UnsupportedVersion(_) | Self::Unmakeable(_) => 4,
             Self::Partner(PartnerError::Refused { status, .. }) if status.is_client_error() => 3,
-            Self::Untrustworthy(_) => 2,
+            Self::Untrustworthy(_) | Self::BadEvent(_) => 2,
             Self::Partner(_) | Self::Timeout => 1,
             Self::NoServer => 0,
         }

@@ -225,6 +225,19 @@ pub(crate) struct MembershipRecord {
     pub(crate) by_self: bool,
 }
 
+impl Membership {
+    /// The specification's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Invite => "invite",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+            Self::Ban => "ban",
+        }
+    }
+}
+
 impl MembershipRecord {
     /// Fills in the places that stood for "here", once the position of the record's commit is known.
     pub(crate) fn settle(&mut self, written: Position) {

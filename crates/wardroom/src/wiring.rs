@@ -332,6 +332,7 @@ impl App {
         let admin = AdminState {
             accounts: accounts.clone(),
             rooms: rooms.clone(),
+            care: care.clone(),
             federation: federation.clone(),
             limits: Arc::clone(&limits),
             notices,

@@ -49,16 +49,6 @@ async fn joined_rooms(state: AdminState, asked: Asked) -> Result<Json<Value>, Ap
 
 async fn memberships(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
     let memberships: Map<String, Value> =
-        all(&state, &asked).await?.into_iter().map(|(room, membership)| (room, word(membership).into())).collect();
+        all(&state, &asked).await?.into_iter().map(|(room, membership)| (room, membership.word().into())).collect();
     Ok(Json(json!({ "memberships": memberships })))
-}
-
-const fn word(membership: Membership) -> &'static str {
-    match membership {
-        Membership::Join => "join",
-        Membership::Invite => "invite",
-        Membership::Knock => "knock",
-        Membership::Leave => "leave",
-        Membership::Ban => "ban",
-    }
 }

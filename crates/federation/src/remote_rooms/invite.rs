@@ -106,6 +106,9 @@ impl Inner {
         let limits = Limits { timeout: INVITE_TIMEOUT, ignore_backoff: true, ..Limits::default() };
         let answer = self.partners.request(user.server_name(), request, limits).await?;
         let wrong = RemoteError::Untrustworthy;
+        if Pdu::parse(answer.event.get().as_bytes(), version).is_err() {
+            return Err(RemoteError::BadEvent("the invitation that it signed is no event of the room's version"));
+        }
         let signed_by = signers(answer.event.get());
         let checked = self.ingest.fetcher().ask.check(version, vec![answer.event]).await.pop().and_then(Result::ok);
         let signed = checked.ok_or(wrong("the invitation that it signed is not signed as it has to be"))?;

@@ -12,7 +12,7 @@ const SECRET: &str = "a shared secret of the tests";
 
 /// An administrator of a server.
 #[track_caller]
-fn admin_of(server: &Server) -> User {
+pub(crate) fn admin_of(server: &Server) -> User {
     let answer = server.anonymous().register_with_secret(SECRET, &unique("admin"), true).ok();
     User::from_answer(server.http(), &answer, "correct horse battery staple")
 }
@@ -23,7 +23,7 @@ fn synapse(segments: &[&str]) -> Target {
 }
 
 /// An endpoint of this server's own administration API.
-fn own(segments: &[&str]) -> Target {
+pub(crate) fn own(segments: &[&str]) -> Target {
     raw(&format!("/_wardroom/admin/v1/{}", path(segments)))
 }
 

@@ -12,7 +12,7 @@ mod joining;
 mod looking_in;
 mod missing_events;
 mod people;
-mod sites;
+pub(crate) mod sites;
 mod three_wardrooms;
 mod trust;
 mod two_wardrooms;

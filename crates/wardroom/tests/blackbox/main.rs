@@ -1,6 +1,7 @@
 //! Black-box tests: the real binary, plain HTTP, and the Matrix specification as the judge.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
+mod access;
 mod accounts;
 mod admin;
 mod bad_input;

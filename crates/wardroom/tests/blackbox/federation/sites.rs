@@ -7,33 +7,33 @@ use wardroom_testkit::{Actor, Config, FaultProxy, Server, User, Value, encode, j
 use crate::{BINARY, SOON};
 
 /// The room versions that all of this holds for.
-pub(super) const VERSIONS: [&str; 3] = ["10", "11", "12"];
+pub(crate) const VERSIONS: [&str; 3] = ["10", "11", "12"];
 
 /// A hospital: a server, and an administrator who may look at room graphs.
-pub(super) struct Site {
-    pub(super) server: Server,
-    pub(super) proxy: Option<FaultProxy>,
+pub(crate) struct Site {
+    pub(crate) server: Server,
+    pub(crate) proxy: Option<FaultProxy>,
     admin: User,
 }
 
 impl Site {
     /// A server that others reach directly, under its address.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::new(Config::default().federating_as("127.0.0.1"), None)
     }
 
     /// A server that others reach directly, under a host name.
-    pub(super) fn named() -> Self {
+    pub(crate) fn named() -> Self {
         Self::new(Config::default().federating_as("localhost"), None)
     }
 
     /// A server that others reach directly, under a host name, and that takes guests.
-    pub(super) fn with_guests() -> Self {
+    pub(crate) fn with_guests() -> Self {
         Self::new(Config::default().federating_as("localhost").set("registration.guests", "true"), None)
     }
 
     /// A server that others reach through a proxy, which can misbehave.
-    pub(super) fn behind_proxy() -> Self {
+    pub(crate) fn behind_proxy() -> Self {
         let proxy = FaultProxy::start();
         Self::new(Config::default().federating_behind(proxy.name()), Some(proxy))
     }
@@ -52,23 +52,23 @@ impl Site {
 
     /// A user of this server.
     #[track_caller]
-    pub(super) fn user(&self, prefix: &str) -> User {
+    pub(crate) fn user(&self, prefix: &str) -> User {
         self.server.user(prefix)
     }
 
     /// The server's name.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.server.name()
     }
 
     /// The proxy in front.
     #[track_caller]
-    pub(super) fn proxy(&self) -> &FaultProxy {
+    pub(crate) fn proxy(&self) -> &FaultProxy {
         self.proxy.as_ref().expect("the site is behind a proxy")
     }
 
     /// Starts the server again after it was stopped or killed.
-    pub(super) fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         self.server.start_again();
         if let Some(proxy) = &self.proxy {
             proxy.point_at(&self.server.base());
@@ -78,7 +78,7 @@ impl Site {
     /// What this server says of a room's graph: the ends and a digest of the state. `None` where it does not know the
     /// room.
     #[track_caller]
-    pub(super) fn graph(&self, room: &str) -> Option<Value> {
+    pub(crate) fn graph(&self, room: &str) -> Option<Value> {
         let reply = self.admin.get(raw(&format!("/_wardroom/admin/v1/rooms/{}/graph", encode(room))));
         (reply.status == 200).then(|| reply.ok())
     }
@@ -86,26 +86,26 @@ impl Site {
 
 /// A room of a version that a user made, open to everybody.
 #[track_caller]
-pub(super) fn public_room(creator: &User, version: &str) -> String {
+pub(crate) fn public_room(creator: &User, version: &str) -> String {
     creator.create_room(json!({ "preset": "public_chat", "room_version": version }))
 }
 
 /// Joins a room of another server, by way of that server.
 #[track_caller]
-pub(super) fn join_via(user: &User, room: &str, site: &Site) {
+pub(crate) fn join_via(user: &User, room: &str, site: &Site) {
     try_join_via(user, room, site).ok();
 }
 
 /// As [`join_via`], with the answer.
 #[track_caller]
-pub(super) fn try_join_via(user: &User, room: &str, site: &Site) -> wardroom_testkit::Reply {
+pub(crate) fn try_join_via(user: &User, room: &str, site: &Site) -> wardroom_testkit::Reply {
     let target = wardroom_testkit::v3(&["join", room]).query("server_name", site.name()).query("via", site.name());
     user.post(target, json!({}))
 }
 
 /// Waits until a user's history of a room has an event.
 #[track_caller]
-pub(super) fn sees(user: &User, room: &str, event: &str) -> Value {
+pub(crate) fn sees(user: &User, room: &str, event: &str) -> Value {
     wait_until(&format!("{} sees {event}", user.id), SOON, || {
         let reply = user.try_event(room, event);
         (reply.status == 200).then(|| reply.json())
@@ -114,7 +114,7 @@ pub(super) fn sees(user: &User, room: &str, event: &str) -> Value {
 
 /// Waits until all sites agree on the ends of a room's graph and on its state.
 #[track_caller]
-pub(super) fn agree(room: &str, sites: &[&Site]) -> Value {
+pub(crate) fn agree(room: &str, sites: &[&Site]) -> Value {
     let deadline = Instant::now() + 3 * SOON;
     loop {
         let graphs: Vec<Option<Value>> = sites.iter().map(|site| site.graph(room)).collect();
@@ -130,6 +130,6 @@ pub(super) fn agree(room: &str, sites: &[&Site]) -> Value {
 }
 
 /// How often a scripted server was asked something about a room.
-pub(super) fn asked_about(peer: &wardroom_testkit::Peer, path_part: &str, room: &str) -> usize {
+pub(crate) fn asked_about(peer: &wardroom_testkit::Peer, path_part: &str, room: &str) -> usize {
     peer.asked(path_part).iter().filter(|asked| asked.segments().iter().any(|segment| segment == room)).count()
 }

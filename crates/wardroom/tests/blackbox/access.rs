@@ -1,0 +1,55 @@
+//! Rooms that require roles (`org.wardroom.access_policy`).
+
+mod administration;
+mod doors;
+mod losing;
+mod partners;
+
+use wardroom_testkit::{Actor, Server, User, Value, json};
+
+use crate::admin::{admin_of, own};
+
+const POLICY: &str = "org.wardroom.access_policy";
+
+/// A policy that requires one of these.
+fn policy(roles: &[&str]) -> Value {
+    let any_of: Vec<Value> = roles.iter().map(|role| json!({ "all_of": [role] })).collect();
+    json!({ "version": 1, "require": { "any_of": any_of } })
+}
+
+/// Gives a user these roles, and no others, by an administrator.
+#[track_caller]
+fn give(admin: &User, user: &str, roles: &[&str]) {
+    let roles: Vec<Value> = roles.iter().map(|role| json!({ "role": role, "reason": "on duty" })).collect();
+    admin.put(own(&["role_bindings", user]), json!({ "roles": roles })).ok();
+}
+
+/// A server with a room that requires a role, which its creator has.
+struct Gated {
+    server: &'static Server,
+    admin: User,
+    /// Has the role.
+    alice: User,
+    room: String,
+    role: String,
+}
+
+impl Gated {
+    /// A room of this preset; the role is of this room alone.
+    fn of(preset: &str) -> Self {
+        let (server, role) = (crate::ward(), format!("{}@h1/cardiology", wardroom_testkit::unique("physician")));
+        let (admin, alice) = (admin_of(server), server.user("alice"));
+        give(&admin, &alice.id, &[&role]);
+        let room = alice.create_room(json!({ "preset": preset }));
+        alice.say(&room, "confidential");
+        admin.put(own(&["rooms", &room, "policy"]), policy(&[&role])).ok();
+        Self { server, admin, alice, room, role }
+    }
+
+    /// A user with the role.
+    fn colleague(&self) -> User {
+        let user = self.server.user("colleague");
+        give(&self.admin, &user.id, &[&self.role]);
+        user
+    }
+}
