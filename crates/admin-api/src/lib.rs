@@ -8,12 +8,16 @@ mod endpoint;
 mod error;
 mod federation_destinations;
 mod federation_policy;
+mod media;
 mod notices;
 mod openapi;
 mod profile;
 mod register;
+mod registration_tokens;
+mod reports;
 mod room_graph;
 mod rooms;
+mod scheduled_tasks;
 mod send_server_notice;
 mod server;
 mod users;
@@ -23,6 +27,7 @@ use std::sync::Arc;
 use axum::Router;
 use wardroom_accounts::Accounts;
 use wardroom_federation::Federation;
+use wardroom_media::Media;
 use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits, Routes};
 
@@ -39,12 +44,16 @@ pub struct AdminState {
     pub accounts: Accounts,
     /// The rooms.
     pub rooms: Rooms,
+    /// The content repository.
+    pub media: Media,
     /// Other servers, where this one speaks to any.
     pub federation: Option<Federation>,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
     pub notices: Option<Notices>,
+    /// Administrators may sign in as other users.
+    pub impersonation: bool,
 }
 
 impl ApiState for AdminState {
@@ -78,6 +87,10 @@ fn endpoints() -> Endpoints {
         .merge(openapi::endpoints())
         .merge(users::endpoints())
         .merge(rooms::endpoints())
+        .merge(media::endpoints())
+        .merge(reports::endpoints())
+        .merge(registration_tokens::endpoints())
+        .merge(scheduled_tasks::endpoints())
         .merge(room_graph::endpoints())
         .merge(send_server_notice::endpoints())
         .merge(federation_policy::endpoints())

@@ -3,6 +3,7 @@
 //! Unknown keys are errors that name the key. `config/wardroom.toml` shows every option with its default; a test
 //! keeps it equal to what stands here.
 
+mod admin;
 mod calls;
 mod delayed_events;
 mod durability;
@@ -74,6 +75,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) server_notices: server_notices::ServerNotices,
     #[serde(default)]
+    pub(crate) admin: admin::Admin,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -116,6 +119,7 @@ impl Config {
             rtc: calls::Rtc::default(),
             delayed_events: delayed_events::DelayedEvents::default(),
             server_notices: server_notices::ServerNotices::default(),
+            admin: admin::Admin::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -189,6 +193,9 @@ impl Config {
         }
         if !self.durability.sync {
             warnings.push("durability.sync: off, a crash of the machine loses acknowledged messages".to_owned());
+        }
+        if self.admin.impersonation {
+            warnings.push("admin.impersonation: on, administrators can sign in as every other user".to_owned());
         }
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());

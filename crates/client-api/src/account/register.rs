@@ -6,9 +6,12 @@ use http::StatusCode;
 use ruma::{
     OwnedDeviceId, OwnedServerName, OwnedUserId,
     api::{
-        client::account::{
-            check_registration_token_validity,
-            register::{RegistrationKind, v3::Request},
+        client::{
+            account::{
+                check_registration_token_validity,
+                register::{RegistrationKind, v3::Request},
+            },
+            uiaa::{AuthData, AuthType},
         },
         error::ErrorKind,
     },
@@ -95,10 +98,28 @@ async fn register_user(state: &ClientState, body: &Request) -> Result<Registered
     if let UiaOutcome::Challenge(info) = accounts.interactive_auth(binding, flows, None, body.auth.as_ref()).await? {
         return Err(ApiError::Uiaa(info));
     }
+    let token = match &body.auth {
+        Some(AuthData::RegistrationToken(auth)) => Some(auth.token.as_str()),
+        _ => None,
+    };
+    if let Some(token) = token
+        && !accounts.spend_registration_token(token).await?
+    {
+        // Somebody else used it up since it was looked at.
+        return Err(ApiError::forbidden("The registration token is not valid any more."));
+    }
+    let registered = make_user(accounts, body, guest.as_ref()).await;
+    if let (Err(_), Some(token)) = (&registered, token) {
+        accounts.unspend_registration_token(token).await?;
+    }
+    Ok(registered?)
+}
+
+async fn make_user(accounts: &Accounts, body: &Request, guest: Option<&Session>) -> Result<Registered, AccountError> {
     let login = login_of(body);
     let login = (!body.inhibit_login).then_some(&login);
-    if let (Some(guest), Some(password)) = (&guest, &body.password) {
-        return Ok(accounts.upgrade_guest(&guest.user, password, login).await?);
+    if let (Some(guest), Some(password)) = (guest, &body.password) {
+        return accounts.upgrade_guest(&guest.user, password, login).await;
     }
     let new = NewUser {
         localpart: body.username.as_deref(),
@@ -107,7 +128,7 @@ async fn register_user(state: &ClientState, body: &Request) -> Result<Registered
         guest: false,
         display_name: None,
     };
-    Ok(accounts.register(new, login).await?)
+    accounts.register(new, login).await
 }
 
 /// The guest who wants to become an ordinary user. They have to name themselves (section "Guest Access").
@@ -135,9 +156,10 @@ async fn check_registration_token_validity(
     request: Ruma<check_registration_token_validity::v1::Request>,
 ) -> Result<Reply<check_registration_token_validity::v1::Response>, ApiError> {
     state.limits.take(Class::RegistrationQuery, request.client_ip)?;
-    if state.accounts.settings().registration.tokens.is_empty() {
+    let flows = state.accounts.registration_flows().unwrap_or_default();
+    if !flows.iter().any(|flow| flow.stages.contains(&AuthType::RegistrationToken)) {
         return Err(AccountError::RegistrationClosed.into());
     }
-    let valid = state.accounts.is_registration_token(&request.body.token);
+    let valid = state.accounts.admits_registration(&request.body.token).await?;
     Ok(Reply(check_registration_token_validity::v1::Response::new(valid)))
 }
