@@ -190,12 +190,21 @@ class Synadm:
         return done.returncode, done.stdout, done.stderr
 
     def __call__(self, *arguments):
-        """The JSON that a command prints."""
+        """The last JSON that a command prints."""
         code, out, errors = self.text(*arguments)
         expect(code == 0, f"{' '.join(arguments)}: exit status {code}: {out[-500:]} {errors[-500:]}")
-        start = min((at for at in (out.find("{"), out.find("[")) if at >= 0), default=None)
-        expect(start is not None, f"{' '.join(arguments)}: no JSON: {out[-500:]} {errors[-500:]}")
-        found, _ = json.JSONDecoder().raw_decode(out[start:])
+        found = None
+        lines = out.splitlines(keepends=True)
+        at = 0
+        while at < len(lines):
+            try:
+                document, length = json.JSONDecoder().raw_decode("".join(lines[at:]))
+            except ValueError:
+                at += 1
+                continue
+            found = document if isinstance(document, (dict, list)) else found
+            at += "".join(lines[at:])[:length].count("\n") + 1
+        expect(found is not None, f"{' '.join(arguments)}: no JSON: {out[-500:]} {errors[-500:]}")
         expect("errcode" not in found, f"{' '.join(arguments)}: {found}")
         return found
 
@@ -258,6 +267,8 @@ class Steps:
 
     def user_prune_devices(self):
         user = self.user("pruned")
+        # A device that was never seen is one that synadm cannot look at.
+        user.create_room()
         code, out, errors = self.synadm.text("user", "prune-devices", "-i", user.device, "-d", "0", "-s", "0", user.id)
         expect(code == 0 and "errcode" not in out, f"prune-devices: {out} {errors}")
 

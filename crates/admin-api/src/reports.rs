@@ -126,15 +126,15 @@ async fn events(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError
             }
         }
     }
-    listed("event_reports", json!(page), page.len(), from, total)
+    Ok(listed("event_reports", &page, from, total))
 }
 
-fn listed(name: &str, page: Value, shown: usize, from: usize, total: usize) -> Result<Json<Value>, ApiError> {
+fn listed<T: Serialize>(name: &str, page: &[T], from: usize, total: usize) -> Json<Value> {
     let mut answer = json!({ name: page, "total": total });
-    if let Some(next) = next_place(from, shown, total) {
+    if let Some(next) = next_place(from, page.len(), total) {
         answer["next_token"] = next.into();
     }
-    Ok(Json(answer))
+    Json(answer)
 }
 
 /// The report of the path.
@@ -185,7 +185,7 @@ async fn users(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError>
             total += 1;
         }
     }
-    listed("user_reports", json!(page), page.len(), from, total)
+    Ok(listed("user_reports", &page, from, total))
 }
 
 async fn user(state: AdminState, asked: Asked) -> Result<Json<UserReport>, ApiError> {
