@@ -14,3 +14,6 @@ HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh
 
 step "An unmodified Synapse beside the real binary"
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-synapse.sh
+
+step "An unmodified synadm against the real binary"
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-synadm.sh

@@ -22,6 +22,7 @@ mod error;
 mod filter;
 mod fresh_cache;
 mod identities;
+mod impersonation;
 mod keys;
 mod last_seen;
 mod listing;
@@ -36,6 +37,7 @@ mod push_rules;
 mod pushers;
 mod refresh;
 mod registration;
+mod registration_tokens;
 mod reopening;
 mod room_settings;
 mod secret;
@@ -105,6 +107,9 @@ pub use self::{
     },
     refresh::Refreshed,
     registration::{NewUser, Registered, RegistrationWish, Remembered},
+    registration_tokens::{
+        REGISTRATION_TOKEN_CHARS_MAX, REGISTRATION_TOKENS_MAX, RegistrationToken, new_registration_token,
+    },
     session::{SESSIONS_CACHED_MAX, Session, SessionData},
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
@@ -139,6 +144,7 @@ struct Inner {
     filters: filter::FilterCache,
     directory: user_directory::UserDirectory,
     listing: listing::Listing,
+    registration_tokens: registration_tokens::TokenCount,
     backups: backup::BackupWriters,
     key_locks: keys::KeyLocks,
     inboxes: to_device::InboxSizes,
@@ -158,6 +164,7 @@ impl Accounts {
     /// [`AccountError::Settings`] when the password cost is not one that argon2 allows.
     pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
+        let registration_tokens = registration_tokens::TokenCount::load(&store).await?;
         let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
         let presence = Presence::load(&store, Arc::clone(&clock), settings.presence, &settings.server_name).await?;
         Ok(Self(Arc::new(Inner {
@@ -174,6 +181,7 @@ impl Accounts {
             filters: filter::FilterCache::default(),
             directory: user_directory::UserDirectory::default(),
             listing: listing::Listing::default(),
+            registration_tokens,
             backups: backup::BackupWriters::default(),
             key_locks: keys::KeyLocks::default(),
             inboxes: to_device::InboxSizes::default(),

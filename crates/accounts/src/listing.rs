@@ -4,7 +4,11 @@
 //! page costs a walk over them. It is read from the store once, and users who are changed are read again when somebody
 //! asks. At rest names stand only where they are sealed.
 
-use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 use wardroom_store::{Batch, Packed, Scan};
@@ -225,6 +229,16 @@ impl Accounts {
             users.extend(self.listed_user(nid).await?);
         }
         Ok(UserPage { users, total })
+    }
+
+    /// The `mxc://` URIs of all users' pictures.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn avatar_urls(&self) -> Result<HashSet<String>, AccountError> {
+        let mut known = self.0.listing.users.lock().await;
+        self.bring_up_to_date(&mut known).await?;
+        Ok(known.by_nid.values().filter_map(|entry| entry.avatar_url.as_deref().map(str::to_owned)).collect())
     }
 
     /// A user as lists show them.

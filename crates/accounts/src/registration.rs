@@ -131,7 +131,7 @@ impl Accounts {
     pub fn registration_flows(&self) -> Option<Vec<AuthFlow>> {
         let registration = &self.0.settings.registration;
         let mut flows = Vec::new();
-        if !registration.tokens.is_empty() {
+        if !registration.tokens.is_empty() || self.0.registration_tokens.get() > 0 {
             flows.push(AuthFlow::new(vec![AuthType::RegistrationToken]));
         }
         if registration.open {
@@ -140,7 +140,7 @@ impl Accounts {
         if flows.is_empty() { None } else { Some(flows) }
     }
 
-    /// Whether the token lets somebody register.
+    /// Whether the token is one of the configuration's, which let somebody register any number of times.
     pub fn is_registration_token(&self, token: &str) -> bool {
         // All are compared, each in constant time: the answer says nothing about how close a guess came.
         let tokens = &self.0.settings.registration.tokens;

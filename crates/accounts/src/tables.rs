@@ -30,6 +30,7 @@ pub(crate) mod domain {
     pub(crate) const TO_DEVICE_RECEIVED: u8 = 0x24;
     pub(crate) const SHORT_LIVED: u8 = 0x50;
     pub(crate) const IDENTITY: u8 = 0x51;
+    pub(crate) const REGISTRATION_TOKEN: u8 = 0x52;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -100,6 +101,10 @@ pub(crate) const IDENTITIES: Table<UserKey, Json<crate::Identities>> =
 pub(crate) const IDENTITY_OWNERS: Table<Hash16, u64> =
     Table::new(0x0156, "identity_owners", Profile::Point, Seal::System);
 
+/// hash of a registration token -> the token.
+pub(crate) const REGISTRATION_TOKENS: Table<Hash16, Json<crate::RegistrationToken>> =
+    Table::new(0x0157, "registration_tokens", Profile::Scan, Seal::System);
+
 /// All tables of this crate, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
     *USERS.spec(),
@@ -143,6 +148,7 @@ pub const TABLES: &[TableSpec] = &[
     *ADMIN_SCOPES.spec(),
     *IDENTITIES.spec(),
     *IDENTITY_OWNERS.spec(),
+    *REGISTRATION_TOKENS.spec(),
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

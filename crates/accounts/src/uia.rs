@@ -241,7 +241,7 @@ impl Accounts {
         }
         let verdict = match auth {
             AuthData::Dummy(_) => Ok(()),
-            AuthData::RegistrationToken(auth) if self.is_registration_token(&auth.token) => Ok(()),
+            AuthData::RegistrationToken(auth) if self.admits_registration(&auth.token).await? => Ok(()),
             AuthData::RegistrationToken(_) => Err(Refusal(ErrorKind::Unauthorized, "Invalid registration token.")),
             AuthData::Password(auth) => {
                 let named = match &auth.identifier {

@@ -9,12 +9,16 @@ mod endpoint;
 mod error;
 mod federation_destinations;
 mod federation_policy;
+mod media;
 mod notices;
 mod openapi;
 mod profile;
 mod register;
+mod registration_tokens;
+mod reports;
 mod room_graph;
 mod rooms;
+mod scheduled_tasks;
 mod send_server_notice;
 mod server;
 mod users;
@@ -25,6 +29,7 @@ use axum::Router;
 use wardroom_accounts::Accounts;
 use wardroom_care::Care;
 use wardroom_federation::Federation;
+use wardroom_media::Media;
 use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits, Routes};
 
@@ -43,12 +48,16 @@ pub struct AdminState {
     pub rooms: Rooms,
     /// Who may be in which room, by role.
     pub care: Care,
+    /// The content repository.
+    pub media: Media,
     /// Other servers, where this one speaks to any.
     pub federation: Option<Federation>,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
     pub notices: Option<Notices>,
+    /// Administrators may sign in as other users.
+    pub impersonation: bool,
 }
 
 impl ApiState for AdminState {
@@ -82,6 +91,10 @@ fn endpoints() -> Endpoints {
         .merge(openapi::endpoints())
         .merge(users::endpoints())
         .merge(rooms::endpoints())
+        .merge(media::endpoints())
+        .merge(reports::endpoints())
+        .merge(registration_tokens::endpoints())
+        .merge(scheduled_tasks::endpoints())
         .merge(room_graph::endpoints())
         .merge(send_server_notice::endpoints())
         .merge(federation_policy::endpoints())

@@ -7,6 +7,7 @@ mod devices;
 mod find;
 mod list;
 mod memberships;
+mod moderate;
 mod scopes;
 mod show;
 
@@ -23,6 +24,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(devices::endpoints())
         .merge(memberships::endpoints())
         .merge(find::endpoints())
+        .merge(moderate::endpoints())
         .merge(scopes::endpoints())
 }
 

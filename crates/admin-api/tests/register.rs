@@ -17,6 +17,7 @@ use wardroom_admin_api::{AdminState, router};
 use wardroom_care::{Care, Losses, Roles};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
+use wardroom_media::Media;
 use wardroom_rooms::{Rooms, StandardGate};
 use wardroom_store::{Catalogue, Store};
 use wardroom_web::{RateLimits, RequestMetrics, shell};
@@ -26,13 +27,27 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     let mut settings = Settings::new(owned_server_name!("hospital-a.example"));
     settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
     settings.registration.shared_secret = secret.map(str::to_owned);
-    let store = Store::in_memory(Catalogue::new(&[TABLES, wardroom_rooms::TABLES, wardroom_care::TABLES]).unwrap());
+    let tables = [TABLES, wardroom_rooms::TABLES, wardroom_media::TABLES, wardroom_care::TABLES];
+    let store = Store::in_memory(Catalogue::new(&tables).unwrap());
     let rooms = wardroom_rooms::Settings {
         server_name: settings.server_name.clone(),
         default_version: RoomVersionId::V12,
         signing_key: Arc::new(SigningKey::generate("1").unwrap()),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), rooms);
+    let dir = tempfile::tempdir().unwrap();
+    let media = wardroom_media::Settings {
+        server_name: settings.server_name.clone(),
+        dir: dir.path().to_owned(),
+        sync: false,
+        upload_bytes_max: 0,
+        user_bytes_max: None,
+        remote_bytes_max: 0,
+        remote_cache_days: None,
+        thumbnail_sizes: Vec::new(),
+        previews: None,
+    };
+    let media = Media::open(store.clone(), clock.clone(), media).await.unwrap();
     let accounts = Accounts::new(store.clone(), clock.clone(), settings).await.unwrap();
     let held = (Roles::load(store.clone(), clock.clone()).await.unwrap(), Losses::load(store.clone()).await.unwrap());
     let access = wardroom_care::Settings {
@@ -46,9 +61,11 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         accounts: accounts.clone(),
         rooms,
         care,
+        media,
         federation: None,
         limits: Arc::new(RateLimits::new(clock, false)),
         notices: None,
+        impersonation: false,
     };
     (shell(router(state), Arc::new(RequestMetrics::default())), accounts)
 }

@@ -133,7 +133,9 @@ impl Media {
     /// The content, if it has arrived.
     async fn content_now(&self, key: &MediaKey) -> Result<Option<Content>, MediaError> {
         let row = self.visible(key).await?.ok_or(MediaError::NotFound)?;
-        Ok(row.content.map(|content| Content::new(self, *key, content)))
+        let Some(content) = row.content else { return Ok(None) };
+        self.note_local_use(key).await?;
+        Ok(Some(Content::new(self, *key, content)))
     }
 
     /// The row of a media that may be seen at all.

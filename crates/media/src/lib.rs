@@ -18,6 +18,7 @@
 //! Deliberately absent: deduplication (equal contents of two users would tell one about the other), and any knowledge
 //! of rooms.
 
+mod administration;
 mod blobs;
 mod content;
 mod error;
@@ -37,6 +38,7 @@ mod upkeep;
 mod upload;
 
 pub use self::{
+    administration::{MEDIA_LISTED_MAX, Usage},
     content::{Content, ContentStream, WAIT_DEFAULT_MS, WAIT_MAX_MS},
     error::MediaError,
     media_id::{InvalidMediaId, MediaId, UserNid},

@@ -5,9 +5,10 @@ use wardroom_store::{Batch, CommitError, Packed, ReadError, Scan};
 use crate::{
     Media, MediaError, MediaId, UserNid,
     content::PAGE_ROWS,
+    remote::DAY_MS,
     tables::{
-        ContentRow, EXPIRING, MEDIA, MEDIA_OF_USER, MediaKey, MediaRow, REMOTE_MEDIA, RemoteRow, THUMBNAILS,
-        ThumbnailRow, USAGE, watch_key,
+        ContentRow, EXPIRING, MEDIA, MEDIA_MARKS, MEDIA_OF_USER, MEDIA_USED, MediaKey, MediaRow, REMOTE_MEDIA,
+        RemoteRow, THUMBNAILS, ThumbnailRow, USAGE, watch_key,
     },
 };
 
@@ -31,6 +32,12 @@ pub struct MediaInfo {
     pub filename: Option<String>,
     /// Since when nobody gets it.
     pub quarantined_ms: Option<u64>,
+    /// Who hid it.
+    pub quarantined_by: Option<UserNid>,
+    /// It is not hidden.
+    pub protected: bool,
+    /// About when somebody last looked at it, in milliseconds since 1970, to the day.
+    pub last_used_ms: Option<u64>,
 }
 
 impl Media {
@@ -42,13 +49,16 @@ impl Media {
         let (view, key) = (self.0.store.latest(), self.key(media));
         if !self.is_local(media) {
             let row = view.get(&REMOTE_MEDIA, &key).await?;
-            return Ok(row.map(|Packed(row)| {
-                let RemoteRow { content, fetched_ms, quarantined_ms, .. } = row;
-                info(media.clone(), None, fetched_ms, content, quarantined_ms)
-            }));
+            let Some(Packed(row)) = row else { return Ok(None) };
+            let RemoteRow { content, fetched_ms, quarantined_ms, used_day, .. } = row;
+            let mut found = info(media.clone(), None, fetched_ms, content, quarantined_ms);
+            found.last_used_ms = Some(used_day.saturating_mul(DAY_MS));
+            return Ok(Some(self.marked(&key, found).await?));
         }
-        let row = view.get(&MEDIA, &key).await?;
-        Ok(row.map(|Packed(row)| self.info_of(row)))
+        match view.get(&MEDIA, &key).await? {
+            Some(Packed(row)) => Ok(Some(self.marked(&key, self.info_of(row)).await?)),
+            None => Ok(None),
+        }
     }
 
     /// What a user has stored: files, and bytes.
@@ -72,7 +82,25 @@ impl Media {
     ) -> Result<Vec<MediaInfo>, MediaError> {
         let after = after.map(|info| (info.created_ms, self.key(&info.media)));
         let rows = self.rows_of(user.get(), after, limit.min(PAGE_ROWS)).await?;
-        Ok(rows.into_iter().map(|(_, row)| self.info_of(row)).collect())
+        let mut found = Vec::with_capacity(rows.len());
+        for (key, row) in rows {
+            found.push(self.marked(&key, self.info_of(row)).await?);
+        }
+        Ok(found)
+    }
+
+    /// Adds what stands elsewhere.
+    async fn marked(&self, key: &MediaKey, mut info: MediaInfo) -> Result<MediaInfo, ReadError> {
+        let view = self.0.store.latest();
+        if let Some(Packed(marks)) = view.get(&MEDIA_MARKS, key).await? {
+            info.protected = marks.protected;
+            let hidden = info.quarantined_ms.is_some();
+            info.quarantined_by = marks.quarantined_by.filter(|_| hidden).map(UserNid::new);
+        }
+        if let Some(day) = view.get(&MEDIA_USED, key).await? {
+            info.last_used_ms = Some(day.saturating_mul(DAY_MS));
+        }
+        Ok(info)
     }
 
     /// Hides a media from everybody, or shows it again. Answers whether there is such a media; of another server's it
@@ -135,6 +163,8 @@ impl Media {
             batch.expect_version(&MEDIA, key, Some(version));
             batch.delete(&MEDIA, key);
             batch.delete(&MEDIA_OF_USER, &(row.owner, row.created_ms, *key));
+            batch.delete(&MEDIA_MARKS, key);
+            batch.delete(&MEDIA_USED, key);
             if let Some(at_ms) = row.expires_ms {
                 batch.delete(&EXPIRING, &(at_ms, *key));
             }
@@ -196,7 +226,7 @@ impl Media {
     }
 
     /// Rows of a user's media behind a place, oldest first.
-    async fn rows_of(
+    pub(crate) async fn rows_of(
         &self,
         user: u64,
         after: Option<(u64, MediaKey)>,
@@ -214,7 +244,7 @@ impl Media {
         Ok(both.filter_map(|(key, row)| Some((key, row?.0))).collect())
     }
 
-    fn info_of(&self, row: MediaRow) -> MediaInfo {
+    pub(crate) fn info_of(&self, row: MediaRow) -> MediaInfo {
         let media = MediaId::known(self.0.server_name.clone(), row.id);
         info(media, Some(UserNid::new(row.owner)), row.created_ms, row.content, row.quarantined_ms)
     }
@@ -231,5 +261,16 @@ fn info(
         Some(content) => (Some(content.blob.length), Some(content.content_type), content.filename),
         None => (None, None, None),
     };
-    MediaInfo { media, owner, created_ms, length, content_type, filename, quarantined_ms }
+    MediaInfo {
+        media,
+        owner,
+        created_ms,
+        length,
+        content_type,
+        filename,
+        quarantined_ms,
+        quarantined_by: None,
+        protected: false,
+        last_used_ms: None,
+    }
 }

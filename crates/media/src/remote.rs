@@ -17,7 +17,7 @@ const COMMIT_TRIES_MAX: usize = 16;
 /// When to try again after that.
 const BUSY_RETRY: std::time::Duration = std::time::Duration::from_secs(1);
 /// One day, in milliseconds: the grain in which it is noted when a media was last looked at.
-const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// What is known of another server's media.
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Media {
         Ok(found.map(|(Packed(row), version)| (row, version)))
     }
 
-    fn today(&self) -> u64 {
+    pub(crate) fn today(&self) -> u64 {
         self.0.clock.now_ms() / DAY_MS
     }
 

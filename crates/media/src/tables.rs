@@ -45,6 +45,12 @@ pub(crate) const REMOTE_MEDIA: Table<MediaKey, Packed<RemoteRow>> =
 pub(crate) const REMOTE_MEDIA_BY_USE: Table<(u64, MediaKey), ()> =
     Table::new(0x0311, "media_remote_by_use", Profile::Churn, Seal::System);
 
+/// media -> what administrators decided about it.
+pub(crate) const MEDIA_MARKS: Table<MediaKey, Packed<MarksRow>> =
+    Table::new(0x0312, "media_marks", Profile::Point, Seal::System);
+/// media of this server -> day since 1970 on which it was last looked at.
+pub(crate) const MEDIA_USED: Table<MediaKey, u64> = Table::new(0x0313, "media_used", Profile::Point, Seal::System);
+
 /// All tables of this crate, for the store's catalogue.
 pub const TABLES: &[TableSpec] = &[
     *MEDIA.spec(),
@@ -55,6 +61,8 @@ pub const TABLES: &[TableSpec] = &[
     *THUMBNAILS.spec(),
     *REMOTE_MEDIA.spec(),
     *REMOTE_MEDIA_BY_USE.spec(),
+    *MEDIA_MARKS.spec(),
+    *MEDIA_USED.spec(),
 ];
 
 /// Where its content lies.
@@ -132,6 +140,15 @@ pub(crate) struct ContentRow {
     pub(crate) blob: BlobRow,
     pub(crate) content_type: String,
     pub(crate) filename: Option<String>,
+}
+
+/// What administrators decided about a media.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MarksRow {
+    /// It is not hidden with others.
+    pub(crate) protected: bool,
+    /// Who hid it.
+    pub(crate) quarantined_by: Option<u64>,
 }
 
 /// What a user has stored.

@@ -43,6 +43,8 @@ impl Rooms {
         let key = |place: Place| (room, place.position(), place.index());
         let scan = Scan::range(&key(down_to.next()), &key(from.next())).reverse().limit(1);
         let found = self.engine.store.latest().scan(&GAPS, scan).await?.pop();
+        // Where a history was purged nothing is missing that should come back.
+        let found = found.filter(|(_, Packed(missing))| !missing.is_empty());
         Ok(found.map(|((room, position, index), Packed(missing))| Gap {
             room,
             at: Place::new(position, index),
@@ -68,7 +70,8 @@ impl Writer {
             return Err(failure.clone());
         }
         let key = (self.nid(), at.position(), at.index());
-        let Some(Packed(missing)) = self.engine.store.latest().get(&GAPS, &key).await? else { return Ok(None) };
+        let found = self.engine.store.latest().get(&GAPS, &key).await?;
+        let Some(Packed(missing)) = found.filter(|Packed(missing)| !missing.is_empty()) else { return Ok(None) };
         let filled = self.fill(at, missing, events).await;
         self.guard(filled)
     }

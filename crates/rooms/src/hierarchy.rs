@@ -224,6 +224,8 @@ struct Walk<'a> {
     depth_max: u64,
     suggested_only: bool,
     limit: usize,
+    /// Everything that is here is told.
+    administrator: bool,
 }
 
 impl Rooms {
@@ -241,6 +243,30 @@ impl Rooms {
         query: &HierarchyQuery,
         elsewhere: Option<&dyn Elsewhere>,
     ) -> Result<HierarchyPage, RoomError> {
+        self.hierarchy_of(actor, room, query, elsewhere, false).await
+    }
+
+    /// As [`Rooms::hierarchy`], of the rooms that are here, whoever may know of them. Ungated: for administrators.
+    ///
+    /// # Errors
+    /// [`RoomError::InvalidParam`], [`RoomError::Forbidden`] where the room is not here.
+    pub async fn hierarchy_for_administrators(
+        &self,
+        actor: Actor<'_>,
+        room: &RoomId,
+        query: &HierarchyQuery,
+    ) -> Result<HierarchyPage, RoomError> {
+        self.hierarchy_of(actor, room, query, None, true).await
+    }
+
+    async fn hierarchy_of(
+        &self,
+        actor: Actor<'_>,
+        room: &RoomId,
+        query: &HierarchyQuery,
+        elsewhere: Option<&dyn Elsewhere>,
+        administrator: bool,
+    ) -> Result<HierarchyPage, RoomError> {
         if query.limit == Some(0) {
             return Err(RoomError::InvalidParam("limit: must be greater than zero.".to_owned()));
         }
@@ -254,6 +280,7 @@ impl Rooms {
             depth_max: query.max_depth.unwrap_or(DEPTH_MAX).min(DEPTH_MAX),
             suggested_only: query.suggested_only,
             limit: limit.min(HIERARCHY_PAGE_MAX),
+            administrator,
         };
         self.engine.look(&walk, room, &[]).await?.ok_or_else(forbidden)?;
         let Some(from) = &query.from else {
@@ -336,9 +363,13 @@ impl Engine {
         if let Some(found) = self.find_room(room).await? {
             let view = found.view();
             if self.is_resident(&view).await? {
-                let Some(read) = self.glimpse(walk.actor, &view).await? else { return Ok(None) };
-                let children = if read.summary.is_space() { Some(self.children_of_space(&view).await?) } else { None };
-                return Ok(Some(Looked { summary: read.summary, children }));
+                let summary = match self.glimpse(walk.actor, &view).await? {
+                    Some(read) => read.summary,
+                    None if walk.administrator => self.summary(&view).await?,
+                    None => return Ok(None),
+                };
+                let children = if summary.is_space() { Some(self.children_of_space(&view).await?) } else { None };
+                return Ok(Some(Looked { summary, children }));
             }
         }
         let Some(elsewhere) = walk.elsewhere else { return Ok(None) };

@@ -73,6 +73,16 @@ impl Rooms {
     pub async fn messages(&self, actor: Actor<'_>, room: &RoomId, page: Page<'_>) -> Result<MessagesPage, RoomError> {
         let view = self.view(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let reader = self.reader(actor, &view).await?;
+        self.messages_as(&reader, &view, page).await
+    }
+
+    /// As [`Rooms::messages`], for a reader whom the gate has let in.
+    pub async fn messages_as(
+        &self,
+        reader: &Reader,
+        view: &RoomView,
+        page: Page<'_>,
+    ) -> Result<MessagesPage, RoomError> {
         let newest = view.end;
         let start = page.from.unwrap_or(if page.backwards { newest } else { Place::FIRST });
         let range = if page.backwards {
@@ -90,9 +100,9 @@ impl Rooms {
                 limit: page.limit,
             }
         };
-        let (items, end) = self.seen(&reader, &view, range, page.filter).await?;
+        let (items, end) = self.seen(reader, view, range, page.filter).await?;
         let members = match &page.filter.lazy_load_options {
-            LazyLoadOptions::Enabled { .. } => self.senders(&view, &items).await?,
+            LazyLoadOptions::Enabled { .. } => self.senders(view, &items).await?,
             LazyLoadOptions::Disabled => Vec::new(),
         };
         let chunk = items.into_iter().map(|item| item.event).collect();
@@ -184,18 +194,30 @@ impl Rooms {
     ) -> Result<ContextPage, RoomError> {
         let view = self.view(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let reader = self.reader(actor, &view).await?;
-        let item = self.find_seen(&reader, &view, event).await?;
+        self.context_as(&reader, &view, event, limit, event_filter).await
+    }
+
+    /// As [`Rooms::context`], for a reader whom the gate has let in.
+    pub async fn context_as(
+        &self,
+        reader: &Reader,
+        view: &RoomView,
+        event: &EventId,
+        limit: usize,
+        event_filter: &RoomEventFilter,
+    ) -> Result<ContextPage, RoomError> {
+        let item = self.find_seen(reader, view, event).await?;
         let (before, after) = (limit / 2, limit - limit / 2);
         let (mut before_items, mut after_items) = (Vec::new(), Vec::new());
         let (mut start, mut end) = (item.place, item.place.next());
         if before > 0 {
             let range = TimelineRange { from: Place::FIRST, to: item.place, backwards: true, limit: before };
-            before_items = self.seen(&reader, &view, range, event_filter).await?.0;
+            before_items = self.seen(reader, view, range, event_filter).await?.0;
             start = before_items.last().map_or(start, |item| item.place);
         }
         if after > 0 {
             let range = TimelineRange { from: item.place.next(), to: view.end, backwards: false, limit: after };
-            after_items = self.seen(&reader, &view, range, event_filter).await?.0;
+            after_items = self.seen(reader, view, range, event_filter).await?.0;
             end = after_items.last().map_or(end, |item| item.place.next());
         }
         let root = self.state_after(after_items.last().unwrap_or(&item)).await?;

@@ -28,10 +28,12 @@ mod governed;
 mod guests;
 mod hierarchy;
 mod history;
+mod history_purge;
 mod ids;
 mod introduction;
 mod join_rules;
 mod log;
+mod mass_redaction;
 mod members;
 mod membership;
 mod names;
@@ -44,6 +46,7 @@ mod relations;
 mod removal;
 mod reports;
 mod room;
+mod room_media;
 mod search;
 mod send;
 mod servers;
@@ -90,11 +93,13 @@ pub use self::{
         Elsewhere, HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy, TheirRoom,
     },
     history::{ContextPage, MessagesPage, PAGE_EVENTS_MAX, Page},
+    history_purge::{HistoryPurge, PurgeUpTo},
     ids::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SERVER, NS_SLOT, NS_USER, Place, RoomNid, ServerNid, Slot, UserNid,
         WATCH_MEMBERS, WATCH_OUTGOING, WATCH_POLICIES, WATCH_ROOM, WATCH_USER,
     },
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
+    mass_redaction::{MassRedaction, REDACTION_EVENTS_MAX, REDACTION_ROOMS_MAX},
     members::MembershipEntry,
     membership::{MemberProfile, ProfileSource},
     names::{NAMES_PAGE, NameListener, NamedUser, NamesCursor},
@@ -107,6 +112,7 @@ pub use self::{
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     room::RoomView,
+    room_media::MEDIA_EVENTS_MAX,
     search::{
         SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchContext, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery,
         SearchToken,

@@ -210,6 +210,14 @@ impl Rooms {
         Ok(OverviewPage { rooms: rooms.collect(), total })
     }
 
+    /// The `mxc://` URIs of all rooms' pictures. Ungated.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn avatar_urls(&self) -> Result<HashSet<String>, RoomError> {
+        Ok(self.engine.all_facts().await?.into_iter().filter_map(|(_, facts)| facts.avatar.clone()).collect())
+    }
+
     /// One room as administrators see it. Ungated.
     ///
     /// # Errors

@@ -84,14 +84,10 @@ impl Closed {
     }
 }
 
-fn is_deletion_of(work: &Work, room: &OwnedRoomId) -> bool {
-    let Work::DeleteRoom(deletion) = work;
-    deletion.room == *room
-}
-
 fn deletion(task: &mut Task) -> Result<&mut RoomDeletion, RoomError> {
     match &mut task.work {
         Work::DeleteRoom(deletion) => Ok(deletion),
+        _ => Err(RoomError::inconsistent("a task of another kind")),
     }
 }
 
@@ -109,13 +105,13 @@ impl Rooms {
             self.engine.put_block(&mut batch, &deletion.room, deletion.requester).await?;
         }
         let room = deletion.room.clone();
-        self.add_task(batch, Work::DeleteRoom(deletion), |work| is_deletion_of(work, &room)).await
+        self.add_task(batch, Work::DeleteRoom(deletion), |work| work.room() == Some(&*room)).await
     }
 
     /// Keeps a room that a task has begun to destroy from being found.
     pub(crate) async fn keep_closed(&self, task: &Task) {
-        let Work::DeleteRoom(deletion) = &task.work;
-        if deletion.done.closed
+        if let Work::DeleteRoom(deletion) = &task.work
+            && deletion.done.closed
             && let Ok(Some(nid)) = self.room_nid(&deletion.room).await
         {
             self.engine.closed.0.lock().insert(nid);

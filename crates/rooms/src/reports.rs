@@ -164,6 +164,41 @@ impl Rooms {
     }
 }
 
+impl Rooms {
+    /// One report; none where there is none, or none any more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn report_at(&self, position: u64) -> Result<Option<Report>, RoomError> {
+        let position = Position::new(position);
+        let store = self.engine.store.latest();
+        let Some(Packed(reporter)) = store.get(&REPORT_TIMES, &position).await? else { return Ok(None) };
+        let record = store.get(&REPORTS, &(reporter, position)).await?;
+        Ok(record.map(|Packed(ReportRecord { reported, at_ms, reason, score })| Report {
+            position,
+            reporter,
+            reported,
+            at_ms,
+            reason,
+            score,
+        }))
+    }
+
+    /// Deletes a report that was dealt with; answers whether there was one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete_report(&self, position: Position) -> Result<bool, RoomError> {
+        let store = &self.engine.store;
+        let Some(Packed(reporter)) = store.latest().get(&REPORT_TIMES, &position).await? else { return Ok(false) };
+        let mut batch = Batch::default();
+        batch.delete(&REPORT_TIMES, &position);
+        batch.delete(&REPORTS, &(reporter, position));
+        store.commit(batch).await?;
+        Ok(true)
+    }
+}
+
 fn check_reason(reason: &str) -> Result<(), RoomError> {
     if reason.chars().count() <= REPORT_REASON_CHARS_MAX {
         return Ok(());

@@ -9,12 +9,21 @@ use crate::{
     error::RoomError,
     events::Stored,
     ids::{EventNid, RoomNid},
-    tables::Standing,
+    tables::{EventMeta, Standing},
     trie::StateWhich,
 };
 
 /// Users of this server in one room that are listed.
 const LOCAL_MEMBERS_MAX: usize = 1_000_000;
+
+/// What is said of where an event stands. Of a history that was purged nothing is told but the state that is left of it.
+fn told_standing(meta: &EventMeta, event: &Stored) -> Standing {
+    match (meta.standing, meta.past) {
+        (Standing::SoftFailed, Some(_)) if event.pdu.is_state() => Standing::Outlier,
+        (Standing::SoftFailed, Some(_)) => Standing::RejectedOutlier,
+        (standing, _) => standing,
+    }
+}
 
 impl Rooms {
     /// Where an event stands, and the event; `None` if it is not here.
@@ -25,7 +34,7 @@ impl Rooms {
         let Some(nid) = self.engine.event_nid(id).await? else { return Ok(None) };
         let Some((meta, _)) = self.engine.any_meta(nid).await? else { return Ok(None) };
         let event = self.engine.event(meta.room, nid).await?;
-        Ok(event.map(|event| (meta.room, meta.standing, event)))
+        Ok(event.map(|event| (meta.room, told_standing(&meta, &event), event)))
     }
 
     /// The state before an event that has a place in the graph.

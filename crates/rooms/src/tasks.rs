@@ -13,7 +13,9 @@ use tokio::sync::Notify;
 use wardroom_store::{Batch, Hash16, Json, Profile, Scan, Seal, Table};
 
 pub use self::run::Profiles;
-use crate::{Rooms, error::RoomError, removal::RoomDeletion};
+use crate::{
+    Rooms, error::RoomError, history_purge::HistoryPurge, mass_redaction::MassRedaction, removal::RoomDeletion,
+};
 
 /// Tasks that are kept, finished or not; more are refused.
 pub const TASKS_MAX: usize = 10_000;
@@ -60,6 +62,10 @@ impl TaskStatus {
 pub enum Work {
     /// Delete a room.
     DeleteRoom(RoomDeletion),
+    /// Purge a room's history.
+    PurgeHistory(HistoryPurge),
+    /// Redact what a user sent.
+    Redact(MassRedaction),
 }
 
 impl Work {
@@ -67,6 +73,8 @@ impl Work {
     pub fn room(&self) -> Option<&RoomId> {
         match self {
             Self::DeleteRoom(deletion) => Some(&deletion.room),
+            Self::PurgeHistory(purge) => Some(&purge.room),
+            Self::Redact(_) => None,
         }
     }
 
@@ -74,6 +82,8 @@ impl Work {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::DeleteRoom(_) => "delete_room",
+            Self::PurgeHistory(_) => "purge_history",
+            Self::Redact(_) => "redact_all_events",
         }
     }
 }

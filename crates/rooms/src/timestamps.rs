@@ -44,6 +44,20 @@ impl Rooms {
     ) -> Result<Arc<Stored>, RoomError> {
         let view = self.view(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let reader = self.reader(actor, &view).await?;
+        self.event_near_as(&reader, &view, time_ms, backwards).await
+    }
+
+    /// As [`Rooms::event_near`], for a reader whom the gate has let in.
+    ///
+    /// # Errors
+    /// [`RoomError::NotFound`] where there is none.
+    pub async fn event_near_as(
+        &self,
+        reader: &Reader,
+        view: &RoomView,
+        time_ms: u64,
+        backwards: bool,
+    ) -> Result<Arc<Stored>, RoomError> {
         let mut range = if backwards {
             Scan::prefix(&view.nid).before(&(view.nid, time_ms.saturating_add(1))).reverse()
         } else {
@@ -52,7 +66,7 @@ impl Rooms {
         let (mut searched, mut page) = (0, PAGE_EVENTS_MIN);
         while searched < SEARCHED_EVENTS_MAX {
             let keys = self.engine.store.latest().scan_keys(&EVENT_TIMES, range.clone().limit(page)).await?;
-            if let Some(found) = self.first_seen(&reader, &view, &keys).await? {
+            if let Some(found) = self.first_seen(reader, view, &keys).await? {
                 return Ok(found);
             }
             let Some(last) = keys.last().filter(|_| keys.len() == page) else { break };

@@ -3,6 +3,7 @@
 //! Unknown keys are errors that name the key. `config/wardroom.toml` shows every option with its default; a test
 //! keeps it equal to what stands here.
 
+mod admin;
 mod calls;
 mod delayed_events;
 mod durability;
@@ -77,6 +78,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) roles: roles::Roles,
     #[serde(default)]
+    pub(crate) admin: admin::Admin,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -120,6 +123,7 @@ impl Config {
             delayed_events: delayed_events::DelayedEvents::default(),
             server_notices: server_notices::ServerNotices::default(),
             roles: roles::Roles::default(),
+            admin: admin::Admin::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -194,6 +198,9 @@ impl Config {
         }
         if !self.durability.sync {
             warnings.push("durability.sync: off, a crash of the machine loses acknowledged messages".to_owned());
+        }
+        if self.admin.impersonation {
+            warnings.push("admin.impersonation: on, administrators can sign in as every other user".to_owned());
         }
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());

@@ -334,8 +334,10 @@ impl App {
             rooms: rooms.clone(),
             care: care.clone(),
             federation: federation.clone(),
+            media: media.media.clone(),
             limits: Arc::clone(&limits),
             notices,
+            impersonation: config.admin.impersonation,
         };
         let federation_api = federation.clone().map(|federation| FederationState {
             server_name: parts.server_name,

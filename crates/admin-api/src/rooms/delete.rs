@@ -112,7 +112,7 @@ async fn delete_v2(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiEr
 
 /// How far a deletion got, in Synapse's words.
 fn status(task: &Task) -> Option<Value> {
-    let Work::DeleteRoom(deletion) = &task.work;
+    let Work::DeleteRoom(deletion) = &task.work else { return None };
     let word = match task.status {
         TaskStatus::Active if deletion.done.closed => "purging",
         TaskStatus::Active => "shutting_down",

@@ -6,9 +6,12 @@ use http::StatusCode;
 use ruma::{
     OwnedDeviceId, OwnedServerName, OwnedUserId, UserId,
     api::{
-        client::account::{
-            check_registration_token_validity,
-            register::{RegistrationKind, v3::Request},
+        client::{
+            account::{
+                check_registration_token_validity,
+                register::{RegistrationKind, v3::Request},
+            },
+            uiaa::{AuthData, AuthType},
         },
         error::ErrorKind,
     },
@@ -111,13 +114,32 @@ async fn register_user(state: &ClientState, body: &Request) -> Result<Registered
         }
         return Err(ApiError::Uiaa(info));
     }
-    let registered = make_user(accounts, guest.as_ref(), &wish).await?;
+    let registered = make_user_of(accounts, guest.as_ref(), &wish, body.auth.as_ref()).await?;
     if let Some(dialogue) = dialogue {
         // Who asks again is to be signed in on the same device.
         let device_id = registered.login.as_ref().map(|login| login.device.clone());
         accounts.note_registered(dialogue, binding, RegistrationWish { device_id, ..wish }, &registered.user.id);
     }
     Ok(registered)
+}
+
+/// Makes the user, and spends the token with which they were let register.
+async fn make_user_of(
+    accounts: &Accounts,
+    guest: Option<&Session>,
+    wish: &RegistrationWish,
+    auth: Option<&AuthData>,
+) -> Result<Registered, ApiError> {
+    let Some(AuthData::RegistrationToken(auth)) = auth else { return make_user(accounts, guest, wish).await };
+    if !accounts.spend_registration_token(&auth.token).await? {
+        // Somebody else used it up since it was looked at.
+        return Err(ApiError::forbidden("The registration token is not valid any more."));
+    }
+    let registered = make_user(accounts, guest, wish).await;
+    if registered.is_err() {
+        accounts.unspend_registration_token(&auth.token).await?;
+    }
+    registered
 }
 
 async fn make_user(
@@ -192,9 +214,10 @@ async fn check_registration_token_validity(
     request: Ruma<check_registration_token_validity::v1::Request>,
 ) -> Result<Reply<check_registration_token_validity::v1::Response>, ApiError> {
     state.limits.take(Class::RegistrationQuery, request.client_ip)?;
-    if state.accounts.settings().registration.tokens.is_empty() {
+    let flows = state.accounts.registration_flows().unwrap_or_default();
+    if !flows.iter().any(|flow| flow.stages.contains(&AuthType::RegistrationToken)) {
         return Err(AccountError::RegistrationClosed.into());
     }
-    let valid = state.accounts.is_registration_token(&request.body.token);
+    let valid = state.accounts.admits_registration(&request.body.token).await?;
     Ok(Reply(check_registration_token_validity::v1::Response::new(valid)))
 }

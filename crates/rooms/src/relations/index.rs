@@ -282,6 +282,24 @@ impl Writer {
         Ok(())
     }
 
+    /// Forgets what was worked out of an event's children, since the event itself goes.
+    pub(crate) async fn forget_children(&mut self, parent: EventNid) -> Result<(), RoomError> {
+        let Some(before) = self.summary(parent).await? else { return Ok(()) };
+        if let Some(thread) = before.thread {
+            self.unlist_thread(thread.latest).await?;
+            let users = Scan::prefix(&(self.nid(), parent));
+            for key in self.engine.store.latest().scan_keys(&THREAD_USERS, users).await? {
+                self.batch.delete(&THREAD_USERS, &key);
+                self.relating.participants.insert((parent, key.2), 0);
+            }
+        }
+        let after = Summary { thread: None, replacement: None, ..before };
+        if after != before {
+            self.set_summary(parent, after);
+        }
+        Ok(())
+    }
+
     /// A thread without one of its replies; none where that was the last one.
     async fn shrink_thread(
         &mut self,

@@ -105,6 +105,8 @@ impl Rooms {
     async fn do_task(&self, task: &mut Task, profiles: &Profiles) -> Result<(), RoomError> {
         match &task.work {
             Work::DeleteRoom(_) => self.do_deletion(task, profiles).await,
+            Work::PurgeHistory(_) => self.do_purge(task).await,
+            Work::Redact(_) => self.do_redaction(task).await,
         }
     }
 }

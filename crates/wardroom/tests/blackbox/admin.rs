@@ -1,7 +1,13 @@
 //! What administrators do over `/_synapse/admin` and `/_wardroom/admin`.
 
+mod content;
 mod deletion;
+mod history;
+mod media;
 mod people;
+mod redaction;
+mod registration_tokens;
+mod reports;
 mod rooms;
 mod scopes;
 mod users;
