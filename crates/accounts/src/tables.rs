@@ -29,6 +29,8 @@ pub(crate) mod domain {
     pub(crate) const TO_DEVICE_TRANSACTION: u8 = 0x23;
     pub(crate) const TO_DEVICE_RECEIVED: u8 = 0x24;
     pub(crate) const SHORT_LIVED: u8 = 0x50;
+    pub(crate) const SSO_SUBJECT: u8 = 0x51;
+    pub(crate) const SSO_SESSION: u8 = 0x52;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -129,6 +131,10 @@ pub const TABLES: &[TableSpec] = &[
     *NOTICE_ROOMS.spec(),
     *PROFILE_FIELDS.spec(),
     *PRESENCE.spec(),
+    crate::sso::TABLES[0],
+    crate::sso::TABLES[1],
+    crate::sso::TABLES[2],
+    crate::sso::TABLES[3],
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

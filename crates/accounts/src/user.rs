@@ -7,6 +7,7 @@ use crate::{
     AccountError, Accounts,
     dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
+    sso::SSO_USERS,
     tables::{
         ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, DEVICES, DEVICES_SEEN, FILTERS, MODERATION, NOTICE_ROOMS,
         NS_USER, PROFILE_FIELDS, PROFILES, REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
@@ -172,6 +173,8 @@ impl Accounts {
             batch.delete(&PROFILE_FIELDS, &key);
             batch.delete(&MODERATION, &key);
             batch.delete(&NOTICE_ROOMS, &key);
+            self.end_sso_origins(&mut batch, nid).await?;
+            batch.delete_prefix(&SSO_USERS, &key);
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);

@@ -9,7 +9,7 @@ use ruma::api::{
         session::{
             get_login_types::{
                 self,
-                v3::{LoginType, PasswordLoginType, TokenLoginType},
+                v3::{IdentityProvider, LoginType, PasswordLoginType, SsoLoginType, TokenLoginType},
             },
             login::v3::{LoginInfo, Password, Request, Response},
         },
@@ -18,6 +18,7 @@ use ruma::api::{
     error::ErrorKind,
 };
 use wardroom_accounts::{AccountError, Login, LoginRequest};
+use wardroom_sso::{ProviderSettings, Sso};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use crate::ClientState;
@@ -27,13 +28,28 @@ pub(crate) fn routes() -> Routes<ClientState> {
 }
 
 async fn get_login_types(
-    State(_): State<ClientState>,
+    State(state): State<ClientState>,
     _request: Ruma<get_login_types::v3::Request>,
 ) -> Result<Reply<get_login_types::v3::Response>, ApiError> {
     let password = LoginType::Password(PasswordLoginType::new());
     let mut token = TokenLoginType::new();
     token.get_login_token = true;
-    Ok(Reply(get_login_types::v3::Response::new(vec![password, LoginType::Token(token)])))
+    let mut flows = vec![password, LoginType::Token(token)];
+    flows.extend(state.sso.as_ref().map(single_sign_on));
+    Ok(Reply(get_login_types::v3::Response::new(flows)))
+}
+
+/// The providers, as buttons.
+fn single_sign_on(sso: &Sso) -> LoginType {
+    let button = |provider: &ProviderSettings| {
+        let mut button = IdentityProvider::new(provider.id.clone(), provider.name.clone());
+        button.icon.clone_from(&provider.icon);
+        button.brand = provider.brand.as_deref().map(Into::into);
+        button
+    };
+    let mut flow = SsoLoginType::new();
+    flow.identity_providers = sso.providers().map(button).collect();
+    LoginType::Sso(flow)
 }
 
 async fn login(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Reply<Response>, ApiError> {

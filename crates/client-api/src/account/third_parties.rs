@@ -1,4 +1,4 @@
-//! Third-party identifiers and networks, of which this server has none: `GET /account/3pid`
+//! Third-party identifiers, which only identity providers give, and networks, of which there are none: `GET /account/3pid`
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3account3pid)) and
 //! `GET /thirdparty/protocols`
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3thirdpartyprotocols)).
@@ -16,12 +16,20 @@ pub(crate) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(get_3pids).endpoint(get_protocols)
 }
 
-/// Nobody can add an e-mail address or a telephone number (capability `m.3pid_changes`), so nobody has one.
+/// Nobody can add an e-mail address or a telephone number (capability `m.3pid_changes`): there are those that an identity
+/// provider vouches for.
 async fn get_3pids(
-    State(_): State<ClientState>,
-    _request: Ruma<get_3pids::v3::Request>,
+    State(state): State<ClientState>,
+    request: Ruma<get_3pids::v3::Request>,
 ) -> Result<Json<Value>, ApiError> {
-    Ok(Json(json!({ "threepids": [] })))
+    let links = state.accounts.sso_links(request.session.nid).await?;
+    let addresses = links.into_iter().filter_map(|link| Some((link.email?, link.linked_ms)));
+    let threepids: Vec<Value> = addresses
+        .map(|(address, since_ms)| {
+            json!({ "medium": "email", "address": address, "validated_at": since_ms, "added_at": since_ms })
+        })
+        .collect();
+    Ok(Json(json!({ "threepids": threepids })))
 }
 
 /// Bridges to other networks are application services, which this server does not speak to.
