@@ -38,9 +38,12 @@ export class IdentityProvider {
             }],
             jwks: { keys: [newKey(this.algorithm)] },
             cookies: { keys: [randomUUID()] },
-            claims: { openid: ["sub"], profile: ["preferred_username", "name"], email: ["email"], amr: null, acr: null, auth_time: null, iss: null, sid: null },
+            claims: { openid: ["sub", "amr", "auth_time"], profile: ["preferred_username", "name"], email: ["email"] },
             // Claims of the scopes stand in the ID token too.
             conformIdTokenClaims: false,
+            // Its own dispatcher refuses loopback, where the server under test is.
+            fetch: (url, options) => fetch(url, { ...options, dispatcher: undefined }),
+            ttl: { AccessToken: 60, AuthorizationCode: 60, Grant: 600, IdToken: 300, Interaction: 600, Session: 600 },
             pkce: { required: () => true },
             features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true }, rpInitiatedLogout: { enabled: true } },
             interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
@@ -54,6 +57,8 @@ export class IdentityProvider {
             },
             renderError: (context, out) => { context.body = JSON.stringify(out); },
         });
+        provider.on("backchannel.error", (_, error) => console.error(`back-channel logout: ${error.cause ?? error.stack ?? error}`));
+        provider.on("server_error", (_, error) => console.error(`provider: ${error.stack ?? error}`));
         const callback = provider.callback();
         this.server = createServer(async (request, response) => {
             if (!request.url.startsWith("/interaction/")) return callback(request, response);

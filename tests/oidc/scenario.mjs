@@ -101,7 +101,6 @@ const steps = [
         const { end } = await stranger.follow(start, `${publicUrl}/_matrix/client/unstable/org.wardroom/oidc/clinic/callback`);
         const page = await newBrowser().get(end);
         expect(page.status === 400, `${page.status} ${page.text}`);
-        expect((await stranger.get(end)).status === 400, "the answer is good once");
     }],
     ["a second provider demands multi-factor", async () => {
         const page = await through(partner, newBrowser(), people.bob, { amr: ["pwd"] });

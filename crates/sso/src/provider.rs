@@ -80,7 +80,10 @@ impl<T: Clone> Fetched<T> {
                 Ok(value)
             }
             Err(fault) => {
-                self.failed = Some(Instant::now());
+                // Nobody asked the provider when it failed a moment ago: the pause does not begin anew.
+                if !matches!(fault, ProviderFault::FailedJustNow(_)) {
+                    self.failed = Some(Instant::now());
+                }
                 let old = self.value.as_ref().filter(|(_, at)| at.elapsed() < USED_FOR);
                 old.map(|(value, _)| value.clone()).ok_or(fault)
             }
@@ -327,6 +330,8 @@ mod tests {
         assert!(fetched.settle(Err(ProviderFault::OtherIssuer)).is_err() && fetched.failed_just_now());
         assert_eq!(fetched.settle(Ok(1)).unwrap(), 1);
         assert_eq!((fetched.fresh(), fetched.failed_just_now()), (Some(1), false));
+        assert_eq!(fetched.settle(Err(ProviderFault::FailedJustNow(""))).unwrap(), 1);
+        assert!(!fetched.failed_just_now(), "nobody asked");
         assert_eq!(fetched.settle(Err(ProviderFault::OtherIssuer)).unwrap(), 1);
         assert!(fetched.failed_just_now());
     }

@@ -169,6 +169,9 @@ fn failed(error: SsoError) -> Response {
 }
 
 fn log_fault(fault: &ProviderFault) {
+    if matches!(fault, ProviderFault::FailedJustNow(_)) {
+        return;
+    }
     let cause = std::error::Error::source(fault).map(ToString::to_string).unwrap_or_default();
     tracing::warn!(error = %fault, cause, "an identity provider failed");
 }

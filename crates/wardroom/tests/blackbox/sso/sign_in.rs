@@ -64,6 +64,8 @@ fn an_attempt_is_finished_once_and_in_the_browser_that_began_it() {
     let second = sent(&ask(&server, "clinic", TRUSTED));
     let path = provider.authorize(&first.location, &alice());
     refused(&come_back(&server, &path, &second.cookie), 400, "not begun in this browser");
+    let stolen = format!("{}=another", first.cookie.split('=').next().unwrap());
+    refused(&come_back(&server, &path, &stolen), 400, "not begun in this browser");
     refused(&come_back(&server, &path, &first.cookie), 400, "not begun in this browser");
 
     let path = provider.authorize(&second.location, &alice());
