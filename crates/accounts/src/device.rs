@@ -234,6 +234,7 @@ impl Accounts {
         batch.expect_version(&DEVICES, key, Some(version));
         batch.delete(&DEVICES, key);
         batch.delete(&DEVICES_SEEN, key);
+        self.end_sso_origin(batch, key).await?;
         for pair in row.pairs() {
             self.end_pair(batch, pair);
         }

@@ -50,6 +50,9 @@ pub enum AccountError {
     /// The login token was never given out, was used, or is too old.
     #[error("The login token is not known.")]
     UnknownLoginToken,
+    /// A person of an identity provider has no account, and the name that they would get is somebody else's.
+    #[error("The user name that the identity provider has for you belongs to another account.")]
+    NotLinked,
     /// The user has no such device.
     #[error("You have no such device.")]
     UnknownDevice,

@@ -9,6 +9,7 @@
 //! - `account_data_changes` holds exactly one row per row of `account_data`, under the position of its newest write.
 //! - Whatever a `/sync` of the user shows touches the user's watch key in the same batch, or the device's.
 //! - With a device go its keys, its one-time keys and what waited for it, in the same batch.
+//! - A person of an identity provider has one account for ever, and an account at most one person of a provider.
 
 mod access_token;
 mod account_data;
@@ -45,6 +46,7 @@ mod session;
 mod settings;
 mod shared_secret;
 mod short_lived;
+mod sso;
 mod tables;
 mod tag;
 mod to_device;
@@ -114,6 +116,7 @@ pub use self::{
     settings::{PasswordCost, REFRESHABLE_ACCESS_MS_DEFAULT, Registration, Settings, TokenLifetimes},
     shared_secret::{NONCE_LIFETIME_MS, NONCES_MAX, SharedSecretRegistration},
     short_lived::{LOGIN_TOKEN_LIFETIME, OPENID_TOKEN_LIFETIME},
+    sso::{ClaimsListener, SSO_EMAIL_BYTES_MAX, SSO_LINKS_PER_USER_MAX, SsoIdentity, SsoLink, SsoNewcomer},
     tables::{NS_USER, TABLES, WATCH_PRESENCE, WATCH_USER},
     tag::{TAG_BYTES_MAX, TAGS_PER_ROOM_MAX},
     to_device::{
@@ -121,7 +124,7 @@ pub use self::{
         TO_DEVICE_REQUEST_BYTES_MAX, TO_DEVICE_TYPE_BYTES_MAX, ToDeviceEvent, ToDeviceMessages, ToDeviceTarget,
         WATCH_OUTGOING,
     },
-    uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome},
+    uia::{UIA_SESSION_LIFETIME_MS, UIA_SESSIONS_MAX, UiaBinding, UiaOutcome, UiaRequest},
     user::{LogoutDevices, User, UserNid},
     user_directory::{FoundUsers, OTHERS_MAX},
 };
@@ -155,6 +158,8 @@ struct Inner {
     presence: Presence,
     openid_tokens: short_lived::ShortLived,
     login_tokens: short_lived::ShortLived,
+    ended_sessions: sso::EndedSessions,
+    claims_listener: OnceLock<Box<dyn ClaimsListener>>,
 }
 
 impl Accounts {
@@ -191,6 +196,8 @@ impl Accounts {
             presence,
             openid_tokens: short_lived::ShortLived::openid(),
             login_tokens: short_lived::ShortLived::login(),
+            ended_sessions: sso::EndedSessions::default(),
+            claims_listener: OnceLock::new(),
         })))
     }
 

@@ -10,6 +10,7 @@ use crate::{
     device::{DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, check_display_name},
     error::{CONFLICT_ROUNDS_MAX, settled},
     secret,
+    sso::SsoOrigin,
     tables::{ACCESS_TOKENS, DEVICES, DeviceRow, REFRESH_TOKENS, TokenPair, TokenRow, USERS, UserRow, domain},
     user_name::typed_user_id,
 };
@@ -82,7 +83,7 @@ impl Accounts {
             (_, Some(row)) if row.deactivated => Err(AccountError::Deactivated),
             (Some(user), Some(_)) if matches => {
                 // The password may be changed while this one is verified.
-                self.sign_in_checked(&user, request, |row| {
+                self.sign_in_checked(&user, request, None, |row| {
                     if row.password == verified { Ok(()) } else { Err(AccountError::WrongPassword) }
                 })
                 .await
@@ -97,7 +98,7 @@ impl Accounts {
     /// [`AccountError::UnknownUser`], [`AccountError::Deactivated`], [`AccountError::Limit`],
     /// [`AccountError::Invalid`], or the store's.
     pub async fn login_as(&self, user: &UserId, request: &LoginRequest<'_>) -> Result<Login, AccountError> {
-        self.sign_in_checked(user, request, |_| Ok(())).await
+        self.sign_in_checked(user, request, None, |_| Ok(())).await
     }
 
     /// The user of this server whom somebody means that types `name` to log in: a localpart or a full id, in any case.
@@ -124,10 +125,31 @@ impl Accounts {
         self.0.passwords.verify(password, hash.as_deref()).await
     }
 
+    /// As [`Accounts::login_as`], of a user whom an identity provider vouched for.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownLoginToken`] when the session at the provider has ended, and those of
+    /// [`Accounts::login_as`].
+    pub(crate) async fn login_from(
+        &self,
+        user: &UserId,
+        request: &LoginRequest<'_>,
+        origin: &SsoOrigin,
+    ) -> Result<Login, AccountError> {
+        let login = self.sign_in_checked(user, request, Some(origin), |_| Ok(())).await?;
+        // The session may have ended after the look at the user and before the device could be found.
+        if self.is_ended(origin) {
+            self.delete_devices(login.nid, std::slice::from_ref(&login.device)).await?;
+            return Err(AccountError::UnknownLoginToken);
+        }
+        Ok(login)
+    }
+
     async fn sign_in_checked(
         &self,
         user: &UserId,
         request: &LoginRequest<'_>,
+        origin: Option<&SsoOrigin>,
         check: impl Fn(&UserRow) -> Result<(), AccountError>,
     ) -> Result<Login, AccountError> {
         for _ in 0..CONFLICT_ROUNDS_MAX {
@@ -138,6 +160,7 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             let login = self.sign_in(&mut batch, nid, user.to_owned(), request, true).await?;
+            self.put_sso_origin(&mut batch, &self.device_key(nid, &login.device), origin).await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(login);
             }

@@ -238,7 +238,8 @@ impl Accounts {
         }
     }
 
-    async fn new_user_batch(
+    /// The batch that makes a user.
+    pub(crate) async fn new_user_batch(
         &self,
         id: &UserId,
         new: &NewUser<'_>,

@@ -1,5 +1,6 @@
 //! Tokens that live for minutes and in memory only: OpenID tokens, by which other services learn who somebody is
-//! (section "OpenID"), and login tokens, by which a signed-in device lets another one in (`POST /login/get_token`).
+//! (section "OpenID"), and login tokens, by which a signed-in device lets another one in (`POST /login/get_token`) or an
+//! identity provider a user (section "Client login via SSO").
 //!
 //! Kept as keyed hashes. A restart ends them; clients ask for new ones.
 
@@ -15,6 +16,7 @@ use wardroom_store::Hash16;
 
 use crate::{
     AccountError, Accounts, Login, LoginRequest, Session, UserNid, secret,
+    sso::SsoOrigin,
     tables::{DEVICES, domain},
 };
 
@@ -35,7 +37,15 @@ const LOGIN_TOKEN_PREFIX: &str = "wdl_";
 struct Owner {
     user: UserNid,
     /// The device that asked for it, by the hash of its id.
-    device: Hash16,
+    device: Option<Hash16>,
+    /// The identity provider that vouched for the user, where no device did.
+    origin: Option<SsoOrigin>,
+}
+
+impl Owner {
+    fn of(session: &Session) -> Self {
+        Self { user: session.nid, device: Some(session.device_key.1), origin: None }
+    }
 }
 
 #[derive(Default)]
@@ -80,6 +90,19 @@ impl ShortLived {
         tokens.owners.get(hash).filter(|(_, expires_ms)| *expires_ms > now_ms).map(|(owner, _)| *owner)
     }
 
+    /// Ends the tokens of some origins.
+    pub(crate) fn end_where(&self, meant: impl Fn(&SsoOrigin) -> bool) {
+        let mut tokens = self.tokens.lock();
+        let Tokens { owners, by_expiry } = &mut *tokens;
+        owners.retain(|hash, (owner, expires_ms)| {
+            let ends = owner.origin.as_ref().is_some_and(&meant);
+            if ends {
+                by_expiry.remove(&(*expires_ms, *hash));
+            }
+            !ends
+        });
+    }
+
     /// Ends a token, and tells whose it was if it was good.
     fn take(&self, hash: &Hash16, now_ms: u64) -> Option<Owner> {
         let mut tokens = self.tokens.lock();
@@ -100,10 +123,9 @@ fn millis(time: Duration) -> u64 {
 }
 
 impl Accounts {
-    fn give_short_lived(&self, kind: &ShortLived, session: &Session, prefix: &str, lifetime: Duration) -> String {
+    fn give_short_lived(&self, kind: &ShortLived, owner: Owner, prefix: &str, lifetime: Duration) -> String {
         let token = secret::token(prefix);
         let hash = self.0.store.keyed_hash(domain::SHORT_LIVED, token.as_bytes());
-        let owner = Owner { user: session.nid, device: session.device_key.1 };
         let now_ms = self.now_ms();
         kind.give(hash, owner, now_ms, now_ms.saturating_add(millis(lifetime)));
         token
@@ -111,7 +133,7 @@ impl Accounts {
 
     /// A token by which another service may ask this server who its bearer is, for [`OPENID_TOKEN_LIFETIME`].
     pub fn new_openid_token(&self, session: &Session) -> String {
-        self.give_short_lived(&self.0.openid_tokens, session, OPENID_TOKEN_PREFIX, OPENID_TOKEN_LIFETIME)
+        self.give_short_lived(&self.0.openid_tokens, Owner::of(session), OPENID_TOKEN_PREFIX, OPENID_TOKEN_LIFETIME)
     }
 
     /// Whose OpenID token this is; none once it is too old, its device was logged out, or its user was deactivated.
@@ -128,7 +150,13 @@ impl Accounts {
 
     /// A token that logs in one more device of the session's user, once, within [`LOGIN_TOKEN_LIFETIME`].
     pub fn new_login_token(&self, session: &Session) -> String {
-        self.give_short_lived(&self.0.login_tokens, session, LOGIN_TOKEN_PREFIX, LOGIN_TOKEN_LIFETIME)
+        self.give_short_lived(&self.0.login_tokens, Owner::of(session), LOGIN_TOKEN_PREFIX, LOGIN_TOKEN_LIFETIME)
+    }
+
+    /// A token that logs in a device of a user whom an identity provider vouched for, once.
+    pub(crate) fn give_login_token(&self, user: UserNid, origin: SsoOrigin, lifetime: Duration) -> String {
+        let owner = Owner { user, device: None, origin: Some(origin) };
+        self.give_short_lived(&self.0.login_tokens, owner, LOGIN_TOKEN_PREFIX, lifetime)
     }
 
     /// Signs in with a login token, which ends with the attempt.
@@ -140,7 +168,16 @@ impl Accounts {
         let hash = self.0.store.keyed_hash(domain::SHORT_LIVED, token.as_bytes());
         match self.0.login_tokens.take(&hash, self.now_ms()) {
             Some(owner) if self.is_signed_in(owner).await? => {
-                self.login_as(&self.user_id(owner.user).await?, request).await
+                let user = self.user_id(owner.user).await?;
+                // What a device lets in ends when the device does, as far as the provider has it.
+                let origin = match (owner.origin, owner.device) {
+                    (None, Some(device)) => self.sso_origin_of(&(owner.user.get(), device)).await?,
+                    (origin, _) => origin,
+                };
+                match origin {
+                    Some(origin) => self.login_from(&user, request, &origin).await,
+                    None => self.login_as(&user, request).await,
+                }
             }
             _ => Err(AccountError::UnknownLoginToken),
         }
@@ -148,8 +185,8 @@ impl Accounts {
 
     /// Whether the device that asked for a token is signed in still.
     async fn is_signed_in(&self, owner: Owner) -> Result<bool, AccountError> {
-        let device = self.0.store.latest().get(&DEVICES, &(owner.user.get(), owner.device)).await?;
-        Ok(device.is_some())
+        let Some(device) = owner.device else { return Ok(true) };
+        Ok(self.0.store.latest().get(&DEVICES, &(owner.user.get(), device)).await?.is_some())
     }
 }
 
@@ -159,7 +196,7 @@ mod tests {
     use crate::UserNid;
 
     fn owner(user: u64) -> Owner {
-        Owner { user: UserNid::new(user), device: [0; 16] }
+        Owner { user: UserNid::new(user), device: Some([0; 16]), origin: None }
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) mod domain {
     pub(crate) const SHORT_LIVED: u8 = 0x50;
     pub(crate) const IDENTITY: u8 = 0x51;
     pub(crate) const REGISTRATION_TOKEN: u8 = 0x52;
+    pub(crate) const SSO_SUBJECT: u8 = 0x53;
+    pub(crate) const SSO_SESSION: u8 = 0x54;
 }
 
 /// User number of a [`UserNid`](crate::UserNid) in keys.
@@ -149,6 +151,10 @@ pub const TABLES: &[TableSpec] = &[
     *IDENTITIES.spec(),
     *IDENTITY_OWNERS.spec(),
     *REGISTRATION_TOKENS.spec(),
+    crate::sso::TABLES[0],
+    crate::sso::TABLES[1],
+    crate::sso::TABLES[2],
+    crate::sso::TABLES[3],
 ];
 
 /// A local user. The row stays for ever, so that a name is never given out twice.

@@ -15,11 +15,13 @@ use ruma::{
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
+use wardroom_store::Packed;
 
 use crate::{
     AccountError, Accounts, UserNid,
     registration::{RegistrationWish, Remembered},
     secret::random_bytes,
+    tables::USERS,
     user_name::typed_user_id,
 };
 
@@ -35,18 +37,28 @@ pub struct UiaBinding {
     exact: [u8; 32],
     /// What a session may have been begun with instead.
     begun_with: Option<[u8; 32]>,
+    request: UiaRequest,
+}
+
+/// What a dialogue is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UiaRequest {
+    /// The operation, as given to [`UiaBinding::new`].
+    pub operation: &'static str,
+    /// For whom.
+    pub user: Option<UserNid>,
 }
 
 impl UiaBinding {
     /// Binds to an operation (its method and path), the user it is for, and its parameters without `auth`.
-    pub fn new(operation: &str, user: Option<UserNid>, parameters: &impl Serialize) -> Self {
+    pub fn new(operation: &'static str, user: Option<UserNid>, parameters: &impl Serialize) -> Self {
         let mut hash = Sha256::new();
         hash.update((operation.len() as u64).to_be_bytes());
         hash.update(operation);
         hash.update(user.map_or(0, UserNid::get).to_be_bytes());
         // Parameters that do not serialize bind to nothing else: equal only to themselves.
         hash.update(serde_json::to_vec(parameters).unwrap_or_default());
-        Self { exact: hash.finalize().into(), begun_with: None }
+        Self { exact: hash.finalize().into(), begun_with: None, request: UiaRequest { operation, user } }
     }
 
     /// Accepts sessions too that were begun with less: a client may ask for the flows before somebody has typed what the
@@ -85,6 +97,7 @@ struct Sessions {
 struct UiaSession {
     number: u64,
     binding: [u8; 32],
+    request: UiaRequest,
     completed: Vec<AuthType>,
     expires_ms: u64,
     /// What a registration was asked with, and whom it made.
@@ -118,7 +131,8 @@ impl Sessions {
         self.next_number += 1;
         let expires_ms = now_ms.saturating_add(UIA_SESSION_LIFETIME_MS);
         self.by_age.insert(number, id.clone());
-        let session = UiaSession { number, binding: binding.exact, completed, expires_ms, registration };
+        let UiaBinding { exact: binding, request, .. } = binding;
+        let session = UiaSession { number, binding, request, completed, expires_ms, registration };
         if let Some(replaced) = self.by_id.insert(id, session) {
             self.by_age.remove(&replaced.number);
         }
@@ -129,14 +143,15 @@ impl Sessions {
         self.alive(id, now_ms).filter(|session| binding.accepts(session) && !session.is_spent())
     }
 
+    /// A dialogue that goes on, whatever it is about.
     fn alive(&mut self, id: &str, now_ms: u64) -> Option<&mut UiaSession> {
         self.by_id.get_mut(id).filter(|session| session.expires_ms > now_ms)
     }
 
-    fn close(&mut self, id: &str) {
-        if let Some(session) = self.by_id.remove(id) {
-            self.by_age.remove(&session.number);
-        }
+    /// Whether the dialogue was there.
+    fn close(&mut self, id: &str) -> bool {
+        let closed = self.by_id.remove(id);
+        closed.inspect(|session| drop(self.by_age.remove(&session.number))).is_some()
     }
 }
 
@@ -153,6 +168,44 @@ impl Accounts {
     /// The flows for an operation on an account that needs its password again.
     pub fn password_flows(&self) -> Vec<AuthFlow> {
         vec![AuthFlow::new(vec![AuthType::Password])]
+    }
+
+    /// The flows for an operation on an account that needs its user again: the password, where they have one, and single
+    /// sign-on, where one of the issuers knows them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reauthentication_flows(&self, user: UserNid, issuers: &[&str]) -> Result<Vec<AuthFlow>, AccountError> {
+        if issuers.is_empty() || !self.sso_links(user).await?.iter().any(|link| issuers.contains(&link.issuer.as_str()))
+        {
+            return Ok(self.password_flows());
+        }
+        let row = self.0.store.latest().get(&USERS, &user.get()).await?;
+        let mut flows = Vec::new();
+        if row.is_some_and(|Packed(row)| row.password.is_some()) {
+            flows.extend(self.password_flows());
+        }
+        flows.push(AuthFlow::new(vec![AuthType::Sso]));
+        Ok(flows)
+    }
+
+    /// What a dialogue is about that goes on.
+    pub fn uia_request(&self, session: &str) -> Option<UiaRequest> {
+        self.0.uia.0.lock().alive(session, self.now_ms()).map(|session| session.request)
+    }
+
+    /// Notes in a dialogue that an identity provider has confirmed who the user is. `false` when it is another user's,
+    /// or over.
+    pub fn pass_sso_stage(&self, session: &str, user: UserNid) -> bool {
+        let mut sessions = self.0.uia.0.lock();
+        let Some(session) = sessions.alive(session, self.now_ms()) else { return false };
+        // Single sign-on is a flow of its own: it goes with no other stage.
+        let fits = session.request.user == Some(user)
+            && (session.completed.is_empty() || session.completed == [AuthType::Sso]);
+        if fits {
+            session.completed = vec![AuthType::Sso];
+        }
+        fits
     }
 
     /// Takes a dialogue one step further. `user` is whom the password stage is about; `auth` what the client sent.
@@ -191,7 +244,13 @@ impl Accounts {
         };
         let stage = auth.auth_type().filter(|stage| !completed.contains(stage));
         let Some(stage) = stage else {
-            // A stage that is done cannot be tried again, and an acknowledgement only asks how far things are.
+            // A stage that is done cannot be tried again. The last one may have been done in a browser meanwhile.
+            if let Some(id) = id
+                && flows.iter().any(|flow| flow.stages == completed)
+                && self.0.uia.0.lock().close(id)
+            {
+                return Ok(UiaOutcome::Complete);
+            }
             return Ok(self.challenge(binding, flows, id, completed, None));
         };
         if let Err(refusal) = self.pass(&flows, &completed, &stage, user, auth).await? {
@@ -256,6 +315,9 @@ impl Accounts {
                     Some(user) if self.verify_password(user, &auth.password).await? => Ok(()),
                     _ => Err(Refusal(ErrorKind::Forbidden, "Invalid password.")),
                 }
+            }
+            _ if *stage == AuthType::Sso => {
+                Err(Refusal(ErrorKind::Forbidden, "The identity provider has not confirmed who you are yet."))
             }
             _ => Err(Refusal(ErrorKind::Forbidden, "This server does not know this stage.")),
         };

@@ -7,6 +7,7 @@ use crate::{
     AccountError, Accounts,
     dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
+    sso::SSO_USERS,
     tables::{
         ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, ADMIN_SCOPES, DEVICES, DEVICES_SEEN, FILTERS, MODERATION,
         NOTICE_ROOMS, NS_USER, PROFILE_FIELDS, PROFILES, REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
@@ -176,6 +177,8 @@ impl Accounts {
             batch.delete(&ADMIN_SCOPES, &key);
             self.end_identities(&mut batch, nid).await?;
             self.0.listing.changed_on_commit(&mut batch, nid);
+            self.end_sso_origins(&mut batch, nid).await?;
+            batch.delete_prefix(&SSO_USERS, &key);
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);

@@ -17,6 +17,7 @@ mod profile;
 mod pushrules;
 mod refresh_token;
 mod register;
+mod sso;
 mod tags;
 mod third_parties;
 mod username_availability;
@@ -51,6 +52,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(openid::routes())
         .merge(third_parties::routes())
         .merge(get_login_token::routes())
+        .merge(sso::routes())
 }
 
 /// The number of a room that this server knows, for what an account keeps per room.

@@ -9,6 +9,7 @@ use wardroom_clock::SharedClock;
 use wardroom_federation::Federation;
 use wardroom_push::Push;
 use wardroom_rooms::Rooms;
+use wardroom_sso::Sso;
 use wardroom_sync::Syncer;
 use wardroom_web::{ApiState, RateLimits};
 
@@ -27,6 +28,8 @@ pub struct ClientState {
     pub push: Push,
     /// Other servers, where this one speaks to any.
     pub federation: Option<Federation>,
+    /// Single sign-on, where an identity provider is configured.
+    pub sso: Option<Sso>,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Settings of this API.

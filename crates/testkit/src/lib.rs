@@ -9,6 +9,7 @@ mod actor;
 mod config;
 mod fault_proxy;
 mod http;
+mod identity_provider;
 mod json;
 mod name;
 pub mod peer;
@@ -28,6 +29,7 @@ pub use self::{
     config::{Config, Listener},
     fault_proxy::{FaultProxy, Faults},
     http::{Body, Http, Reply, Target, Unreachable, encode, raw, v1, v3},
+    identity_provider::IdentityProvider,
     json::{bodies, event_ids, events, find_event, has_event, joined, same_set, text, timeline},
     name::unique,
     peer::Peer,

@@ -14,6 +14,7 @@ mod load;
 pub(crate) mod log;
 pub(crate) mod master_key;
 mod media;
+pub(crate) mod oidc;
 mod password;
 mod presence;
 pub(crate) mod push;
@@ -61,6 +62,8 @@ pub(crate) struct Config {
     pub(crate) federation: federation::Federation,
     #[serde(default)]
     pub(crate) password: password::Password,
+    #[serde(default)]
+    pub(crate) oidc: oidc::Oidc,
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
     #[serde(default)]
@@ -115,6 +118,7 @@ impl Config {
             registration: registration::Registration::default(),
             federation: federation::Federation::default(),
             password: password::Password::default(),
+            oidc: oidc::Oidc::default(),
             rooms: rooms::Rooms::default(),
             user_directory: user_directory::UserDirectory::default(),
             presence: presence::Presence::default(),
@@ -174,6 +178,7 @@ impl Config {
         problems.extend(self.registration.problems());
         problems.extend(self.federation.problems());
         problems.extend(self.password.problems());
+        problems.extend(self.oidc.problems());
         problems.extend(self.rooms.problems());
         problems.extend(self.turn.problems());
         problems.extend(self.rtc.problems());
@@ -220,7 +225,9 @@ impl Config {
             .chain(authorities)
             .chain(shown)
             .chain(trusted)
-            .filter_map(|(key, path)| unreadable(key, path))
+            .map(|(key, path)| (key, path.clone()))
+            .chain(self.oidc.files())
+            .filter_map(|(key, path)| unreadable(key, &path))
             .collect()
     }
 }
@@ -255,8 +262,9 @@ mod tests {
                 // An inline table is one option to the reader.
                 toml::Value::Table(inner) if section.is_empty() => keys(inner, key, found),
                 toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
+                    let name = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
                     for item in items {
-                        keys(item.as_table().unwrap(), key, found);
+                        keys(item.as_table().unwrap(), &name, found);
                     }
                 }
                 _ => drop(found.insert(format!("{section}.{key}"))),
@@ -272,6 +280,7 @@ mod tests {
         config.federation.client_certificate = tls.clone();
         let list = super::federation::List { source: "x".to_owned(), trust: vec!["x".into()], refresh_seconds: 60 };
         config.federation.list = Some(list);
+        config.oidc.providers = vec![super::oidc::Provider::example()];
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();
         keys(&toml::Table::try_from(&config).unwrap(), "", &mut expected);
@@ -279,7 +288,8 @@ mod tests {
         let mut shown = BTreeSet::new();
         let mut section = String::new();
         for line in EXAMPLE.lines() {
-            if let Some(name) = line.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
+            let header = line.trim_start_matches("# ");
+            if let Some(name) = header.strip_prefix("[[").and_then(|rest| rest.strip_suffix("]]")) {
                 section = name.to_owned();
             } else if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
                 section = name.to_owned();

@@ -20,6 +20,7 @@ use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
 use wardroom_rooms::Rooms;
+use wardroom_sso::{Sso, SsoSettings};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
@@ -182,6 +183,42 @@ fn previewer(config: &Config) -> Result<Outbound, StartError> {
         timeout: PREVIEW_TIMEOUT,
     };
     Ok(Outbound::new(settings)?)
+}
+
+/// Time for a request to an identity provider, its answer included.
+const PROVIDER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Single sign-on as the configuration wants it; none where there is no provider.
+fn sso(config: &Config, accounts: Accounts, clock: SharedClock) -> Result<Option<Sso>, StartError> {
+    let section = &config.oidc;
+    if section.providers.is_empty() {
+        return Ok(None);
+    }
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| StartError::File { key: "oidc.extra_ca", path: path.clone(), source })
+    };
+    let outbound = Outbound::new(OutboundSettings {
+        ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), section.allow_ip_ranges.clone()),
+        extra_ca: section.extra_ca.iter().map(read).collect::<Result<_, _>>()?,
+        verify_certificates: true,
+        redirects_max: 0,
+        timeout: PROVIDER_TIMEOUT,
+    })?;
+    let settings = |provider: &crate::config::oidc::Provider| {
+        let path = PathBuf::from(&provider.client_secret_file);
+        provider.settings().map_err(|source| StartError::File {
+            key: "oidc.providers.client_secret_file",
+            path,
+            source,
+        })
+    };
+    let settings = SsoSettings {
+        public_url: config.public_url(),
+        providers: section.providers.iter().map(settings).collect::<Result<_, _>>()?,
+        client_allow: section.client_allow.clone(),
+        allow_http: section.allow_http,
+    };
+    Ok(Some(Sso::new(accounts, clock, &outbound, settings)))
 }
 
 /// Other servers as the configuration wants them; none where federation is off.
@@ -353,12 +390,14 @@ impl App {
             transactions: Transactions::default(),
             public_rooms: config.federation.public_rooms,
         });
+        let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
         let client = ClientState {
             accounts,
             rooms,
             sync,
             push,
             federation,
+            sso,
             limits,
             settings: Arc::new(client_settings(config)),
             clock,

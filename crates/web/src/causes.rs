@@ -28,6 +28,7 @@ impl From<AccountError> for ApiError {
             AccountError::WrongPassword
             | AccountError::UnknownLoginToken
             | AccountError::RegistrationClosed
+            | AccountError::NotLinked
             | AccountError::AuthenticatedOtherwise(_) => forbidden(ErrorKind::Forbidden),
             AccountError::UnusablePassword(_) => bad(ErrorKind::WeakPassword),
             AccountError::GuestsClosed | AccountError::GuestForbidden => forbidden(ErrorKind::GuestAccessForbidden),

@@ -12,6 +12,7 @@ mod pushers;
 mod refresh;
 mod registration;
 mod remote_devices;
+mod sso;
 mod to_device;
 mod uia;
 mod world;

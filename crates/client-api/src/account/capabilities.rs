@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use wardroom_event::RoomVersion;
 use wardroom_web::{ApiError, Routes, Ruma};
 
+use super::interactive_auth::has_only_single_sign_on;
 use crate::ClientState;
 
 pub(crate) fn routes() -> Routes<ClientState> {
@@ -18,7 +19,7 @@ async fn get_capabilities(State(state): State<ClientState>, request: Ruma<Reques
     let delayed = state.settings.delayed_events;
     // By hand: ruma leaves out what is the default, and some clients take what is missing for "no".
     let mut capabilities = json!({
-        "m.change_password": { "enabled": true },
+        "m.change_password": { "enabled": !has_only_single_sign_on(&state, &request.session).await? },
         "m.room_versions": { "default": state.rooms.default_version(), "available": versions },
         "m.profile_fields": { "enabled": true },
         "m.set_displayname": { "enabled": true },

@@ -5,7 +5,7 @@ use ruma::api::client::account::change_password::v3::{Request, Response};
 use wardroom_accounts::{AccountError, Accounts, LogoutDevices};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
-use super::interactive_auth::require_password;
+use super::interactive_auth::{has_only_single_sign_on, require_password};
 use crate::ClientState;
 
 pub(crate) fn routes() -> Routes<ClientState> {
@@ -21,6 +21,11 @@ async fn change_password(
     let Request { new_password, logout_devices, auth, .. } = request.body;
     if session.guest {
         return Err(AccountError::GuestForbidden.into());
+    }
+    // A password of their own would be a way around the identity provider, and around what it demands.
+    if has_only_single_sign_on(&state, &session).await? {
+        let sentence = "You sign in with an identity provider: the password is changed there.";
+        return Err(ApiError::forbidden(sentence));
     }
     Accounts::check_password(&new_password)?;
     let parameters = (&new_password, logout_devices);

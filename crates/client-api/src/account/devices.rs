@@ -84,7 +84,7 @@ async fn delete_devices(
 async fn delete(
     state: &ClientState,
     session: &Session,
-    operation: &str,
+    operation: &'static str,
     devices: &[OwnedDeviceId],
     auth: Option<&AuthData>,
 ) -> Result<(), ApiError> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::{Json, extract::State};
 use http::StatusCode;
 use ruma::api::{
     client::{
@@ -17,7 +17,9 @@ use ruma::api::{
     },
     error::ErrorKind,
 };
+use serde_json::{Value, json};
 use wardroom_accounts::{AccountError, Login, LoginRequest};
+use wardroom_sso::{ProviderSettings, Sso};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use crate::ClientState;
@@ -27,13 +29,30 @@ pub(crate) fn routes() -> Routes<ClientState> {
 }
 
 async fn get_login_types(
-    State(_): State<ClientState>,
+    State(state): State<ClientState>,
     _request: Ruma<get_login_types::v3::Request>,
-) -> Result<Reply<get_login_types::v3::Response>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let password = LoginType::Password(PasswordLoginType::new());
     let mut token = TokenLoginType::new();
     token.get_login_token = true;
-    Ok(Reply(get_login_types::v3::Response::new(vec![password, LoginType::Token(token)])))
+    let flows = [password, LoginType::Token(token)].map(|flow| json!(flow)).into_iter();
+    let flows: Vec<Value> = flows.chain(state.sso.as_ref().map(single_sign_on)).collect();
+    Ok(Json(json!({ "flows": flows })))
+}
+
+/// The providers, as buttons. By hand: ruma writes `null` for what a button does not have.
+fn single_sign_on(sso: &Sso) -> Value {
+    let button = |provider: &ProviderSettings| {
+        let mut button = json!({ "id": provider.id, "name": provider.name });
+        if let Some(icon) = &provider.icon {
+            button["icon"] = json!(icon);
+        }
+        if let Some(brand) = &provider.brand {
+            button["brand"] = json!(brand);
+        }
+        button
+    };
+    json!({ "type": "m.login.sso", "identity_providers": sso.providers().map(button).collect::<Vec<_>>() })
 }
 
 async fn login(State(state): State<ClientState>, request: Ruma<Request>) -> Result<Reply<Response>, ApiError> {

@@ -61,6 +61,7 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
     let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), clock.clone());
     let state = ClientState {
         federation: None,
+        sso: None,
         accounts: accounts.clone(),
         rooms: rooms.clone(),
         push: Push::new(store, sync.unread().clone(), clock.clone(), wardroom_push::Settings::default()).unwrap(),

@@ -61,6 +61,7 @@ impl World {
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let state = ClientState {
             federation: None,
+            sso: None,
             accounts: accounts.clone(),
             push: Push::new(store, sync.unread().clone(), Arc::clone(&clock), wardroom_push::Settings::default())
                 .unwrap(),

@@ -32,6 +32,12 @@ impl Asked {
         self.path.split('/').skip(1).map(decode).collect()
     }
 
+    /// Names and values of a form or query, decoded; a plus sign is a space.
+    pub fn form(text: &str) -> Vec<(String, String)> {
+        let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.map(|(key, value)| (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))).collect()
+    }
+
     /// Values of a query parameter, decoded.
     pub fn parameters(&self, name: &str) -> Vec<String> {
         let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));

@@ -29,6 +29,7 @@ mod rooms;
 mod search;
 mod sliding_sync;
 mod spaces;
+mod sso;
 mod sync;
 mod unserved;
 
