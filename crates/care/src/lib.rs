@@ -6,6 +6,7 @@
 
 mod access;
 mod alarms;
+mod claims;
 mod error;
 mod gate;
 mod losses;
@@ -28,6 +29,7 @@ use wardroom_store::Store;
 pub use self::{
     access::{Assessment, Standing},
     alarms::{Alarm, Alarms},
+    claims::{ClaimRoles, ClaimRule},
     error::CareError,
     gate::CareGate,
     losses::Losses,

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::{AdminState, Notices};
-use wardroom_care::{Care, CareGate, Losses, Roles};
+use wardroom_care::{Care, CareGate, ClaimRoles, Losses, Roles};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
@@ -313,6 +313,8 @@ async fn rooms(
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), rooms);
     rooms.be_policy_server(Arc::new(identity::policy_key(store).await?));
+    let claims = ClaimRoles::new(roles.clone(), Arc::clone(clock), config.roles.claim_rules());
+    accounts.tell_claims_to(Box::new(claims));
     let services = (rooms.clone(), accounts.clone());
     let care = Care::new(store.clone(), Arc::clone(clock), services, (roles, losses), settings);
     Ok((rooms, care))
