@@ -4,7 +4,6 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use base64::{
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::{
     Config, Peer, TlsFiles, encode,
-    peer::{Answer, Asked, Key},
+    peer::{Answer, Asked, Key, now_ms},
     unique,
 };
 
@@ -53,7 +52,7 @@ struct Grant {
 
 /// The time, in seconds since the epoch.
 fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is set").as_secs()
+    now_ms() / 1_000
 }
 
 /// A token with any header, signed with Ed25519.

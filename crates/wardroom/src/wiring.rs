@@ -217,6 +217,7 @@ fn sso(config: &Config, accounts: Accounts, clock: SharedClock) -> Result<Option
         providers: section.providers.iter().map(settings).collect::<Result<_, _>>()?,
         client_allow: section.client_allow.clone(),
         allow_http: section.allow_http,
+        reserved: vec![config.server_notices.localpart.to_lowercase()],
     };
     Ok(Some(Sso::new(accounts, clock, &outbound, settings)))
 }

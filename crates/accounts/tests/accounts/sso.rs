@@ -1,13 +1,20 @@
 //! Accounts of people whom an identity provider knows.
 
-use std::time::Duration;
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use ruma::{
-    OwnedUserId,
+    OwnedUserId, UserId,
     api::client::uiaa::{AuthData, AuthType, FallbackAcknowledgement},
     device_id,
 };
-use wardroom_accounts::{AccountError, Login, LoginRequest, SsoIdentity, SsoNewcomer, UiaBinding, UiaOutcome, User};
+use serde_json::{Map, Value};
+use wardroom_accounts::{
+    AccountError, ClaimsListener, Login, LoginRequest, SsoIdentity, SsoNewcomer, UiaBinding, UiaOutcome, User,
+};
 
 use crate::world::{World, world};
 
@@ -139,6 +146,34 @@ async fn a_device_that_signs_in_anew_belongs_to_the_new_session() {
     assert_eq!(whose(&world, &logins[1]).await.as_ref(), Some(&alice.id));
     world.login_on(&alice, device_id!("WARD7")).await;
     assert_eq!(world.accounts.end_sso_sessions(ISSUER, Some("42"), None).await.unwrap(), 0, "it is a password's now");
+}
+
+/// User, provider, claims.
+type Told = (OwnedUserId, String, Map<String, Value>);
+
+struct Heard(Arc<Mutex<Vec<Told>>>);
+
+impl ClaimsListener for Heard {
+    fn claims<'a>(
+        &'a self,
+        user: &'a UserId,
+        provider: &'a str,
+        claims: &'a Map<String, Value>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move { self.0.lock().unwrap().push((user.to_owned(), provider.to_owned(), claims.clone())) })
+    }
+}
+
+#[tokio::test]
+async fn the_listener_hears_of_claims() {
+    let world = world().await;
+    let alice = account(&world, &person("42", "s1"), "alice").await.unwrap();
+    let claims: Map<String, Value> = serde_json::from_str(r#"{"groups": ["ward-7"]}"#).unwrap();
+    world.accounts.note_claims(&alice.id, "clinic", &claims).await;
+    let heard = Arc::<Mutex<Vec<_>>>::default();
+    world.accounts.tell_claims_to(Box::new(Heard(Arc::clone(&heard))));
+    world.accounts.note_claims(&alice.id, "clinic", &claims).await;
+    assert_eq!(*heard.lock().unwrap(), [(alice.id, "clinic".to_owned(), claims)]);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ async fn begin_login(state: &ClientState, sso: &Sso, provider: &str, parts: &Par
         Ok(redirect_url) => sso.begin(provider, Purpose::Login { redirect_url }).await,
         Err(error) => Err(error),
     };
-    Ok(begun.map_or_else(|error| failed(error), |begun| sent_off(sso, &begun)))
+    Ok(begun.map_or_else(failed, |begun| sent_off(sso, &begun)))
 }
 
 /// Sends the browser to the provider, with a cookie by which it is known when it comes back.

@@ -99,7 +99,7 @@ impl Key {
         }
         let bytes = |value: &Option<String>| URL_SAFE_NO_PAD.decode(value.as_deref()?).ok();
         let public = match (jwk.kty.as_str(), jwk.crv.as_deref()) {
-            ("RSA", _) => Public::Rsa { n: without_zeros(bytes(&jwk.n)?), e: without_zeros(bytes(&jwk.e)?) },
+            ("RSA", _) => Public::Rsa { n: without_zeros(&bytes(&jwk.n)?), e: without_zeros(&bytes(&jwk.e)?) },
             ("EC", Some(curve @ ("P-256" | "P-384"))) => {
                 let (x, y) = (bytes(&jwk.x)?, bytes(&jwk.y)?);
                 let width = if curve == "P-256" { 32 } else { 48 };
@@ -136,7 +136,7 @@ impl Key {
 }
 
 /// Some issuers write numbers with zeros in front, which RFC 7518 does not have.
-fn without_zeros(bytes: Vec<u8>) -> Vec<u8> {
+fn without_zeros(bytes: &[u8]) -> Vec<u8> {
     let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
     bytes[first..].to_vec()
 }

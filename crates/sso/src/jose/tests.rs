@@ -78,7 +78,7 @@ fn rsa_and_other_curves_are_read() {
     let token = signed(&json!({ "alg": "PS256", "kid": "r", "typ": "JWT" }), &json!({ "sub": "1" }), sign);
     let unchecked = Unchecked::parse(&token, &ANY).unwrap();
     assert_eq!((unchecked.algorithm, unchecked.kind.as_deref()), (Algorithm::Ps256, Some("jwt")));
-    assert_eq!(unchecked.checked(&keys(&[key.clone()]), None).unwrap()["sub"], "1");
+    assert_eq!(unchecked.checked(&keys(std::slice::from_ref(&key)), None).unwrap()["sub"], "1");
     for (field, value) in [("kid", "other"), ("use", "enc"), ("alg", "RS256"), ("kty", "oct")] {
         let mut other = key.clone();
         other[field] = json!(value);

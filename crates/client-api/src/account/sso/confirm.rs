@@ -82,7 +82,7 @@ async fn confirm(
         return Ok(failed(SsoError::Over));
     }
     let begun = sso.begin(&provider, Purpose::Confirm { session }).await;
-    Ok(begun.map_or_else(|error| failed(error), |begun| sent_off(sso, &begun)))
+    Ok(begun.map_or_else(failed, |begun| sent_off(sso, &begun)))
 }
 
 /// Whose dialogue it is, and about what.

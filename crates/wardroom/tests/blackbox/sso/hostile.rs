@@ -12,13 +12,16 @@ const DISCOVERY: &str = "/.well-known/openid-configuration";
 /// More than a provider's answer may have.
 const PIECES: usize = 100;
 
+/// How a provider answers.
+type Answering = fn() -> Answer;
+
 fn huge() -> Answer {
     Answer::repeated(vec![b' '; 64 * 1_024], PIECES)
 }
 
 #[test]
 fn a_discovery_document_that_cannot_be_used_is_said_and_a_good_one_is_used_then() {
-    let answers: [(&str, fn() -> Answer); 6] = [
+    let answers: [(&str, Answering); 6] = [
         ("down", || Answer::json(503, &json!({}))),
         ("huge", huge),
         ("elsewhere", || Answer::redirect("https://127.0.0.1:1/")),
@@ -58,7 +61,7 @@ fn a_provider_that_hangs_holds_up_nobody_else() {
 #[test]
 fn a_token_endpoint_that_cannot_be_used_signs_nobody_in() {
     let (provider, server) = clinic("");
-    let answers: [fn() -> Answer; 5] = [
+    let answers: [Answering; 5] = [
         || Answer::json(400, &json!({ "error": "invalid_grant" })),
         huge,
         || Answer::ok(&json!({ "access_token": "x" })),

@@ -111,6 +111,15 @@ fn an_account_of_the_name_is_given_where_the_operator_says_so() {
 }
 
 #[test]
+fn nobody_becomes_a_user_of_the_server_itself() {
+    let provider = IdentityProvider::start("clinic");
+    let config = Config::default().set("server_notices.localpart", "\"notices\"");
+    let server = server_with(IdentityProvider::configure(&[&provider], config, ", allow_existing_users = true"));
+    let notices = json!({ "sub": "1", "preferred_username": "Notices" });
+    refused(&sign_in(&server, &provider, "clinic", TRUSTED, &notices), 403, "another account");
+}
+
+#[test]
 fn several_providers_are_offered_and_are_not_taken_for_each_other() {
     let (one, two) = (IdentityProvider::start("one"), IdentityProvider::start("two"));
     let config = Config::default().set("oidc.client_allow", &format!("[{TRUSTED:?}]"));
