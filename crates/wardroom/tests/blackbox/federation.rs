@@ -1,5 +1,6 @@
 //! Several servers: Wardrooms among themselves, behind bad networks, and beside servers that do what they like.
 
+mod administration;
 mod crash;
 mod destinations;
 mod edus;
