@@ -15,6 +15,7 @@ import time
 import traceback
 
 import encrypted
+from gated import Gated
 from servers import Authority, Failure, Synapse, Wardroom, expect, quote, wait_for
 
 VERSIONS = ["10", "11", "12"]
@@ -337,6 +338,8 @@ def main(binary, parts):
             for version in VERSIONS:
                 steps += Rooms(version, host, guest).steps()
             steps += Between(host, guest).steps()
+        for version in VERSIONS:
+            steps += Gated(version, wardroom, synapse).steps()
         for name, step in steps:
             if parts and not any(part in name for part in parts):
                 continue

@@ -177,6 +177,7 @@ class Wardroom(Server):
 
     def __init__(self, directory, authority, host, binary):
         self.binary = binary
+        self.shared_secret = secrets.token_hex(16)
         super().__init__(directory, authority, host)
 
     def configure(self):
@@ -186,6 +187,7 @@ class Wardroom(Server):
             f"data_dir = {text(str(self.directory / 'data'))}",
             f"master_key.file = {text(str(self.directory / 'master.key'))}",
             "registration.open = true",
+            f"registration.shared_secret = {text(self.shared_secret)}",
             "rate_limits.enabled = false",
             "password.argon2 = { memory_kib = 64, iterations = 1, parallelism = 1 }",
             f"federation.extra_ca = [{text(str(self.authority))}]",

@@ -109,7 +109,7 @@ fn administrators_hear_of_those_who_stay() {
     let alarm = wait_until("the alarm", SOON, || {
         let alarms = admin.get(own(&["alarms"])).ok();
         let ours = alarms["alarms"].as_array().unwrap().iter();
-        ours.cloned().find(|alarm| alarm["kind"] == "role_missing" && alarm["room_id"] == **room)
+        ours.clone().find(|alarm| alarm["kind"] == "role_missing" && alarm["room_id"] == **room).cloned()
     });
     assert_eq!(alarm["user_id"], *bob.id);
     bob.say(room, "still here");

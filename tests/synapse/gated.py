@@ -1,0 +1,116 @@
+"""People of a Synapse that knows nothing of roles, and rooms of Wardroom that require them."""
+
+import hashlib
+import hmac
+import json
+import secrets
+
+from servers import PASSWORD, User, expect, quote, wait_for
+
+ROLE = "physician@h1/cardiology"
+POLICY = {"version": 1, "require": {"any_of": [{"all_of": [ROLE]}]}}
+
+
+class Admin(User):
+    """An administrator of a Wardroom, made with the shared secret."""
+
+    def __init__(self, server):
+        self.server, self.token, self.since = server, None, None
+        path = "/_synapse/admin/v1/register"
+        _, answer = self.request("GET", path)
+        name = "admin-" + secrets.token_hex(4)
+        text = "\0".join([answer["nonce"], name, PASSWORD, "admin"])
+        mac = hmac.new(server.shared_secret.encode(), text.encode(), hashlib.sha1).hexdigest()
+        body = {"nonce": answer["nonce"], "username": name, "password": PASSWORD, "admin": True, "mac": mac}
+        status, answer = self.request("POST", path, body)
+        expect(status == 200, f"registration of an administrator: {status} {answer}")
+        self.id, self.token, self.device = answer["user_id"], answer["access_token"], answer["device_id"]
+
+    def ask(self, method, path, body=None):
+        status, answer = self.request(method, "/_wardroom/admin/v1/" + path, body)
+        expect(status == 200, f"{method} {path} of an administrator: {status} {answer}")
+        return answer
+
+    def give(self, user, *roles):
+        roles = [{"role": role, "reason": "on duty"} for role in roles]
+        self.ask("PUT", f"role_bindings/{quote(user.id)}", {"roles": roles})
+
+
+class Gated:
+    """Rooms of `host`, a Wardroom, that people of `guest`, a Synapse, want to enter."""
+
+    def __init__(self, version, host, guest):
+        self.version, self.host, self.guest = version, host, guest
+
+    def steps(self):
+        where = f"version {self.version}, roles"
+        names = ["keep_out_and_let_in", "say_nothing_where_synapse_lets_in", "end"]
+        return [(f"{where}: {name.replace('_', ' ')}", getattr(self, name)) for name in names]
+
+    def room(self):
+        """An administrator, somebody with the role, and a public room of theirs that requires it."""
+        admin, alice = Admin(self.host), self.host.user("alice")
+        admin.give(alice, ROLE)
+        room = alice.create_room(self.version, preset="public_chat")
+        admin.ask("PUT", f"rooms/{quote(room)}/policy", POLICY)
+        return admin, alice, room
+
+    def try_join(self, user, room, via):
+        status, answer = user.request(
+            "POST", f"/_matrix/client/v3/join/{quote(room)}?server_name={via.name}&via={via.name}", {}
+        )
+        return status, answer
+
+    def keep_out_and_let_in(self):
+        admin, alice, room = self.room()
+        bob = self.guest.user("bob")
+        status, answer = self.try_join(bob, room, self.host)
+        expect(status == 403, f"who has no role does not join: {status} {answer}")
+        status, answer = bob.request("POST", f"/_matrix/client/v3/knock/{quote(room)}?server_name={self.host.name}", {})
+        expect(status != 200, f"nor knock: {status} {answer}")
+        status, answer = alice.request(
+            "POST", f"/_matrix/client/v3/rooms/{quote(room)}/invite", {"user_id": bob.id}
+        )
+        expect(status == 403, f"nor is invited: {status} {answer}")
+        admin.give(bob, ROLE)
+        expect(bob.join(room, self.host) == room, "who has the role joins")
+        alice.sees(room, bob.say(room, "here"))
+        bob.sees(room, alice.say(room, "welcome"))
+
+    def say_nothing_where_synapse_lets_in(self):
+        """A Synapse that is in a public room lets its own people into its copy of it: it asks the room's policy server about
+        messages only. Nobody here sees them, and they cannot say anything.
+        """
+        admin, alice, room = self.room()
+        bob, carol = self.guest.user("bob"), self.guest.user("carol")
+        admin.give(bob, ROLE)
+        bob.join(room, self.host)
+        status, answer = alice.request("GET", "/.well-known/matrix/policy_server")
+        expect(status == 200, f"the key of the policy server: {status} {answer}")
+        named = alice.set_state(room, "m.room.policy", {"via": self.host.name, "public_keys": answer["public_keys"]})
+        bob.sees(room, named)
+        alice.sees(room, bob.say(room, "signed"))
+        self.try_join(carol, room, self.guest)
+        # What Synapse sends afterwards has come here, and so has the join.
+        alice.sees(room, bob.say(room, "after the join"))
+        expect(alice.membership(room, carol) is None, "nobody here sees who has no role")
+        path = f"/_matrix/client/v3/rooms/{quote(room)}/send/m.room.message/{secrets.token_hex(8)}"
+        status, answer = carol.request("PUT", path, {"msgtype": "m.text", "body": "hello"})
+        expect(status != 200, f"who has no role says nothing: {status} {json.dumps(answer)}")
+
+    def end(self):
+        admin, alice, room = self.room()
+        bob = self.guest.user("bob")
+        admin.give(bob, ROLE)
+        bob.join(room, self.host)
+        alice.sees(room, bob.say(room, "on duty"))
+        admin.give(bob)
+        wait_for("bob is out, as Synapse sees it", lambda: bob.id not in self.joined(bob, room))
+        expect(alice.membership(room, bob) == "leave", "and as Wardroom does")
+        status, answer = self.try_join(bob, room, self.host)
+        expect(status == 403, f"and stays out: {status} {answer}")
+
+    def joined(self, user, room):
+        status, answer = user.request("GET", "/_matrix/client/v3/joined_rooms")
+        expect(status == 200, f"the rooms of {user!r}: {status} {answer}")
+        return [user.id] if room in answer["joined_rooms"] else []
