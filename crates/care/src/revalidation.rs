@@ -110,6 +110,7 @@ impl Care {
             self.revalidate_user(&user).await?;
         }
         self.revalidate_changed_policies().await?;
+        self.revalidate_arrivals().await?;
         for (room, user) in self.0.losses.all() {
             self.revalidate_one(room, &user).await?;
         }
@@ -124,6 +125,24 @@ impl Care {
                 }
             }
             self.done(due).await?;
+        }
+    }
+
+    /// Looks at those who came to be in rooms since: another server may have let them in.
+    async fn revalidate_arrivals(&self) -> Result<(), CareError> {
+        loop {
+            let arrivals = self.0.rooms.arrivals(PAGE).await?;
+            for (room, user) in &arrivals {
+                let id = self.0.rooms.user_ids(&[*user]).await?.pop();
+                if let Some(id) = id {
+                    self.revalidate_one(*room, &id).await?;
+                }
+                // Who could not be put out is looked at again with everybody else.
+                self.0.rooms.arrival_seen(*room, *user).await?;
+            }
+            if arrivals.len() < PAGE {
+                return Ok(());
+            }
         }
     }
 

@@ -2,17 +2,23 @@
 
 use ruma::events::{StateEventType, TimelineEventType};
 use wardroom_event::Pdu;
-use wardroom_store::{Profile, Scan, Seal, Table};
+use wardroom_store::{Batch, Profile, Scan, Seal, Table};
 
 use crate::{
     Engine, Rooms,
     error::RoomError,
-    ids::{RoomNid, WATCH_POLICIES},
+    ids::{RoomNid, UserNid, WATCH_POLICIES},
+    tables::Membership,
     writer::{NewEvent, Writer},
 };
 
 /// The rooms with such a policy now.
 pub(crate) static GOVERNED: Table<RoomNid, ()> = Table::new(0x0272, "governed_rooms", Profile::Scan, Seal::System);
+
+/// Who came to be in such a room, until somebody has looked whether they may be: another server may have let them in, and
+/// what follows their joining brings them along.
+pub(crate) static ARRIVALS: Table<(RoomNid, UserNid), ()> =
+    Table::new(0x0273, "arrivals", Profile::Churn, Seal::System);
 
 impl Engine {
     /// Whether events of this type are what the gate decides by.
@@ -44,6 +50,14 @@ impl Writer {
         self.batch.touch(WATCH_POLICIES);
     }
 
+    /// Notes who came to be in a room with a policy.
+    pub(crate) fn note_arrival(&mut self, user: UserNid, membership: Membership) {
+        if self.policy.is_some() && matches!(membership, Membership::Join | Membership::Invite | Membership::Knock) {
+            self.batch.put(&ARRIVALS, &(self.nid(), user), &());
+            self.batch.touch(WATCH_POLICIES);
+        }
+    }
+
     /// As [`Writer::note_policy`], where the state changed by more than one event.
     pub(crate) async fn note_policy_of_state(&mut self) -> Result<(), RoomError> {
         let kind: Option<StateEventType> = self.engine.gate.policy_type().cloned();
@@ -56,6 +70,26 @@ impl Writer {
 }
 
 impl Rooms {
+    /// Who came to be in rooms with a policy and was not looked at since, at most so many; [`Rooms::arrival_seen`] takes
+    /// one away.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn arrivals(&self, limit: usize) -> Result<Vec<(RoomNid, UserNid)>, RoomError> {
+        Ok(self.engine.store.latest().scan_keys(&ARRIVALS, Scan::all().limit(limit)).await?)
+    }
+
+    /// Somebody who came to be in a room with a policy is to be looked at now.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn arrival_seen(&self, room: RoomNid, user: UserNid) -> Result<(), RoomError> {
+        let mut batch = Batch::default();
+        batch.delete(&ARRIVALS, &(room, user));
+        self.engine.store.commit(batch).await?;
+        Ok(())
+    }
+
     /// Rooms in which the gate decides by an event of theirs, in the order of their numbers: at most so many, after
     /// that one.
     ///

@@ -362,6 +362,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::delayed::DELAYED_TRANSACTIONS.spec(),
     *crate::serving::ERASED.spec(),
     *crate::governed::GOVERNED.spec(),
+    *crate::governed::ARRIVALS.spec(),
     *crate::guests::GUESTS_OUT.spec(),
     *crate::blocked::BLOCKED.spec(),
     *crate::tasks::TASKS.spec(),
