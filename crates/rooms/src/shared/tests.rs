@@ -248,7 +248,7 @@ fn what_the_rules_forbid_is_kept_apart() {
 fn all_agree_after(acts: Vec<(usize, u8, bool)>, order: u64) {
     run(async {
         let servers = Server::trio().await;
-        let room = gather(&servers, if order % 2 == 0 { "11" } else { "12" }).await;
+        let room = gather(&servers, if order.is_multiple_of(2) { "11" } else { "12" }).await;
         for (who, what, hears) in acts {
             let server = &servers[who];
             let rooms = &server.world.rooms;
