@@ -231,6 +231,15 @@ impl Accounts {
         Ok(UserPage { users, total })
     }
 
+    /// Reads all users, if that was not done before: the first page takes no longer than the others then.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn fill_listing(&self) -> Result<(), AccountError> {
+        let mut known = self.0.listing.users.lock().await;
+        self.bring_up_to_date(&mut known).await
+    }
+
     /// The `mxc://` URIs of all users' pictures.
     ///
     /// # Errors

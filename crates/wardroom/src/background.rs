@@ -63,6 +63,9 @@ async fn fill_user_directory(accounts: Accounts) {
     if let Err(error) = accounts.fill_directory().await {
         warn!(%error, "the user directory could not be read yet");
     }
+    if let Err(error) = accounts.fill_listing().await {
+        warn!(%error, "the list of users could not be read yet");
+    }
 }
 
 async fn upkeep(rooms: Rooms, accounts: Accounts) {
