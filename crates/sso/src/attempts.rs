@@ -125,6 +125,7 @@ mod tests {
         assert!(attempts.take(&first.state, &first.browser, 1).is_none());
         assert_eq!(attempts.0.lock().by_state.len(), ATTEMPTS_MAX);
         attempts.open("clinic", purpose(), 1 + ATTEMPT_LIFETIME_MS);
-        assert_eq!((attempts.0.lock().by_state.len(), attempts.0.lock().by_age.len()), (1, 1));
+        let open = attempts.0.lock();
+        assert_eq!((open.by_state.len(), open.by_age.len()), (1, 1));
     }
 }

@@ -92,6 +92,7 @@ mod tests {
         replays.forget("clinic", "1");
         assert!(replays.is_new("clinic", "1", REMEMBERED_MS));
         assert!(replays.is_new("clinic", "2", 2 * REMEMBERED_MS));
-        assert_eq!(replays.0.lock().tokens.len(), replays.0.lock().by_age.len());
+        let used = replays.0.lock();
+        assert_eq!(used.tokens.len(), used.by_age.len());
     }
 }

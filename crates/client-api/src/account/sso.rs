@@ -9,7 +9,7 @@ mod logout;
 mod pages;
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{FromRequestParts, Path, Request, State},
     response::{IntoResponse as _, Response},
 };
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
@@ -38,6 +38,19 @@ pub(crate) fn routes() -> Routes<ClientState> {
         routes = routes.plain(Method::GET, path, redirect_to);
     }
     routes.merge(confirm::routes()).merge(logout::routes())
+}
+
+/// Id of the provider that a path names.
+struct Provider(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Provider {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(id) = path.map_err(|_| ApiError::invalid_param("The path is not UTF-8 once it is decoded."))?;
+        Ok(Self(id))
+    }
 }
 
 /// Single sign-on, where there is any.
@@ -69,7 +82,7 @@ async fn redirect(State(state): State<ClientState>, request: Request) -> Result<
 
 async fn redirect_to(
     State(state): State<ClientState>,
-    Path(provider): Path<String>,
+    Provider(provider): Provider,
     request: Request,
 ) -> Result<Response, ApiError> {
     let sso = configured(&state)?;
@@ -99,7 +112,7 @@ fn sent_off(sso: &Sso, begun: &Begun) -> Response {
 
 async fn callback(
     State(state): State<ClientState>,
-    Path(provider): Path<String>,
+    Provider(provider): Provider,
     request: Request,
 ) -> Result<Response, ApiError> {
     let sso = configured(&state)?.clone();

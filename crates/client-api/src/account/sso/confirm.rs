@@ -5,7 +5,7 @@
 //! so that nobody is sent to the provider who has not seen what they confirm.
 
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Request, State},
     response::Response,
 };
 use http::Method;
@@ -14,7 +14,7 @@ use wardroom_accounts::UserNid;
 use wardroom_sso::{Purpose, Sso, SsoError, new_secret};
 use wardroom_web::{ApiError, Class, Routes, client_ip};
 
-use super::{configured, cookies, failed, has_secret, pages, parameter, sent_off};
+use super::{Provider, configured, cookies, failed, has_secret, pages, parameter, sent_off};
 use crate::ClientState;
 
 /// Where the links of the page lead.
@@ -68,7 +68,7 @@ async fn fallback(State(state): State<ClientState>, request: Request) -> Result<
 
 async fn confirm(
     State(state): State<ClientState>,
-    Path(provider): Path<String>,
+    Provider(provider): Provider,
     request: Request,
 ) -> Result<Response, ApiError> {
     let sso: &Sso = configured(&state)?;

@@ -4,7 +4,7 @@
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse as _, Response},
 };
 use http::{Method, StatusCode, header};
@@ -13,7 +13,7 @@ use url::form_urlencoded;
 use wardroom_sso::{LogoutError, Sso};
 use wardroom_web::{ApiError, Routes, read_body, to_the_end};
 
-use super::{configured, log_fault};
+use super::{Provider, configured, log_fault};
 use crate::ClientState;
 
 const PATH: &str = "/_matrix/client/unstable/org.wardroom/oidc/{provider}/backchannel_logout";
@@ -28,7 +28,7 @@ pub(super) fn routes() -> Routes<ClientState> {
 /// stranger costs a look at a signature.
 async fn backchannel_logout(
     State(state): State<ClientState>,
-    Path(provider): Path<String>,
+    Provider(provider): Provider,
     body: Body,
 ) -> Result<Response, ApiError> {
     let sso = configured(&state)?.clone();
