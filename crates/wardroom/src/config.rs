@@ -20,6 +20,7 @@ mod rate_limits;
 mod registration;
 mod roles;
 mod rooms;
+pub(crate) mod scim;
 mod server_notices;
 mod support;
 mod user_directory;
@@ -77,6 +78,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) roles: roles::Roles,
     #[serde(default)]
+    pub(crate) scim: scim::Scim,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -120,6 +123,7 @@ impl Config {
             delayed_events: delayed_events::DelayedEvents::default(),
             server_notices: server_notices::ServerNotices::default(),
             roles: roles::Roles::default(),
+            scim: scim::Scim::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -176,6 +180,7 @@ impl Config {
         problems.extend(self.delayed_events.problems());
         problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.roles.problems(&self.server_name));
+        problems.extend(self.scim.problems());
         problems.extend(self.media.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());
@@ -197,6 +202,11 @@ impl Config {
         }
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());
+            if self.scim.is_on() {
+                let warning =
+                    "scim: with registration.open, who registers a name first has what the directory gives it";
+                warnings.push(warning.to_owned());
+            }
         }
         warnings
     }
@@ -209,8 +219,10 @@ impl Config {
         let shown = shown.map(|path| ("federation.client_certificate", path));
         let trusted = self.federation.list.iter().flat_map(|list| &list.trust);
         let trusted = trusted.map(|path| ("federation.list.trust", path));
+        let tokens = self.scim.tokens_file().into_iter().map(|path| ("scim.tokens_file", path));
         services
             .chain(authorities)
+            .chain(tokens)
             .chain(shown)
             .chain(trusted)
             .filter_map(|(key, path)| unreadable(key, path))
