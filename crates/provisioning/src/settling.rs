@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use tracing::warn;
 use wardroom_accounts::{Moderation, Profile, User, UserNid};
-use wardroom_care::{Binding, REASON_BYTES_MAX, Said, Source};
+use wardroom_care::{Binding, CareError, REASON_BYTES_MAX, Said, Source};
 use wardroom_rooms::{MemberProfile, Membership, ProfileSource};
 use wardroom_store::{Batch, Packed, Scan};
 
@@ -48,13 +48,42 @@ impl Provisioning {
     /// Does what a crash or a failure left undone, as long as the server runs.
     pub async fn run(self) {
         let mut period = tokio::time::interval(AGAIN_AFTER);
+        let mut by_these_rules = false;
         loop {
             period.tick().await;
             let _alone = self.0.changing.lock().await;
+            if !by_these_rules {
+                match self.apply_rules().await {
+                    // A brake holds until the directory says something else: administrators are told.
+                    Ok(()) | Err(ScimError::Care(CareError::Brake { .. })) => by_these_rules = true,
+                    Err(error) => warn!(%error, "the rules for roles are not applied to all users yet"),
+                }
+            }
             if let Err(error) = self.settle_what_is_left().await {
                 warn!(%error, "changes of the directory are not in force for all users yet");
             }
         }
+    }
+
+    /// Applies the rules of the configuration, which may have changed while the server was down, to everybody. Where they
+    /// would take too much away at once, the last roles stay and administrators are told.
+    async fn apply_rules(&self) -> Result<(), ScimError> {
+        let (mut list, mut groups, mut scan) = (HashMap::new(), HashMap::new(), Scan::all());
+        loop {
+            let owners = self.0.store.latest().scan_keys(&OWNERS, scan.limit(USERS_PER_STEP)).await?;
+            for nid in &owners {
+                if let Some(user) = self.0.accounts.user_by_nid(UserNid::new(*nid)).await? {
+                    let said = self.settle_user(Due::Roles, &user, &mut groups).await?;
+                    list.insert(user.id, said);
+                }
+            }
+            match owners.last() {
+                Some(last) if owners.len() == USERS_PER_STEP => scan = Scan::all().after(last),
+                _ => break,
+            }
+        }
+        self.0.care.take_list(Source::Scim, list).await?;
+        Ok(())
     }
 
     async fn settle_what_is_left(&self) -> Result<(), ScimError> {

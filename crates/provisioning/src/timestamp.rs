@@ -34,7 +34,7 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
     if !plausible || hour > 24 || minute > 59 || second > 60 {
         return None;
     }
-    let millis = digits(&format!("{fraction:0<3}").get(..3)?.to_owned())?;
+    let millis = digits(format!("{fraction:0<3}").get(..3)?)?;
     let seconds = days_of(year, month, day) * 86_400 + hour * 3_600 + (minute - offset_minutes) * 60 + second;
     Some(seconds * 1_000 + millis)
 }
