@@ -312,6 +312,20 @@ impl Roles {
         self.commit(source, vec![(user.to_owned(), said)]).await.map(|changed| changed > 0)
     }
 
+    /// As [`Roles::say`], of many users, a bounded number of them in each commit. Says of how many that is something new.
+    ///
+    /// # Errors
+    /// As [`Roles::say`]; then a part may be in force.
+    pub async fn say_all(&self, source: Source, mut list: Vec<(OwnedUserId, Said)>) -> Result<usize, CareError> {
+        let _alone = self.0.changing.lock().await;
+        let mut changed = 0;
+        while !list.is_empty() {
+            let part = list.split_off(list.len().saturating_sub(USERS_PER_COMMIT));
+            changed += self.commit(source, part).await?;
+        }
+        Ok(changed)
+    }
+
     /// As [`Roles::say`], with what the source says so far at hand.
     ///
     /// # Errors

@@ -7,13 +7,14 @@ use wardroom_accounts::Accounts;
 use wardroom_care::Care;
 use wardroom_client_api::ClientState;
 use wardroom_media::Media;
+use wardroom_provisioning::Provisioning;
 use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
-pub(crate) fn start(client: &ClientState, media: &Media, care: &Care) {
+pub(crate) fn start(client: &ClientState, media: &Media, care: &Care, provisioning: &Provisioning) {
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
@@ -26,6 +27,7 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care) {
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
     let care = care.clone();
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(provisioning.clone().run()));
     let guests = accounts.clone();
     let is_guest = move |user: ruma::OwnedUserId| {
         let guests = guests.clone();

@@ -22,6 +22,7 @@ mod rate_limits;
 mod registration;
 mod roles;
 mod rooms;
+pub(crate) mod scim;
 mod server_notices;
 mod support;
 mod user_directory;
@@ -83,6 +84,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) admin: admin::Admin,
     #[serde(default)]
+    pub(crate) scim: scim::Scim,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -128,6 +131,7 @@ impl Config {
             server_notices: server_notices::ServerNotices::default(),
             roles: roles::Roles::default(),
             admin: admin::Admin::default(),
+            scim: scim::Scim::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -185,6 +189,7 @@ impl Config {
         problems.extend(self.delayed_events.problems());
         problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.roles.problems(&self.server_name));
+        problems.extend(self.scim.problems());
         problems.extend(self.media.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());
@@ -209,6 +214,11 @@ impl Config {
         }
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());
+            if self.scim.is_on() {
+                let warning =
+                    "scim: with registration.open, who registers a name first has what the directory gives it";
+                warnings.push(warning.to_owned());
+            }
         }
         warnings
     }
@@ -221,8 +231,10 @@ impl Config {
         let shown = shown.map(|path| ("federation.client_certificate", path));
         let trusted = self.federation.list.iter().flat_map(|list| &list.trust);
         let trusted = trusted.map(|path| ("federation.list.trust", path));
+        let tokens = self.scim.tokens_file().into_iter().map(|path| ("scim.tokens_file", path));
         services
             .chain(authorities)
+            .chain(tokens)
             .chain(shown)
             .chain(trusted)
             .map(|(key, path)| (key, path.clone()))

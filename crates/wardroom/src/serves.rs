@@ -14,11 +14,13 @@ pub(crate) enum Serves {
     Media,
     /// The administration API.
     Admin,
+    /// The API of the hospital's directory (SCIM).
+    Scim,
     /// Measurements for Prometheus; on a listener of its own.
     Metrics,
 }
 
 impl Serves {
     /// What a listener serves that does not say.
-    pub(crate) const DEFAULT: [Self; 4] = [Self::Client, Self::Federation, Self::Media, Self::Admin];
+    pub(crate) const DEFAULT: [Self; 5] = [Self::Client, Self::Federation, Self::Media, Self::Admin, Self::Scim];
 }

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, UserId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
@@ -18,8 +18,10 @@ use wardroom_federation::{Federation, ListSettings, PartnerError, PartnerSetting
 use wardroom_federation_api::{FederationState, Transactions};
 use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
+use wardroom_provisioning::{Provisioning, Settings as ProvisioningSettings};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
 use wardroom_rooms::Rooms;
+use wardroom_scim_api::ScimState;
 use wardroom_sso::{Sso, SsoSettings};
 use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
@@ -67,6 +69,8 @@ pub(crate) enum StartError {
     ServiceUser,
     #[error(transparent)]
     Care(#[from] wardroom_care::CareError),
+    #[error("scim.tokens_file")]
+    ScimTokens(#[from] wardroom_scim_api::TokenError),
     #[error("the stored signing key is damaged")]
     Identity,
     #[error("the media directory {}", dir.display())]
@@ -321,6 +325,39 @@ async fn rooms(
     Ok((rooms, care))
 }
 
+/// The directory that pushes users and groups.
+fn scim(
+    config: &Config,
+    (store, clock): (&Store, &SharedClock),
+    (accounts, rooms, care): (&Accounts, &Rooms, &Care),
+    limits: &Arc<RateLimits>,
+) -> Result<ScimState, StartError> {
+    let section = &config.scim;
+    let file = match section.tokens_file() {
+        Some(path) => std::fs::read_to_string(path).map_err(|source| StartError::File {
+            key: "scim.tokens_file",
+            path: path.clone(),
+            source,
+        })?,
+        None => String::new(),
+    };
+    let access = config.roles.settings(&config.server_name).map(|settings| settings.service_user);
+    let notices = config
+        .server_notices
+        .settings()
+        .and_then(|settings| UserId::parse_with_server_name(settings.localpart.as_str(), &config.server_name).ok());
+    let settings = ProvisioningSettings {
+        base_url: format!("{}/scim/v2", config.public_url()),
+        localpart: section.localpart(),
+        accept_canonical_roles: section.accept_canonical_roles,
+        rules: section.rules(),
+        reserved: access.into_iter().chain(notices).collect(),
+    };
+    let services = (accounts.clone(), rooms.clone(), care.clone());
+    let provisioning = Provisioning::new(store.clone(), Arc::clone(clock), services, settings);
+    Ok(ScimState { provisioning, tokens: section.tokens(&file)?.into(), limits: Arc::clone(limits) })
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -329,6 +366,7 @@ pub(crate) struct App {
     media: MediaState,
     admin: AdminState,
     federation: Option<FederationState>,
+    scim: ScimState,
     requests: Arc<RequestMetrics>,
 }
 
@@ -394,6 +432,7 @@ impl App {
             public_rooms: config.federation.public_rooms,
         });
         let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
+        let scim = scim(config, (&store, &clock), (&accounts, &rooms, &care), &limits)?;
         let client = ClientState {
             accounts,
             rooms,
@@ -406,8 +445,8 @@ impl App {
             clock,
             stopping,
         };
-        background::start(&client, &media.media, &care);
-        Ok(Self { store, client, media, admin, federation: federation_api, requests: Arc::default() })
+        background::start(&client, &media.media, &care, &scim.provisioning);
+        Ok(Self { store, client, media, admin, federation: federation_api, scim, requests: Arc::default() })
     }
 
     /// Cancelled to stop: long polls answer, background work ends.
@@ -429,6 +468,7 @@ impl App {
                     self.client.federation.clone(),
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
+                Serves::Scim => routes.merge(wardroom_scim_api::router(self.scim.clone())),
                 Serves::Media => routes.merge(wardroom_client_api::media_router(self.media.clone())),
                 Serves::Federation => match &self.federation {
                     Some(state) => routes.merge(wardroom_federation_api::router(state.clone())),
@@ -444,7 +484,7 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
-        drop((self.client, self.media, self.admin, self.federation));
+        drop((self.client, self.media, self.admin, self.federation, self.scim));
         self.store.close().await;
     }
 }

@@ -64,6 +64,8 @@ pub enum Class {
     Partner,
     /// Requests that have this server fetch keys before it knows who asks, by address.
     UnknownKey,
+    /// Requests with a token that no directory has, by address.
+    DirectoryToken,
 }
 
 /// How often: so many at once, and one more each so many milliseconds.
@@ -102,6 +104,7 @@ impl Class {
             Self::Partner => Quota { burst: 1_000, one_per_ms: 10 },
             // A server that comes back after a long time meets hundreds at once; behind a proxy they have one address.
             Self::UnknownKey => Quota { burst: 500, one_per_ms: 200 },
+            Self::DirectoryToken => Quota { burst: 20, one_per_ms: 6_000 },
         }
     }
 }

@@ -26,6 +26,7 @@ mod profiles;
 mod push;
 mod relations;
 mod rooms;
+mod scim;
 mod search;
 mod sliding_sync;
 mod spaces;
