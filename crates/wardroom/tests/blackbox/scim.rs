@@ -55,7 +55,9 @@ impl Hospital {
 
     #[track_caller]
     fn patch(&self, path: &str, operations: Value) -> Reply {
-        let reply = self.ask("PATCH", path, json!({ "schemas": [PATCH_OP], "Operations": operations }));
+        let mut body = json!({ "schemas": [PATCH_OP] });
+        body["Operations"] = operations;
+        let reply = self.ask("PATCH", path, body);
         assert!(matches!(reply.status, 200 | 204), "{}", reply.story());
         reply
     }

@@ -1,6 +1,6 @@
 //! Groups, and the roles that they give.
 
-use wardroom_testkit::{Actor, Value, json, wait_until};
+use wardroom_testkit::{Value, json, wait_until};
 
 use super::{Hospital, refused};
 use crate::SOON;
