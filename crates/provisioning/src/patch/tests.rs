@@ -6,7 +6,9 @@ use crate::{ENTERPRISE_URN, ScimError, schema::ResourceKind};
 
 fn patched(before: &Value, operations: Value) -> Result<Value, ScimError> {
     let mut resource = before.as_object().unwrap().clone();
-    for operation in read(ResourceKind::User, &json!({ "Operations": operations }))? {
+    let mut body = json!({});
+    body["Operations"] = operations;
+    for operation in read(ResourceKind::User, &body)? {
         apply(&mut resource, &operation)?;
     }
     ResourceKind::User.read(&Value::Object(resource)).map(Value::Object)
