@@ -293,6 +293,7 @@ mod tests {
         let list = super::federation::List { source: "x".to_owned(), trust: vec!["x".into()], refresh_seconds: 60 };
         config.federation.list = Some(list);
         config.oidc.providers = vec![super::oidc::Provider::example()];
+        config.roles.claims = vec![super::roles::Claim::default()];
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();
         keys(&toml::Table::try_from(&config).unwrap(), "", &mut expected);
