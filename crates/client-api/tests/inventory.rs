@@ -12,8 +12,7 @@ const NOT_SERVED: &[(&str, &str, &str)] = &[
     ("POST", "/_matrix/client/v3/account/password/msisdn/requestToken", "the server sends no text messages"),
     ("POST", "/_matrix/client/v3/register/email/requestToken", "the server sends no e-mail"),
     ("POST", "/_matrix/client/v3/register/msisdn/requestToken", "the server sends no text messages"),
-    ("*", "/_matrix/client/v3/login/sso/redirect", "sign-in through an identity provider comes with the roles"),
-    ("GET", "/_matrix/client/v1/auth_metadata", "OAuth 2.0 comes with the roles"),
+    ("GET", "/_matrix/client/v1/auth_metadata", "the server is no OAuth 2.0 server: the specified answer of one that is none"),
     ("POST", "/_matrix/client/v1/appservice/", "there are no application services yet"),
     ("PUT", "/_matrix/client/v3/directory/list/appservice/", "there are no application services yet"),
     ("GET", "/_matrix/client/v3/thirdparty/protocol/", "bridges are application services"),
@@ -36,6 +35,8 @@ const BEYOND: &[(&str, &str)] = &[
     ("POST", "/_matrix/client/v3/rooms/{}/send/{}"),
     // And redact without one.
     ("POST", "/_matrix/client/v3/rooms/{}/redact/{}"),
+    // The specification has this for every stage of user-interactive authentication, in prose.
+    ("GET", "/_matrix/client/v3/auth/m.login.sso/fallback/web"),
 ];
 
 /// A row, with the names of the path's variables left out: ours are ruma's.
