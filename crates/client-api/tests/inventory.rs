@@ -12,7 +12,11 @@ const NOT_SERVED: &[(&str, &str, &str)] = &[
     ("POST", "/_matrix/client/v3/account/password/msisdn/requestToken", "the server sends no text messages"),
     ("POST", "/_matrix/client/v3/register/email/requestToken", "the server sends no e-mail"),
     ("POST", "/_matrix/client/v3/register/msisdn/requestToken", "the server sends no text messages"),
-    ("GET", "/_matrix/client/v1/auth_metadata", "the server is no OAuth 2.0 server: the specified answer of one that is none"),
+    (
+        "GET",
+        "/_matrix/client/v1/auth_metadata",
+        "the server is no OAuth 2.0 server: the specified answer of one that is none",
+    ),
     ("POST", "/_matrix/client/v1/appservice/", "there are no application services yet"),
     ("PUT", "/_matrix/client/v3/directory/list/appservice/", "there are no application services yet"),
     ("GET", "/_matrix/client/v3/thirdparty/protocol/", "bridges are application services"),
