@@ -53,6 +53,9 @@ pub enum AccountError {
     /// A person of an identity provider has no account, and the name that they would get is somebody else's.
     #[error("The user name that the identity provider has for you belongs to another account.")]
     NotLinked,
+    /// Somebody wanted to sign in as a user that acts for the server, past what rooms require of people.
+    #[error("This user acts for the server itself. Nobody signs in as it.")]
+    OwnUser,
     /// The user has no such device.
     #[error("You have no such device.")]
     UnknownDevice,

@@ -177,6 +177,9 @@ impl Accounts {
         request: &LoginRequest<'_>,
         known: bool,
     ) -> Result<Login, AccountError> {
+        if self.is_own_user(&user) {
+            return Err(AccountError::OwnUser);
+        }
         let device = match request.device_id {
             Some(id) => checked_device_id(id)?,
             None => DeviceId::new(),

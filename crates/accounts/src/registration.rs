@@ -180,14 +180,25 @@ impl Accounts {
         };
         let id = new_user_id(localpart, &self.0.settings.server_name)?;
         for _ in 0..CONFLICT_ROUNDS_MAX {
-            let (batch, registered) = self.new_user_batch(&id, &new, password.clone(), login).await?;
-            if settled(self.0.store.commit(batch).await)?.is_some() {
+            if let Some(registered) = self.make_user(&id, &new, password.clone(), login).await? {
                 return Ok(registered);
             }
             // Somebody else took the name meanwhile.
             self.check_username(localpart).await?;
         }
         Err(AccountError::Contended)
+    }
+
+    /// Makes a user of a name that nobody has; none where somebody took it at this moment.
+    pub(crate) async fn make_user(
+        &self,
+        id: &UserId,
+        new: &NewUser<'_>,
+        password: Option<String>,
+        login: Option<&LoginRequest<'_>>,
+    ) -> Result<Option<Registered>, AccountError> {
+        let (batch, registered) = self.new_user_batch(id, new, password, login).await?;
+        Ok(settled(self.0.store.commit(batch).await)?.map(|_| registered))
     }
 
     /// Makes a guest an ordinary user of the same name, with a password, and signs them in when `login` is given

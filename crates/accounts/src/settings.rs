@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, OwnedUserId};
 
 /// An hour: how long an access token lives that comes with a refresh token.
 pub const REFRESHABLE_ACCESS_MS_DEFAULT: u64 = 60 * 60 * 1_000;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub presence: bool,
     /// What is for users of other servers is sent to them.
     pub federation: bool,
+    /// Users that act for the server itself. Nobody gets such a name, and nobody signs in as one.
+    pub own_users: Vec<OwnedUserId>,
 }
 
 impl Settings {
@@ -34,6 +36,7 @@ impl Settings {
             tokens: TokenLifetimes::default(),
             presence: true,
             federation: false,
+            own_users: Vec::new(),
         }
     }
 }

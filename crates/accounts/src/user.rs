@@ -97,7 +97,27 @@ impl Accounts {
     /// [`AccountError::InvalidUsername`], [`AccountError::UserInUse`], or the store's.
     pub async fn check_username(&self, localpart: &str) -> Result<(), AccountError> {
         let id = new_user_id(localpart, &self.0.settings.server_name)?;
-        if self.user_row(&id).await?.is_some() { Err(AccountError::UserInUse) } else { Ok(()) }
+        if self.is_own_user(&id) || self.user_row(&id).await?.is_some() { Err(AccountError::UserInUse) } else { Ok(()) }
+    }
+
+    /// Whether this user acts for the server itself.
+    pub fn is_own_user(&self, user: &UserId) -> bool {
+        self.0.settings.own_users.iter().any(|own| own == user)
+    }
+
+    /// The account of one of the server's own users, made on first use. Nobody signs in to it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn own_user(&self, user: &UserId) -> Result<User, AccountError> {
+        if let Some(found) = self.user(user).await? {
+            return Ok(found);
+        }
+        match self.make_user(user, &crate::NewUser::named(user.localpart()), None, None).await? {
+            Some(made) => Ok(made.user),
+            // Made at this moment by somebody else who needs it.
+            None => self.user(user).await?.ok_or(AccountError::Contended),
+        }
     }
 
     /// Makes a user; without a password nobody can log in as them with one.

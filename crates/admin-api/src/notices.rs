@@ -109,14 +109,8 @@ impl Inner {
     /// The service user as the settings want it, made if need be.
     async fn service_user(&self, settings: &NoticeSettings) -> Result<User, NoticeError> {
         let id = self.accounts.typed_user(&settings.localpart);
-        let found = match &id {
-            Some(id) => self.accounts.user(id).await?,
-            None => None,
-        };
-        let user = match found {
-            Some(user) => user,
-            None => self.accounts.create_user(&settings.localpart, None, false).await?,
-        };
+        let id = id.ok_or(AccountError::InvalidUsername("server_notices.localpart: is no user name."))?;
+        let user = self.accounts.own_user(&id).await?;
         let profile = self.accounts.profile(&user.id).await?.unwrap_or_default();
         if profile.displayname.as_deref().unwrap_or_default() != settings.display_name {
             let name = Some(settings.display_name.as_str()).filter(|name| !name.is_empty());

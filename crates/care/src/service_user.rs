@@ -5,7 +5,6 @@ use serde_json::{
     Map, Value,
     value::{RawValue as RawJsonValue, to_raw_value},
 };
-use tokio::sync::Mutex;
 use wardroom_accounts::{Accounts, User};
 use wardroom_event::{PowerLevels, UserPower};
 use wardroom_rooms::{Actor, MemberProfile, Membership, RoomError, RoomView, Rooms, UserNid};
@@ -22,8 +21,6 @@ pub(crate) struct ServiceUser {
     display_name: String,
     accounts: Accounts,
     rooms: Rooms,
-    /// Held while the account is looked for and made.
-    making: Mutex<()>,
 }
 
 /// Acts for a user of this server.
@@ -33,7 +30,7 @@ pub(crate) fn actor<'a>(id: &'a UserId, nid: UserNid) -> Actor<'a> {
 
 impl ServiceUser {
     pub(crate) fn new(id: OwnedUserId, display_name: String, accounts: Accounts, rooms: Rooms) -> Self {
-        Self { id, display_name, accounts, rooms, making: Mutex::default() }
+        Self { id, display_name, accounts, rooms }
     }
 
     pub(crate) fn id(&self) -> &UserId {
@@ -42,12 +39,11 @@ impl ServiceUser {
 
     /// The account, made on first use. Nobody can log in to it.
     pub(crate) async fn account(&self) -> Result<User, CareError> {
-        let _alone = self.making.lock().await;
-        if let Some(user) = self.accounts.user(&self.id).await? {
-            return Ok(user);
+        let user = self.accounts.own_user(&self.id).await?;
+        let profile = self.accounts.profile(&user.id).await?.unwrap_or_default();
+        if profile.displayname.as_deref() != Some(&self.display_name) {
+            self.accounts.set_displayname(&user.id, Some(&self.display_name)).await?;
         }
-        let user = self.accounts.create_user(self.id.localpart(), None, false).await?;
-        self.accounts.set_displayname(&user.id, Some(&self.display_name)).await?;
         Ok(user)
     }
 

@@ -29,7 +29,6 @@ mod users;
 
 use std::{fmt, sync::Arc};
 
-use ruma::OwnedUserId;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use wardroom_accounts::Accounts;
@@ -64,8 +63,6 @@ pub struct Settings {
     pub accept_canonical_roles: bool,
     /// What else makes roles.
     pub rules: Vec<RoleRule>,
-    /// Users of this server that the directory can never have: those who act for the server.
-    pub reserved: Vec<OwnedUserId>,
 }
 
 /// A resource as it is shown, and its version (an entity tag).

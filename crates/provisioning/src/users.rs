@@ -51,7 +51,7 @@ impl Provisioning {
         let id = UserId::parse_with_server_name(localpart.as_str(), &accounts.settings().server_name);
         let wrong = |sentence: &str| ScimError::InvalidValue(format!("userName: {sentence}"));
         let id = id.map_err(|_| wrong("cannot become the name of a user of this server."))?;
-        if self.0.settings.reserved.contains(&id) {
+        if accounts.is_own_user(&id) {
             return Err(wrong("this name is one of the server's own."));
         }
         let user = match accounts.user(&id).await? {

@@ -50,7 +50,6 @@ struct Inner {
     clock: SharedClock,
     providers: Vec<Provider>,
     client_allow: Vec<String>,
-    reserved: Vec<String>,
     public_url: String,
     attempts: Attempts,
     replays: Replays,
@@ -59,12 +58,12 @@ struct Inner {
 impl Sso {
     /// Single sign-on for `accounts`; requests to providers are made with `outbound`, which follows no redirections.
     pub fn new(accounts: Accounts, clock: SharedClock, outbound: &Outbound, settings: SsoSettings) -> Self {
-        let SsoSettings { public_url, providers, client_allow, allow_http, reserved } = settings;
+        let SsoSettings { public_url, providers, client_allow, allow_http } = settings;
         let provider =
             |settings| Provider::new(settings, outbound.clone(), Arc::clone(&clock), &public_url, allow_http);
         let providers = providers.into_iter().map(provider).collect();
         let (attempts, replays) = (Attempts::default(), Replays::default());
-        Self(Arc::new(Inner { accounts, clock, providers, client_allow, reserved, public_url, attempts, replays }))
+        Self(Arc::new(Inner { accounts, clock, providers, client_allow, public_url, attempts, replays }))
     }
 
     /// The providers, in the order of the configuration.

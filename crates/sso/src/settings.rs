@@ -18,8 +18,6 @@ pub struct SsoSettings {
     pub client_allow: Vec<String>,
     /// Whether providers may be spoken to without TLS.
     pub allow_http: bool,
-    /// Localparts of the server's own users, as whom nobody signs in.
-    pub reserved: Vec<String>,
 }
 
 /// One identity provider.

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
-use ruma::{OwnedServerName, UserId};
+use ruma::{OwnedServerName, OwnedUserId, UserId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
@@ -105,6 +105,13 @@ pub(crate) async fn open_store(config: &Config, clock: &dyn Clock, intent: Store
     opened.map_err(|source| StartError::Store { dir, source })
 }
 
+/// The users that act for the server itself.
+fn own_users(config: &Config) -> Vec<OwnedUserId> {
+    let names = [&config.roles.service_user, &config.server_notices.localpart];
+    let named = names.into_iter().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
+    named.filter_map(|name| UserId::parse_with_server_name(name, &config.server_name).ok()).collect()
+}
+
 /// The accounts as the configuration wants them.
 pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) -> Result<Accounts, StartError> {
     let settings = Settings {
@@ -123,6 +130,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
         tokens: TokenLifetimes::default(),
         presence: config.presence.enabled,
         federation: config.federation.enabled,
+        own_users: own_users(config),
     };
     Ok(Accounts::new(store, clock, settings).await?)
 }
@@ -221,7 +229,6 @@ fn sso(config: &Config, accounts: Accounts, clock: SharedClock) -> Result<Option
         providers: section.providers.iter().map(settings).collect::<Result<_, _>>()?,
         client_allow: section.client_allow.clone(),
         allow_http: section.allow_http,
-        reserved: vec![config.server_notices.localpart.to_lowercase()],
     };
     Ok(Some(Sso::new(accounts, clock, &outbound, settings)))
 }
@@ -341,17 +348,11 @@ fn scim(
         })?,
         None => String::new(),
     };
-    let access = config.roles.settings(&config.server_name).map(|settings| settings.service_user);
-    let notices = config
-        .server_notices
-        .settings()
-        .and_then(|settings| UserId::parse_with_server_name(settings.localpart.as_str(), &config.server_name).ok());
     let settings = ProvisioningSettings {
         base_url: format!("{}/scim/v2", config.public_url()),
         localpart: section.localpart(),
         accept_canonical_roles: section.accept_canonical_roles,
         rules: section.rules(),
-        reserved: access.into_iter().chain(notices).collect(),
     };
     let services = (accounts.clone(), rooms.clone(), care.clone());
     let provisioning = Provisioning::new(store.clone(), Arc::clone(clock), services, settings);

@@ -29,6 +29,7 @@ impl From<AccountError> for ApiError {
             | AccountError::UnknownLoginToken
             | AccountError::RegistrationClosed
             | AccountError::NotLinked
+            | AccountError::OwnUser
             | AccountError::AuthenticatedOtherwise(_) => forbidden(ErrorKind::Forbidden),
             AccountError::UnusablePassword(_) => bad(ErrorKind::WeakPassword),
             AccountError::GuestsClosed | AccountError::GuestForbidden => forbidden(ErrorKind::GuestAccessForbidden),

@@ -126,6 +126,9 @@ impl Accounts {
         newcomer: &SsoNewcomer<'_>,
     ) -> Result<Option<User>, AccountError> {
         let id = new_user_id(newcomer.localpart, &self.0.settings.server_name)?;
+        if self.is_own_user(&id) {
+            return Err(AccountError::NotLinked);
+        }
         let (mut batch, user) = match self.user_row(&id).await? {
             None => {
                 let name = newcomer.display_name.map(shortened);

@@ -24,7 +24,7 @@ pub(crate) fn admin_of(server: &Server) -> User {
 }
 
 /// An endpoint of Synapse's administration API.
-fn synapse(segments: &[&str]) -> Target {
+pub(crate) fn synapse(segments: &[&str]) -> Target {
     raw(&format!("/_synapse/admin/{}", path(segments)))
 }
 

@@ -1,9 +1,9 @@
 //! What administrators see of roles and access.
 
-use wardroom_testkit::{Actor, Body, json, unique};
+use wardroom_testkit::{Actor, Body, json, unique, v3};
 
 use super::{Gated, give, policy};
-use crate::admin::own;
+use crate::admin::{own, synapse};
 
 #[test]
 fn a_dry_run_says_who_would_stay_and_why() {
@@ -98,4 +98,21 @@ fn the_review_lists_everybody_in_rooms_that_require_roles() {
         "{}",
         String::from_utf8_lossy(&csv.bytes)
     );
+}
+
+#[test]
+fn nobody_becomes_one_of_the_servers_own_users() {
+    let gated = Gated::of("public_chat");
+    let Gated { server, admin, room, .. } = &gated;
+    let service = format!("@_access:{}", server.name());
+    assert!(gated.alice.members(room, "join").contains(&service), "the server's own user is in the room");
+    for name in ["_access", "_ACCESS", &service] {
+        server.anonymous().try_register(json!({ "username": name, "password": "a long enough one" })).refused_somehow();
+    }
+    let available = server.anonymous().get(v3(&["register", "available"]).query("username", "_access"));
+    available.refused(400, "M_USER_IN_USE");
+    // An administrator can set a password, but nobody signs in with it.
+    let target = synapse(&["v1", "reset_password", &service]);
+    admin.post(target, json!({ "new_password": "a long enough one" })).ok();
+    server.anonymous().try_login("_access", "a long enough one").refused(403, "M_FORBIDDEN");
 }
