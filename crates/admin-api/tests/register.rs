@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Settings, TABLES};
 use wardroom_admin_api::{AdminState, router};
-use wardroom_care::{Care, Losses, Roles};
+use wardroom_care::{Care, Judge};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
 use wardroom_media::Media;
@@ -49,14 +49,14 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     };
     let media = Media::open(store.clone(), clock.clone(), media).await.unwrap();
     let accounts = Accounts::new(store.clone(), clock.clone(), settings).await.unwrap();
-    let held = (Roles::load(store.clone(), clock.clone()).await.unwrap(), Losses::load(store.clone()).await.unwrap());
     let access = wardroom_care::Settings {
         service_user: owned_user_id!("@_access:hospital-a.example"),
         display_name: "Access".to_owned(),
         recheck_ms: 1,
         removal_percent_max: 20,
     };
-    let care = Care::new(store, clock.clone(), (rooms.clone(), accounts.clone()), held, access);
+    let judge = Judge::load(&store, clock.clone(), access.service_user.clone()).await.unwrap();
+    let care = Care::new(store, clock.clone(), (rooms.clone(), accounts.clone()), judge, access);
     let state = AdminState {
         accounts: accounts.clone(),
         rooms,

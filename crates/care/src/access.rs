@@ -41,9 +41,12 @@ pub struct Assessment {
 impl Care {
     /// How a user stands to a policy. Nothing changes.
     pub fn assess(&self, user: &UserId, policy: Option<&RoomPolicy>) -> Assessment {
-        let holder = self.0.roles.of(user);
-        let now_ms = self.0.clock.now_ms();
-        let held = holder.as_ref().map(|holder| holder.roles_at(now_ms)).unwrap_or_default();
+        let holder = self.0.judge.roles().of(user);
+        let known = match policy {
+            Some(RoomPolicy::Known(policy)) => Some(&**policy),
+            Some(RoomPolicy::Unknown { .. }) | None => None,
+        };
+        let held = holder.as_ref().map(|holder| self.0.judge.counted(holder, user, known)).unwrap_or_default();
         let roles = held.iter().map(ToString::to_string).collect();
         let say = |verdict, reason: &str, missing| Assessment { verdict, reason: reason.to_owned(), roles, missing };
         let policy: &AccessPolicy = match policy {
@@ -53,7 +56,7 @@ impl Care {
             }
             Some(RoomPolicy::Known(policy)) => policy,
         };
-        if *user == *self.0.service.id() {
+        if self.0.judge.is_service(user) {
             return say(Standing::Compliant, "This is the server's own user.", Vec::new());
         }
         let missing: Vec<String> = policy.require.missing(&held).iter().map(ToString::to_string).collect();

@@ -2,26 +2,20 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedUserId, UserId, events::StateEventType};
+use ruma::events::StateEventType;
 use serde_json::{Value, value::RawValue as RawJsonValue};
-use wardroom_clock::SharedClock;
 use wardroom_event::Pdu;
 use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomView, StandardGate, Verdict};
 
 use crate::{
-    losses::Losses,
+    judge::Judge,
     policy::{ACCESS_POLICY, AccessPolicy, InviteRule, LossAction, RoomPolicy},
-    roles::Roles,
 };
 
 /// Decides by the roles of users in rooms with a policy.
 #[derive(Debug)]
 pub struct CareGate {
-    roles: Roles,
-    losses: Losses,
-    clock: SharedClock,
-    /// Who acts for the server in rooms: no policy keeps it out.
-    service: OwnedUserId,
+    judge: Judge,
     policy_type: StateEventType,
 }
 
@@ -31,23 +25,17 @@ pub(crate) fn policy_of(room: &RoomView) -> Option<&RoomPolicy> {
 }
 
 impl CareGate {
-    /// The gate over who has which roles. `service` is the user that acts for the server in rooms.
-    pub fn new(roles: Roles, losses: Losses, clock: SharedClock, service: OwnedUserId) -> Self {
-        Self { roles, losses, clock, service, policy_type: StateEventType::from(ACCESS_POLICY) }
-    }
-
-    /// Whether a user's roles are what a policy requires.
-    fn meets(&self, user: &UserId, policy: &AccessPolicy) -> bool {
-        *user == *self.service
-            || self.roles.of(user).is_some_and(|holder| policy.require.is_met_by(&holder.roles_at(self.clock.now_ms())))
+    /// The gate by what is known of users.
+    pub fn new(judge: Judge) -> Self {
+        Self { judge, policy_type: StateEventType::from(ACCESS_POLICY) }
     }
 
     fn by_policy(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView, policy: &AccessPolicy) -> bool {
         let by_invitation = policy.invite == InviteRule::RoleOrInvite;
         let joined = asker.membership == Some(Membership::Join);
-        if self.meets(asker.user, policy) {
+        if self.judge.admits(room.nid, asker.user, policy) {
             return match action {
-                Action::Invite(target) => by_invitation || self.meets(target, policy),
+                Action::Invite(target) => by_invitation || self.judge.admits(room.nid, target, policy),
                 _ => true,
             };
         }
@@ -65,10 +53,7 @@ impl CareGate {
         let keeps = match policy.on_loss.action {
             LossAction::Notify => true,
             LossAction::ReadOnly => reads,
-            LossAction::Kick => {
-                reads && !policy.read_check
-                    || self.losses.is_in_grace(room.nid, asker.user, policy.on_loss.grace_ms, self.clock.now_ms())
-            }
+            LossAction::Kick => reads && !policy.read_check || self.judge.is_in_grace(room.nid, asker.user, policy),
         };
         keeps && !matches!(action, Action::Invite(_))
     }
@@ -87,7 +72,7 @@ impl Gate for CareGate {
             Some(RoomPolicy::Unknown { .. }) => {
                 let comes_in = matches!(action, Action::Join | Action::Knock | Action::Invite(_));
                 !comes_in
-                    || *asker.user == *self.service
+                    || self.judge.is_service(asker.user)
                     || asker.membership == Some(Membership::Join) && action == Action::Join
             }
         };

@@ -9,6 +9,7 @@ mod alarms;
 mod claims;
 mod error;
 mod gate;
+mod judge;
 mod losses;
 mod policy;
 mod revalidation;
@@ -20,7 +21,7 @@ mod tables;
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
-use ruma::{OwnedUserId, UserId};
+use ruma::OwnedUserId;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
 use wardroom_rooms::{RoomNid, Rooms};
@@ -32,7 +33,7 @@ pub use self::{
     claims::{ClaimRoles, ClaimRule},
     error::CareError,
     gate::CareGate,
-    losses::Losses,
+    judge::Judge,
     policy::{
         ACCESS_POLICY, AccessPolicy, BreakGlass, InviteRule, LossAction, OnLoss, PowerRule, Required, RoomPolicy,
     },
@@ -66,8 +67,7 @@ struct Inner {
     store: Store,
     clock: SharedClock,
     rooms: Rooms,
-    roles: Roles,
-    losses: Losses,
+    judge: Judge,
     alarms: Alarms,
     service: ServiceUser,
     recheck_ms: u64,
@@ -77,12 +77,12 @@ struct Inner {
 }
 
 impl Care {
-    /// Over the rooms whose gate was made with the same roles and losses.
+    /// Over the rooms whose gate was made with the same judge.
     pub fn new(
         store: Store,
         clock: SharedClock,
         (rooms, accounts): (Rooms, Accounts),
-        (roles, losses): (Roles, Losses),
+        judge: Judge,
         settings: Settings,
     ) -> Self {
         let alarms = Alarms::new(store.clone(), Arc::clone(&clock));
@@ -91,8 +91,7 @@ impl Care {
             store,
             clock,
             rooms,
-            roles,
-            losses,
+            judge,
             alarms,
             service,
             recheck_ms: settings.recheck_ms,
@@ -103,7 +102,7 @@ impl Care {
 
     /// Who has which roles.
     pub fn roles(&self) -> &Roles {
-        &self.0.roles
+        self.0.judge.roles()
     }
 
     /// The time, in milliseconds since 1970.
@@ -122,17 +121,11 @@ impl Care {
     /// # Errors
     /// As [`Roles::replace`].
     pub async fn take_list(&self, source: Source, list: HashMap<OwnedUserId, Said>) -> Result<Replaced, CareError> {
-        let taken = self.0.roles.replace(source, list, self.0.removal_percent_max).await;
+        let taken = self.0.judge.roles().replace(source, list, self.0.removal_percent_max).await;
         if let Err(error @ CareError::Brake { .. }) = &taken {
             let sentence = format!("the list of {} was not taken: {error}", source.name());
             self.0.alarms.raise(AlarmKind::Brake, None, None, &sentence).await;
         }
         taken
-    }
-
-    /// Whether a user's roles are what a policy requires.
-    fn meets(&self, user: &UserId, policy: &AccessPolicy) -> bool {
-        let now_ms = self.0.clock.now_ms();
-        self.0.roles.of(user).is_some_and(|holder| policy.require.is_met_by(&holder.roles_at(now_ms)))
     }
 }

@@ -16,7 +16,7 @@ type Since = HashMap<(RoomNid, OwnedUserId), u64>;
 
 /// Who does not meet the policy of a room they are in, and since when. Clones share everything.
 #[derive(Clone, Debug)]
-pub struct Losses {
+pub(crate) struct Losses {
     store: Store,
     since: Arc<RwLock<Since>>,
 }
@@ -26,7 +26,7 @@ impl Losses {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(store: Store) -> Result<Self, CareError> {
+    pub(crate) async fn load(store: Store) -> Result<Self, CareError> {
         let (mut since, mut scan) = (Since::new(), Scan::all());
         loop {
             let rows = store.latest().scan(&LOSSES, scan.limit(ROWS_PER_READ)).await?;

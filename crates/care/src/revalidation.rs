@@ -73,7 +73,7 @@ impl Care {
                 continue;
             }
             let next_ms =
-                inner.roles.next_change_ms().map_or(everything_at_ms, |next_ms| next_ms.min(everything_at_ms));
+                inner.judge.roles().next_change_ms().map_or(everything_at_ms, |next_ms| next_ms.min(everything_at_ms));
             let pause = Duration::from_millis(next_ms.saturating_sub(inner.clock.now_ms()));
             tokio::select! {
                 () = changes.changed() => {}
@@ -106,12 +106,12 @@ impl Care {
 
     /// Looks at those whose roles changed, at rooms whose policy did, and at those whose time of grace ends.
     async fn revalidate_changed(&self) -> Result<(), CareError> {
-        for user in self.0.roles.changed_by_time() {
+        for user in self.0.judge.roles().changed_by_time() {
             self.revalidate_user(&user).await?;
         }
         self.revalidate_changed_policies().await?;
         self.revalidate_arrivals().await?;
-        for (room, user) in self.0.losses.all() {
+        for (room, user) in self.0.judge.losses().all() {
             self.revalidate_one(room, &user).await?;
         }
         loop {
@@ -276,7 +276,7 @@ impl Care {
                 self.look_at(&view, policy, (nid, user), membership).await
             }
             _ => {
-                self.0.losses.clear(room, (nid, user)).await?;
+                self.0.judge.losses().clear(room, (nid, user)).await?;
                 Ok(Revalidated::default())
             }
         }
@@ -294,12 +294,12 @@ impl Care {
         let now_ms = inner.clock.now_ms();
         let mut found = Revalidated { members: 1, ..Revalidated::default() };
         let by_invitation = policy.invite == InviteRule::RoleOrInvite && membership != Membership::Knock;
-        if by_invitation || *user.1 == *inner.service.id() || self.meets(user.1, policy) {
-            inner.losses.clear(room.nid, user).await?;
+        if by_invitation || inner.judge.admits(room.nid, user.1, policy) {
+            inner.judge.losses().clear(room.nid, user).await?;
             return Ok(found);
         }
         found.unmet = 1;
-        let since_ms = inner.losses.note(room.nid, user, now_ms).await?;
+        let since_ms = inner.judge.losses().note(room.nid, user, now_ms).await?;
         if policy.on_loss.action == LossAction::Notify {
             let sentence = "somebody in the room does not have the role that its policy requires";
             inner.alarms.raise(AlarmKind::RoleMissing, Some(&room.id), Some(user.1), sentence).await;
@@ -311,7 +311,7 @@ impl Care {
         }
         match self.remove(room, user).await {
             Ok(()) => {
-                inner.losses.clear(room.nid, user).await?;
+                inner.judge.losses().clear(room.nid, user).await?;
                 found.removed = 1;
             }
             Err(error) => {

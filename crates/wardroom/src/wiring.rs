@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::{AdminState, Notices};
-use wardroom_care::{Care, CareGate, ClaimRoles, Losses, Roles};
+use wardroom_care::{Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
@@ -314,10 +314,8 @@ async fn rooms(
     signing_key: &Arc<SigningKey>,
 ) -> Result<(Rooms, Care), StartError> {
     let settings = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
-    let roles = Roles::load(store.clone(), Arc::clone(clock)).await?;
-    let losses = Losses::load(store.clone()).await?;
-    let service_user = settings.service_user.clone();
-    let gate = CareGate::new(roles.clone(), losses.clone(), Arc::clone(clock), service_user);
+    let judge = Judge::load(store, Arc::clone(clock), settings.service_user.clone()).await?;
+    let gate = CareGate::new(judge.clone());
     let rooms = wardroom_rooms::Settings {
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
@@ -325,10 +323,10 @@ async fn rooms(
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), rooms);
     rooms.be_policy_server(Arc::new(identity::policy_key(store).await?));
-    let claims = ClaimRoles::new(roles.clone(), Arc::clone(clock), config.roles.claim_rules());
+    let claims = ClaimRoles::new(judge.roles().clone(), Arc::clone(clock), config.roles.claim_rules());
     accounts.tell_claims_to(Box::new(claims));
     let services = (rooms.clone(), accounts.clone());
-    let care = Care::new(store.clone(), Arc::clone(clock), services, (roles, losses), settings);
+    let care = Care::new(store.clone(), Arc::clone(clock), services, judge, settings);
     Ok((rooms, care))
 }
 
