@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use ruma::events::StateEventType;
+use ruma::{UserId, events::StateEventType};
 use serde_json::{Value, value::RawValue as RawJsonValue};
-use wardroom_event::Pdu;
-use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomView, StandardGate, Verdict};
+use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomView, StandardGate, Stored, Verdict};
 
 use crate::{
     judge::Judge,
@@ -91,9 +90,18 @@ impl Gate for CareGate {
         Some(&self.policy_type)
     }
 
-    fn read_policy(&self, event: &Pdu) -> Option<Policy> {
-        let content: Value = event.content_as().unwrap_or(Value::Null);
-        RoomPolicy::of(&content).map(|policy| Arc::new(policy) as Policy)
+    fn own_user(&self) -> Option<&UserId> {
+        Some(self.judge.service())
+    }
+
+    fn read_policy(&self, event: &Stored) -> Option<Policy> {
+        let policy = if event.redacted_because.is_some() {
+            // Moderators may redact, but who may be in the room is not for them to say.
+            Some(RoomPolicy::Unknown { reason: "the policy was redacted".to_owned() })
+        } else {
+            RoomPolicy::of(&event.pdu.content_as().unwrap_or(Value::Null))
+        };
+        policy.map(|policy| Arc::new(policy) as Policy)
     }
 
     fn check_policy(&self, content: &RawJsonValue) -> Result<(), String> {

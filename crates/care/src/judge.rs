@@ -47,6 +47,10 @@ impl Judge {
         self.clock.now_ms()
     }
 
+    pub(crate) fn service(&self) -> &UserId {
+        &self.service
+    }
+
     /// Whether this is the user that acts for the server.
     pub(crate) fn is_service(&self, user: &UserId) -> bool {
         *user == *self.service

@@ -12,19 +12,20 @@ mod gate;
 mod judge;
 mod losses;
 mod policy;
+mod powers;
 mod revalidation;
 mod role;
 mod roles;
 mod service_user;
 mod tables;
+mod watching;
 
 use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::Mutex;
 use ruma::OwnedUserId;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
-use wardroom_rooms::{RoomNid, Rooms};
+use wardroom_rooms::Rooms;
 use wardroom_store::Store;
 
 pub use self::{
@@ -72,8 +73,6 @@ struct Inner {
     service: ServiceUser,
     recheck_ms: u64,
     removal_percent_max: u8,
-    /// The policies by which rooms were last looked at, by room.
-    seen: Mutex<HashMap<RoomNid, RoomPolicy>>,
 }
 
 impl Care {
@@ -96,7 +95,6 @@ impl Care {
             service,
             recheck_ms: settings.recheck_ms,
             removal_percent_max: settings.removal_percent_max,
-            seen: Mutex::default(),
         }))
     }
 

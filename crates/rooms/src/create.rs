@@ -255,7 +255,8 @@ impl Writer {
         let creator = actor.user;
         let profile = request.profile.clone();
         self.append(MemberChange { profile, ..MemberChange::new(creator, creator, "join") }.event()?).await?;
-        let levels = power_levels(creator, version, &request);
+        let policy = self.engine.gate.policy_type().map(ToString::to_string);
+        let levels = power_levels(creator, version, &request, policy);
         self.set(creator, "m.room.power_levels", &levels).await?;
         if let Some(alias) = &request.alias {
             let nid = self.nid();
@@ -317,7 +318,7 @@ pub(crate) fn raw(content: &impl serde::Serialize) -> Result<Box<RawJsonValue>, 
 pub(crate) const TOMBSTONE_LEVEL_OF_OWNERS: i64 = 150;
 
 /// Content of the first power levels event.
-fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Value {
+fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom, policy: Option<String>) -> Value {
     let privileged_creators = version.rules().authorization.explicitly_privilege_room_creators;
     let mut users = Map::new();
     if !privileged_creators {
@@ -338,6 +339,10 @@ fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Va
         },
         "notifications": { "room": 50 },
     });
+    if let (Some(policy), Some(Value::Object(events))) = (policy, levels.get_mut("events")) {
+        // Who may be in the room is not for moderators to say.
+        events.insert(policy, json!(100));
+    }
     if let Some(levels) = levels.as_object_mut() {
         levels.extend(request.power_levels.clone());
         let asked = request.power_levels.get("events").and_then(|events| events.get("m.room.tombstone")).is_some();

@@ -8,9 +8,8 @@ use std::{any::Any, fmt, sync::Arc};
 
 use ruma::{UserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_event::Pdu;
 
-use crate::{room::RoomView, tables::Membership, visibility::Visibility};
+use crate::{events::Stored, room::RoomView, tables::Membership, visibility::Visibility};
 
 /// What a user wants to do with a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +87,12 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Reads that event as a room has it now, once for each change; none where it says nothing.
-    fn read_policy(&self, _event: &Pdu) -> Option<Policy> {
+    fn read_policy(&self, _event: &Stored) -> Option<Policy> {
+        None
+    }
+
+    /// The user that acts for the server in rooms with that event, if this gate has one.
+    fn own_user(&self) -> Option<&UserId> {
         None
     }
 
