@@ -18,6 +18,7 @@ mod role;
 mod roles;
 mod service_user;
 mod tables;
+mod templates;
 mod watching;
 
 use std::{collections::HashMap, sync::Arc};
@@ -42,6 +43,7 @@ pub use self::{
     role::{ROLE_BYTES_MAX, Requirement, Role, RoleError},
     roles::{Binding, Holder, REASON_BYTES_MAX, ROLES_PER_SOURCE_MAX, Replaced, Roles, Said, Source},
     tables::TABLES,
+    templates::{Template, Templates},
 };
 use self::{alarms::AlarmKind, service_user::ServiceUser};
 
@@ -101,6 +103,11 @@ impl Care {
     /// Who has which roles.
     pub fn roles(&self) -> &Roles {
         self.0.judge.roles()
+    }
+
+    /// Policies that new rooms get by themselves.
+    pub fn templates(&self) -> &Templates {
+        self.0.judge.templates()
     }
 
     /// The time, in milliseconds since 1970.

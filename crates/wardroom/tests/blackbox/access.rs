@@ -5,6 +5,7 @@ mod doors;
 mod losing;
 mod partners;
 mod powers;
+mod templates;
 mod watching;
 
 use wardroom_testkit::{Actor, Server, User, Value, json, wait_until};
