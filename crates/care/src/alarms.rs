@@ -31,6 +31,12 @@ pub(crate) enum AlarmKind {
     RoleMissing,
     /// A source's list was not taken, since it would take too much away.
     Brake,
+    /// Somebody left the space of a role that they have, and is not brought in again.
+    SpaceLeft,
+    /// Somebody who has a role could not be brought into its space.
+    SpaceIncomplete,
+    /// The space of a role cannot be kept any more.
+    SpaceLost,
 }
 
 impl AlarmKind {
@@ -41,6 +47,9 @@ impl AlarmKind {
             Self::ServiceUserWithoutPower => "service_user_without_power",
             Self::RoleMissing => "role_missing",
             Self::Brake => "removal_brake",
+            Self::SpaceLeft => "space_left",
+            Self::SpaceIncomplete => "space_incomplete",
+            Self::SpaceLost => "space_lost",
         }
     }
 }

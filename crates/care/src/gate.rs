@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ruma::events::StateEventType;
+use ruma::{UserId, events::StateEventType};
 use serde_json::{Value, value::RawValue as RawJsonValue};
 use wardroom_event::Pdu;
-use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomView, StandardGate, Verdict};
+use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomNid, RoomView, StandardGate, Verdict};
 
 use crate::{
     judge::Judge,
@@ -94,6 +94,18 @@ impl Gate for CareGate {
     fn read_policy(&self, event: &Pdu) -> Option<Policy> {
         let content: Value = event.content_as().unwrap_or(Value::Null);
         RoomPolicy::of(&content).map(|policy| Arc::new(policy) as Policy)
+    }
+
+    fn admits_by_role(&self, user: &UserId, room: &RoomView) -> bool {
+        match policy_of(room) {
+            Some(RoomPolicy::Known(policy)) => self.judge.admits(room.nid, user, policy),
+            Some(RoomPolicy::Unknown { .. }) => false,
+            None => self.judge.spaces().of_room(room.nid).is_some_and(|space| self.judge.belongs_to(user, &space)),
+        }
+    }
+
+    fn keeps_members(&self, room: RoomNid) -> bool {
+        self.judge.spaces().of_room(room).is_some()
     }
 
     fn check_policy(&self, content: &RawJsonValue) -> Result<(), String> {

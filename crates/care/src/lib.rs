@@ -16,6 +16,7 @@ mod revalidation;
 mod role;
 mod roles;
 mod service_user;
+mod spaces;
 mod tables;
 
 use std::{collections::HashMap, sync::Arc};
@@ -40,6 +41,7 @@ pub use self::{
     revalidation::Revalidated,
     role::{ROLE_BYTES_MAX, Requirement, Role, RoleError},
     roles::{Binding, Holder, REASON_BYTES_MAX, ROLES_PER_SOURCE_MAX, Replaced, Roles, Said, Source},
+    spaces::{Inviter, NotInvited, SHOWN_OPT_OUTS_MAX, SPACES_MAX, ShownSpace, SpaceTexts},
     tables::TABLES,
 };
 use self::{alarms::AlarmKind, service_user::ServiceUser};

@@ -100,6 +100,7 @@ impl Care {
                 _ => break,
             }
         }
+        self.keep_all_spaces().await?;
         self.done(due).await?;
         Ok(found)
     }
@@ -119,9 +120,11 @@ impl Care {
             if due.is_empty() {
                 return Ok(());
             }
+            let users: Vec<UserNid> = due.iter().map(|(user, _)| *user).collect();
+            self.keep_spaces_of(&self.0.rooms.user_ids(&users).await?).await?;
             for (user, _) in &due {
                 if let Some(user) = self.0.rooms.user_ids(&[*user]).await?.pop() {
-                    self.revalidate_user(&user).await?;
+                    self.revalidate_rooms_of(&user).await?;
                 }
             }
             self.done(due).await?;
@@ -132,15 +135,16 @@ impl Care {
     async fn revalidate_arrivals(&self) -> Result<(), CareError> {
         loop {
             let arrivals = self.0.rooms.arrivals(PAGE).await?;
-            for (room, user) in &arrivals {
-                let id = self.0.rooms.user_ids(&[*user]).await?.pop();
+            let is_last = arrivals.len() < PAGE;
+            for (room, user) in self.keep_arrivals(arrivals).await? {
+                let id = self.0.rooms.user_ids(&[user]).await?.pop();
                 if let Some(id) = id {
-                    self.revalidate_one(*room, &id).await?;
+                    self.revalidate_one(room, &id).await?;
                 }
                 // Who could not be put out is looked at again with everybody else.
-                self.0.rooms.arrival_seen(*room, *user).await?;
+                self.0.rooms.arrival_seen(room, user).await?;
             }
-            if arrivals.len() < PAGE {
+            if is_last {
                 return Ok(());
             }
         }
@@ -245,11 +249,16 @@ impl Care {
         }
     }
 
-    /// Looks at a user's rooms.
+    /// Looks at a user's rooms, and at the spaces of their roles.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn revalidate_user(&self, user: &UserId) -> Result<Revalidated, CareError> {
+        self.keep_spaces_of(&[user.to_owned()]).await?;
+        self.revalidate_rooms_of(user).await
+    }
+
+    async fn revalidate_rooms_of(&self, user: &UserId) -> Result<Revalidated, CareError> {
         let mut found = Revalidated::default();
         let Some(nid) = self.0.store.interner().lookup(NS_USER, user.as_str()).await?.map(UserNid::new) else {
             return Ok(found);

@@ -39,6 +39,16 @@ pub(crate) struct AlarmRow {
     pub(crate) count: u64,
 }
 
+/// A role that is a space.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct SpaceRow {
+    /// In its canonical form.
+    pub(crate) requirement: String,
+    pub(crate) room: RoomNid,
+    /// Whether those who have the role are to be in it; else nobody is.
+    pub(crate) on: bool,
+}
+
 /// (user, source) -> what it says.
 pub(crate) const SOURCES: Table<(UserNid, u8), Packed<SourceRow>> =
     Table::new(0x0600, "role_sources", Profile::Scan, Seal::System);
@@ -54,5 +64,15 @@ pub(crate) const LOSSES: Table<(RoomNid, UserNid), Packed<u64>> =
 pub(crate) const ALARMS: Table<wardroom_store::Hash16, Packed<AlarmRow>> =
     Table::new(0x0603, "alarms", Profile::Scan, Seal::System);
 
+/// Hash of a requirement -> the space of those who meet it.
+pub(crate) const SPACES: Table<wardroom_store::Hash16, Packed<SpaceRow>> =
+    Table::new(0x0610, "role_spaces", Profile::Scan, Seal::System);
+
+/// (space, user) -> since when it is known that the user left it by their own will, or was put out by somebody else than
+/// the server, in milliseconds since 1970.
+pub(crate) const OPT_OUTS: Table<(RoomNid, UserNid), Packed<u64>> =
+    Table::new(0x0611, "role_space_opt_outs", Profile::Scan, Seal::System);
+
 /// Every table of this crate.
-pub const TABLES: &[TableSpec] = &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec()];
+pub const TABLES: &[TableSpec] =
+    &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec(), *SPACES.spec(), *OPT_OUTS.spec()];

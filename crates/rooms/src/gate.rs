@@ -10,7 +10,7 @@ use ruma::{UserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_event::Pdu;
 
-use crate::{room::RoomView, tables::Membership, visibility::Visibility};
+use crate::{ids::RoomNid, room::RoomView, tables::Membership, visibility::Visibility};
 
 /// What a user wants to do with a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,18 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
     /// Reads that event as a room has it now, once for each change; none where it says nothing.
     fn read_policy(&self, _event: &Pdu) -> Option<Policy> {
         None
+    }
+
+    /// Whether somebody may come into a room without an invitation by what this gate knows of them, where the room's join
+    /// rule has the condition [`ROLE_CONDITION`](crate::ROLE_CONDITION). Most gates let nobody in that way.
+    fn admits_by_role(&self, _user: &UserId, _room: &RoomView) -> bool {
+        false
+    }
+
+    /// Whether this server decides who is in a room. Every change of a membership there is noted, for somebody to look at
+    /// ([`Rooms::arrivals`](crate::Rooms::arrivals)).
+    fn keeps_members(&self, _room: RoomNid) -> bool {
+        false
     }
 
     /// Whether that event may be sent from here with this content.

@@ -16,7 +16,8 @@ use crate::{
 pub(crate) static GOVERNED: Table<RoomNid, ()> = Table::new(0x0272, "governed_rooms", Profile::Scan, Seal::System);
 
 /// Who came to be in such a room, until somebody has looked whether they may be: another server may have let them in, and
-/// what follows their joining brings them along.
+/// what follows their joining brings them along. Of rooms whose members this server keeps
+/// ([`Gate::keeps_members`](crate::Gate::keeps_members)), also who went.
 pub(crate) static ARRIVALS: Table<(RoomNid, UserNid), ()> =
     Table::new(0x0273, "arrivals", Profile::Churn, Seal::System);
 
@@ -50,9 +51,10 @@ impl Writer {
         self.batch.touch(WATCH_POLICIES);
     }
 
-    /// Notes who came to be in a room with a policy.
+    /// Notes who came to be in a room with a policy, and who comes and goes where this server keeps the members.
     pub(crate) fn note_arrival(&mut self, user: UserNid, membership: Membership) {
-        if self.policy.is_some() && matches!(membership, Membership::Join | Membership::Invite | Membership::Knock) {
+        let comes = matches!(membership, Membership::Join | Membership::Invite | Membership::Knock);
+        if comes && self.policy.is_some() || self.engine.gate.keeps_members(self.nid()) {
             self.batch.put(&ARRIVALS, &(self.nid(), user), &());
             self.batch.touch(WATCH_POLICIES);
         }
@@ -70,8 +72,8 @@ impl Writer {
 }
 
 impl Rooms {
-    /// Who came to be in rooms with a policy and was not looked at since, at most so many; [`Rooms::arrival_seen`] takes
-    /// one away.
+    /// Who came to be in rooms with a policy, or came or went where this server keeps the members, and was not looked at
+    /// since, at most so many; [`Rooms::arrivals_seen`] takes them away.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -84,8 +86,18 @@ impl Rooms {
     /// # Errors
     /// When the store fails.
     pub async fn arrival_seen(&self, room: RoomNid, user: UserNid) -> Result<(), RoomError> {
+        self.arrivals_seen(&[(room, user)]).await
+    }
+
+    /// As [`Rooms::arrival_seen`], of several.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn arrivals_seen(&self, arrivals: &[(RoomNid, UserNid)]) -> Result<(), RoomError> {
         let mut batch = Batch::default();
-        batch.delete(&ARRIVALS, &(room, user));
+        for arrival in arrivals {
+            batch.delete(&ARRIVALS, arrival);
+        }
         self.engine.store.commit(batch).await?;
         Ok(())
     }
