@@ -4,6 +4,8 @@ mod administration;
 mod doors;
 mod losing;
 mod partners;
+mod restricted;
+mod spaces;
 
 use wardroom_testkit::{Actor, Server, User, Value, json};
 
