@@ -2,6 +2,7 @@
 
 mod alarms;
 mod bindings;
+mod mappings;
 mod policy;
 mod review;
 mod roles;
@@ -12,6 +13,7 @@ pub(crate) fn endpoints() -> Endpoints {
     policy::endpoints()
         .merge(bindings::endpoints())
         .merge(roles::endpoints())
+        .merge(mappings::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
 }

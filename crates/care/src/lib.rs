@@ -11,6 +11,7 @@ mod error;
 mod gate;
 mod judge;
 mod losses;
+mod mappings;
 mod policy;
 mod revalidation;
 mod role;
@@ -35,6 +36,7 @@ pub use self::{
     error::CareError,
     gate::CareGate,
     judge::Judge,
+    mappings::{ALIASES_MAX, Alias, ROLES_PER_ALIAS_MAX, RoleMappings},
     policy::{
         ACCESS_POLICY, AccessPolicy, BreakGlass, InviteRule, LossAction, OnLoss, PowerRule, Required, RoomPolicy,
     },

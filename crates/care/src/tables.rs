@@ -49,6 +49,16 @@ pub(crate) struct SpaceRow {
     pub(crate) on: bool,
 }
 
+/// What a value of a source means.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct AliasRow {
+    /// The source's number; none for each of them.
+    pub(crate) source: Option<u8>,
+    pub(crate) value: String,
+    /// In their canonical form.
+    pub(crate) roles: Vec<String>,
+}
+
 /// (user, source) -> what it says.
 pub(crate) const SOURCES: Table<(UserNid, u8), Packed<SourceRow>> =
     Table::new(0x0600, "role_sources", Profile::Scan, Seal::System);
@@ -73,6 +83,10 @@ pub(crate) const SPACES: Table<wardroom_store::Hash16, Packed<SpaceRow>> =
 pub(crate) const OPT_OUTS: Table<(RoomNid, UserNid), Packed<u64>> =
     Table::new(0x0611, "role_space_opt_outs", Profile::Scan, Seal::System);
 
+/// Zero -> every alias.
+pub(crate) const MAPPINGS: Table<u8, Packed<Vec<AliasRow>>> =
+    Table::new(0x0614, "role_mappings", Profile::Point, Seal::System);
+
 /// Every table of this crate.
 pub const TABLES: &[TableSpec] =
-    &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec(), *SPACES.spec(), *OPT_OUTS.spec()];
+    &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec(), *SPACES.spec(), *OPT_OUTS.spec(), *MAPPINGS.spec()];

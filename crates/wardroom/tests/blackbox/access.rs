@@ -3,6 +3,7 @@
 mod administration;
 mod doors;
 mod losing;
+mod mappings;
 mod partners;
 mod restricted;
 mod spaces;
