@@ -166,3 +166,58 @@ fn named_users(create: &Pdu, levels: Option<&Pdu>) -> Vec<OwnedUserId> {
     }
     named
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ruma::{RoomId, room::JoinRuleKind, user_id};
+    use serde_json::{Value, json, value::to_raw_value};
+    use wardroom_event::{Draft, Pdu, RoomVersion, SigningKey};
+
+    use super::JoinRules;
+
+    fn event(content: &Value) -> Pdu {
+        let draft = Draft {
+            room_id: Some(RoomId::new_v1(ruma::server_name!("a.example"))),
+            sender: user_id!("@a:a.example").to_owned(),
+            kind: "m.room.join_rules".into(),
+            state_key: Some(String::new()),
+            content: to_raw_value(content).unwrap(),
+            redacts: None,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            depth: 1,
+            origin_server_ts: 1,
+        };
+        let key = SigningKey::from_seed([7; 32], "1").unwrap();
+        draft.sign(RoomVersion::V11, ruma::server_name!("a.example"), &key).unwrap()
+    }
+
+    #[test]
+    fn each_condition_counts_for_itself() {
+        let membership = |room: &str| json!({ "type": "m.room_membership", "room_id": room });
+        let role = json!({ "type": "org.wardroom.role" });
+        for (allow, rooms, by_role) in [
+            (json!([membership("!a:b"), membership("!a:b"), membership("none"), role]), 1, true),
+            (json!([{ "type": "com.example.weather" }, 7, null, membership("!a:b")]), 1, false),
+            (json!([{ "type": "org.wardroom.roles" }, { "type": 5 }, { "room_id": "!a:b" }]), 0, false),
+            (role, 0, false),
+        ] {
+            let rules = JoinRules::of(Some(&event(&json!({ "join_rule": "restricted", "allow": allow }))));
+            assert_eq!((rules.allow.len(), rules.by_role), (rooms, by_role), "{allow}");
+            assert!(rules.is_restricted(RoomVersion::V11) && !rules.is_restricted(RoomVersion::V6));
+        }
+        let nothing = JoinRules::of(Some(&event(&json!({ "allow": [] }))));
+        assert_eq!((nothing.kind, nothing.by_role), (JoinRuleKind::Invite, false));
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_opens_a_room_that_names_no_condition(kind in "[a-z._]{0,24}", room in "\\PC{0,20}") {
+            prop_assume!(kind != "m.room_membership" && kind != super::ROLE_CONDITION);
+            let allow = json!([{ "type": kind, "room_id": room }]);
+            let rules = JoinRules::of(Some(&event(&json!({ "join_rule": "restricted", "allow": allow }))));
+            prop_assert!(rules.allow.is_empty() && !rules.by_role);
+        }
+    }
+}

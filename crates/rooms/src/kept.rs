@@ -49,8 +49,7 @@ impl Rooms {
     /// banned are left as they are. Returns who could not be moved, and why.
     ///
     /// # Errors
-    /// [`RoomError::NoSuchRoom`]; [`RoomError::Forbidden`] where nobody may join the room; when the store fails, and then
-    /// a part may have happened.
+    /// [`RoomError::NoSuchRoom`]; when too much waits for the room or the store fails, and then a part may have happened.
     pub async fn keep_members(
         &self,
         by: &UserId,
@@ -58,31 +57,14 @@ impl Rooms {
         members: Vec<KeptMember>,
     ) -> Result<Vec<(OwnedUserId, RoomError)>, RoomError> {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
-        if members.iter().any(|member| matches!(member, KeptMember::Joins(..))) {
-            self.engine.check_unblocked(found.nid).await?;
-        }
+        let blocked = self.engine.check_unblocked(found.nid).await.err();
         let (mut members, mut refused) = (VecDeque::from(members), Vec::new());
         while !members.is_empty() {
-            let (by, part) = (by.to_owned(), members.len().min(MEMBERS_PER_COMMIT));
+            let (by, blocked, part) = (by.to_owned(), blocked.clone(), members.len().min(MEMBERS_PER_COMMIT));
             let part: Vec<KeptMember> = members.drain(..part).collect();
-            let written = self.engine.write(&found, move |writer| {
-                async move {
-                    let mut refused = Vec::new();
-                    for member in part {
-                        let user = member.user().clone();
-                        match writer.keep_member(&by, member).await {
-                            Ok(()) => {}
-                            Err(error @ (RoomError::Busy | RoomError::DiskFull | RoomError::Storage(_))) => {
-                                return Err(error);
-                            }
-                            Err(error) if writer.failed.is_none() => refused.push((user, error)),
-                            Err(error) => return Err(error),
-                        }
-                    }
-                    Ok(refused)
-                }
-                .boxed()
-            });
+            let written = self
+                .engine
+                .write(&found, move |writer| async move { writer.keep_all(&by, part, blocked.as_ref()).await }.boxed());
             refused.extend(written.await?);
         }
         Ok(refused)
@@ -90,6 +72,30 @@ impl Rooms {
 }
 
 impl Writer {
+    async fn keep_all(
+        &mut self,
+        by: &UserId,
+        members: Vec<KeptMember>,
+        blocked: Option<&RoomError>,
+    ) -> Result<Vec<(OwnedUserId, RoomError)>, RoomError> {
+        let mut refused = Vec::new();
+        for member in members {
+            let user = member.user().clone();
+            let kept = match (&member, blocked) {
+                (KeptMember::Joins(..), Some(error)) => Err(error.clone()),
+                _ => self.keep_member(by, member).await,
+            };
+            match kept {
+                Ok(()) => {}
+                Err(error @ (RoomError::Busy | RoomError::DiskFull | RoomError::Storage(_))) => return Err(error),
+                // What went before is in the batch: only the failure of that is the failure of all.
+                Err(error) if self.failed.is_none() => refused.push((user, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+
     async fn keep_member(&mut self, by: &UserId, member: KeptMember) -> Result<(), RoomError> {
         let user = member.user().clone();
         let before = self.membership_of(&user).await?.map(|record| record.membership);

@@ -160,3 +160,35 @@ impl Care {
         Ok(inviter.invite(actor(&account.id, UserNid::new(account.nid.get())), &view.id, user).await)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::{OwnedUserId, user_id};
+    use wardroom_rooms::RoomNid;
+
+    use super::Invitations;
+
+    #[test]
+    fn invitations_wait_by_server_and_failures_are_not_tried_at_once() {
+        let (invitations, room) = (Invitations::default(), RoomNid::new(7));
+        let bob: OwnedUserId = user_id!("@bob:b.example").to_owned();
+        let carol: OwnedUserId = user_id!("@carol:c.example").to_owned();
+        let ask = |now_ms| invitations.ask_for(room, vec![bob.clone(), carol.clone(), bob.clone()], now_ms);
+        ask(0);
+        assert_eq!(invitations.servers(), ["b.example", "c.example"]);
+        let server = bob.server_name().to_owned();
+        assert_eq!(invitations.next_of(&server), Some((room, bob.clone())));
+        assert_eq!(invitations.next_of(&server), None);
+        assert_eq!(invitations.servers(), ["c.example"]);
+        invitations.waiting.lock().failed.insert((room, bob.clone()), 100);
+        ask(99);
+        assert_eq!(invitations.servers(), ["c.example"]);
+        invitations.forgive(room, &bob);
+        ask(99);
+        assert_eq!(invitations.servers().len(), 2);
+        invitations.give_up(&server);
+        invitations.waiting.lock().failed.insert((room, bob.clone()), 100);
+        ask(100);
+        assert_eq!(invitations.next_of(&server), Some((room, bob)));
+    }
+}

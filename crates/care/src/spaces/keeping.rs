@@ -141,7 +141,12 @@ impl Care {
             return Ok(());
         }
         let goes: BTreeSet<OwnedUserId> = moves.iter().filter_map(going).cloned().collect();
-        for (user, error) in self.0.rooms.keep_members(self.0.service.id(), &view.id, moves).await? {
+        let refused = match self.0.rooms.keep_members(self.0.service.id(), &view.id, moves).await {
+            // Destroyed at this moment: the next look tells of it.
+            Err(RoomError::NoSuchRoom) => return Ok(()),
+            refused => refused?,
+        };
+        for (user, error) in refused {
             let (kind, sentence) = match goes.contains(&user) {
                 true => (AlarmKind::CannotRemove, "somebody without the role could not be taken out of its space"),
                 false => (AlarmKind::SpaceIncomplete, "somebody with the role could not be brought into its space"),
