@@ -6,6 +6,7 @@ mod mappings;
 mod policy;
 mod review;
 mod roles;
+mod templates;
 
 use crate::endpoint::Endpoints;
 
@@ -14,6 +15,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(bindings::endpoints())
         .merge(roles::endpoints())
         .merge(mappings::endpoints())
+        .merge(templates::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
 }

@@ -12,6 +12,7 @@ use crate::{
     role::Role,
     roles::{Holder, Roles},
     spaces::{RoleSpace, Spaces},
+    templates::Templates,
 };
 
 /// Knows what policies are decided by; all of it is in memory. Clones share everything.
@@ -20,6 +21,7 @@ pub struct Judge {
     roles: Roles,
     losses: Losses,
     spaces: Spaces,
+    templates: Templates,
     clock: SharedClock,
     /// Who acts for the server in rooms: no policy keeps it out.
     service: OwnedUserId,
@@ -34,7 +36,8 @@ impl Judge {
         let roles = Roles::load(store.clone(), clock.clone()).await?;
         let losses = Losses::load(store.clone()).await?;
         let spaces = Spaces::load(store.clone()).await?;
-        Ok(Self { roles, losses, spaces, clock, service })
+        let templates = Templates::load(store).await?;
+        Ok(Self { roles, losses, spaces, templates, clock, service })
     }
 
     /// Who has which roles.
@@ -59,8 +62,16 @@ impl Judge {
         })
     }
 
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    pub(crate) fn service(&self) -> &UserId {
+        &self.service
     }
 
     /// Whether this is the user that acts for the server.

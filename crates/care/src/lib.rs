@@ -13,20 +13,22 @@ mod judge;
 mod losses;
 mod mappings;
 mod policy;
+mod powers;
 mod revalidation;
 mod role;
 mod roles;
 mod service_user;
 mod spaces;
 mod tables;
+mod templates;
+mod watching;
 
 use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::Mutex;
 use ruma::OwnedUserId;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
-use wardroom_rooms::{RoomNid, Rooms};
+use wardroom_rooms::Rooms;
 use wardroom_store::Store;
 
 pub use self::{
@@ -45,6 +47,7 @@ pub use self::{
     roles::{Binding, Holder, REASON_BYTES_MAX, ROLES_PER_SOURCE_MAX, Replaced, Roles, Said, Source},
     spaces::{Inviter, NotInvited, SHOWN_OPT_OUTS_MAX, SPACES_MAX, ShownSpace, SpaceTexts},
     tables::TABLES,
+    templates::{Template, Templates},
 };
 use self::{alarms::AlarmKind, service_user::ServiceUser};
 
@@ -76,8 +79,6 @@ struct Inner {
     service: ServiceUser,
     recheck_ms: u64,
     removal_percent_max: u8,
-    /// The policies by which rooms were last looked at, by room.
-    seen: Mutex<HashMap<RoomNid, RoomPolicy>>,
 }
 
 impl Care {
@@ -100,13 +101,17 @@ impl Care {
             service,
             recheck_ms: settings.recheck_ms,
             removal_percent_max: settings.removal_percent_max,
-            seen: Mutex::default(),
         }))
     }
 
     /// Who has which roles.
     pub fn roles(&self) -> &Roles {
         self.0.judge.roles()
+    }
+
+    /// Policies that new rooms get by themselves.
+    pub fn templates(&self) -> &Templates {
+        self.0.judge.templates()
     }
 
     /// The time, in milliseconds since 1970.

@@ -20,6 +20,7 @@ use wardroom_rooms::RoomNid;
 use wardroom_store::{Batch, Packed, Scan, Store};
 
 use self::invitations::Invitations;
+pub(crate) use self::keeping::Who;
 pub use self::{
     invitations::{Inviter, NotInvited},
     making::SpaceTexts,

@@ -11,10 +11,10 @@ use wardroom_rooms::{
     KeptMember, Membership, MembershipEntry, NS_USER, ROLE_LOST, RoomError, RoomNid, RoomView, TaskStatus, UserNid,
     Work,
 };
-use wardroom_store::{Batch, Packed};
+use wardroom_store::{Batch, Packed, Position};
 
 use super::RoleSpace;
-use crate::{Care, CareError, alarms::AlarmKind, gate::policy_of, service_user::LEVEL, tables::OPT_OUTS};
+use crate::{Care, CareError, alarms::AlarmKind, gate::policy_of, tables::OPT_OUTS};
 
 /// What is said to those who are taken out of a space.
 const REASON: &str = "The space is for those who have a role that you do not have (any more).";
@@ -25,7 +25,7 @@ const LEFT_TOLD_MAX: usize = 10;
 
 /// Whom to look at.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Who<'a> {
+pub(crate) enum Who<'a> {
     /// All members, and all who have the role.
     Everybody,
     /// These.
@@ -84,40 +84,36 @@ impl Care {
         Ok(())
     }
 
-    /// Looks at those who came to a space or went from it, and returns the others, who are to be looked at otherwise.
+    /// Looks at those who came to a space or went from it, and returns those who are to be looked at otherwise.
     ///
     /// # Errors
     /// When the store fails.
     pub(crate) async fn keep_arrivals(
         &self,
-        arrivals: Vec<(RoomNid, UserNid)>,
+        arrivals: &[((RoomNid, UserNid), Position)],
     ) -> Result<Vec<(RoomNid, UserNid)>, CareError> {
-        let is_space = |(room, _): &(RoomNid, UserNid)| self.0.judge.spaces().of_room(*room).is_some();
-        let (ours, mut others): (Vec<_>, Vec<_>) = arrivals.into_iter().partition(is_space);
-        let mut by_room: HashMap<RoomNid, Vec<UserNid>> = HashMap::new();
-        for (room, user) in ours {
-            by_room.entry(room).or_default().push(user);
+        let (mut others, mut by_room): (Vec<_>, HashMap<RoomNid, Vec<UserNid>>) = (Vec::new(), HashMap::new());
+        for ((room, user), _) in arrivals {
+            match self.0.judge.spaces().of_room(*room) {
+                Some(_) => by_room.entry(*room).or_default().push(*user),
+                None => others.push((*room, *user)),
+            }
         }
         for (room, users) in by_room {
-            let ids = self.0.rooms.user_ids(&users).await?;
-            self.keep(room, Who::These(&ids)).await?;
-            let seen: Vec<_> = users.into_iter().map(|user| (room, user)).collect();
-            let view = self.0.rooms.view_of(room).await;
-            if view.is_ok_and(|view| policy_of(&view).is_some()) {
-                others.extend(seen);
-            } else {
-                self.0.rooms.arrivals_seen(&seen).await?;
+            self.keep(room, Who::These(&self.0.rooms.user_ids(&users).await?)).await?;
+            if self.0.rooms.view_of(room).await.is_ok_and(|view| policy_of(&view).is_some()) {
+                others.extend(users.into_iter().map(|user| (room, user)));
             }
         }
         Ok(others)
     }
 
-    /// Compares the members of a space with those who have its role, and brings in and out whom it has to. One that cannot
+    /// Where a room is a space of a role, compares its members with those who have the role, and brings in and out whom it has to. One that cannot
     /// be kept any more is not fought over: nobody is brought in, and who can be brought out without power is.
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn keep(&self, room: RoomNid, who: Who<'_>) -> Result<(), CareError> {
+    pub(crate) async fn keep(&self, room: RoomNid, who: Who<'_>) -> Result<(), CareError> {
         let spaces = self.0.judge.spaces();
         let Some(space) = spaces.of_room(room) else { return Ok(()) };
         let _alone = Arc::clone(&space.keeping).lock_owned().await;
@@ -162,16 +158,11 @@ impl Care {
             Err(RoomError::NoSuchRoom) => return Ok(Some("the space is not there any more")),
             view => view?,
         };
-        let account = self.0.service.account().await?;
-        let entry = self.0.rooms.membership(UserNid::new(account.nid.get()), space.room).await?;
-        if entry.is_none_or(|entry| entry.membership != Membership::Join) {
-            return Ok(Some("the server's own user is not in the space any more"));
+        if !self.0.service.is_able(&view).await? {
+            return Ok(Some("the server's own user is not in the space any more, or has no power in it"));
         }
-        if self.content_of(&view, &StateEventType::RoomTombstone).await?.is_some() {
-            return Ok(Some("the space was replaced by another room"));
-        }
-        let has_power = self.0.service.power(&view, self.0.service.id()).await?.reaches(LEVEL);
-        Ok((!has_power).then_some("the server's own user has no power in the space any more"))
+        let replaced = self.content_of(&view, &StateEventType::RoomTombstone).await?.is_some();
+        Ok(replaced.then_some("the space was replaced by another room"))
     }
 
     /// Tells administrators of it once.

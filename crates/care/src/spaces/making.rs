@@ -11,7 +11,7 @@ use wardroom_event::RoomVersion;
 use wardroom_rooms::{MemberProfile, NewRoom, Preset, ROLE_CONDITION, RoomError, RoomNid, RoomView, UserNid};
 use wardroom_store::Batch;
 
-use super::{RoleSpace, SPACES_MAX, keeping::Who};
+use super::{RoleSpace, SPACES_MAX, Who};
 use crate::{
     Care, CareError,
     role::Requirement,

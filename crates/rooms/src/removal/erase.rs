@@ -14,7 +14,7 @@ use super::deletion;
 use crate::{
     Rooms,
     error::RoomError,
-    governed::{ARRIVALS, GOVERNED},
+    governed::{ARRIVALS, CHANGED, GOVERNED},
     ids::{Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
@@ -50,6 +50,7 @@ impl Rooms {
         batch.delete(&HEADS, &room);
         batch.delete(&LISTED, &room);
         batch.delete(&GOVERNED, &room);
+        batch.delete(&CHANGED, &room);
         macro_rules! all_of {
             ($($table:ident),*) => { $(batch.delete_prefix(&$table, &room);)* };
         }
@@ -88,6 +89,7 @@ impl Rooms {
         batch.delete(&LISTED, &room);
         // Nobody is to look for its members any more.
         batch.delete(&GOVERNED, &room);
+        batch.delete(&CHANGED, &room);
         batch.delete_prefix(&ARRIVALS, &room);
         batch.touch(room.watch());
         deletion(task)?.done.closed = true;

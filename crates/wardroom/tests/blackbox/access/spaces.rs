@@ -1,7 +1,5 @@
 //! Roles as spaces.
 
-use std::time::Instant;
-
 use wardroom_testkit::{
     Actor, Body, Config, Peer, Reply, Server, Target, User, Value, json, unique, v1, v3, wait_until,
 };
@@ -288,7 +286,7 @@ fn a_space_outlives_a_crash() {
     let mut server = server_with(Config::default());
     let (role, room, alice, admin) = {
         let space = Space::on(&server);
-        (space.role.clone(), space.room.clone(), space.member("alice"), space.admin.clone())
+        (space.role.clone(), space.room.clone(), space.member("alice"), space.admin)
     };
     let bob = server.user("bob");
     give(&admin, &bob.id, &[&role]);
@@ -300,6 +298,36 @@ fn a_space_outlives_a_crash() {
     assert_eq!(again["space_room_id"], *room);
     give(&admin, &alice.id, &[&role]);
     wait_until("alice is in again", SOON, || alice.is_in(&room).then_some(()));
+}
+
+#[test]
+fn a_space_of_an_old_version_is_for_the_invited() {
+    let server = server_with(Config::default().set("rooms.default_version", "\"7\""));
+    let space = Space::on(&server);
+    let alice = space.member("alice");
+    assert_eq!(alice.state(&space.room, "m.room.join_rules", "")["join_rule"], "invite");
+    alice.leave(&space.room);
+    space.alarm("space_left");
+    alice.try_join(&space.room).refused(403, "M_FORBIDDEN");
+    space.try_readmit(&alice).ok();
+    assert!(alice.is_in(&space.room));
+    give(&space.admin, &alice.id, &[]);
+    space.until_out(&alice);
+}
+
+#[test]
+fn a_blocked_space_takes_nobody_in() {
+    let space = Space::on(crate::ward());
+    let (alice, bob) = (space.member("alice"), space.server.user("bob"));
+    space.admin.put(synapse(&["v1", "rooms", &space.room, "block"]), json!({ "block": true })).ok();
+    give(&space.admin, &bob.id, &[&space.role]);
+    let alarm = space.alarm("space_incomplete");
+    assert_eq!(alarm["user_id"], *bob.id);
+    give(&space.admin, &alice.id, &[]);
+    space.until_out(&alice);
+    space.admin.put(synapse(&["v1", "rooms", &space.room, "block"]), json!({ "block": false })).ok();
+    space.admin.post(own(&["revalidate"]), json!({ "room_id": space.room })).ok();
+    assert!(bob.is_in(&space.room));
 }
 
 #[test]
@@ -362,11 +390,9 @@ fn a_thousand_members_come_and_go() {
     let group = hospital.make("Groups", json!({ "displayName": "ICU Physicians" }));
     let path = format!("/Groups/{}", group["id"].as_str().unwrap());
     let until = |joined: u64| {
-        let begun = Instant::now();
         wait_until("all have moved", 3 * SOON, || {
             (admin.get(own(&["roles", role])).ok()["joined"] == json!(joined)).then_some(())
         });
-        println!("{MANY} members moved after {:?}", begun.elapsed());
     };
     hospital.patch(&path, json!([{ "op": "add", "path": "members", "value": members }]));
     until(MANY + 1);
