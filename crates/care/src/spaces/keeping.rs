@@ -108,8 +108,9 @@ impl Care {
         Ok(others)
     }
 
-    /// Where a room is a space of a role, compares its members with those who have the role, and brings in and out whom it has to. One that cannot
-    /// be kept any more is not fought over: nobody is brought in, and who can be brought out without power is.
+    /// Where a room is the space of a role, compares its members with those who have the role, and brings in and out whom
+    /// it has to. One that cannot be kept any more is not fought over: nobody is brought in, and who can be brought out
+    /// without power is.
     ///
     /// # Errors
     /// When the store fails.
