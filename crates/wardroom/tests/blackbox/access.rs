@@ -2,8 +2,10 @@
 
 mod administration;
 mod doors;
+mod guards;
 mod losing;
 mod mappings;
+mod media;
 mod partners;
 mod powers;
 mod restricted;
