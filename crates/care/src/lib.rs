@@ -124,6 +124,16 @@ impl Care {
         &self.0.alarms
     }
 
+    /// Of the users to whom a source gives roles, how many it may take something away from at once, in percent.
+    pub fn removal_percent_max(&self) -> u8 {
+        self.0.removal_percent_max
+    }
+
+    /// Tells administrators that a source would take too much away.
+    pub async fn tell_of_brake(&self, sentence: &str) {
+        self.0.alarms.raise(AlarmKind::Brake, None, None, sentence).await;
+    }
+
     /// Takes the whole list of a source. Where it would take too much away, the last good one stays and an administrator
     /// is told.
     ///
@@ -133,7 +143,7 @@ impl Care {
         let taken = self.0.judge.roles().replace(source, list, self.0.removal_percent_max).await;
         if let Err(error @ CareError::Brake { .. }) = &taken {
             let sentence = format!("the list of {} was not taken: {error}", source.name());
-            self.0.alarms.raise(AlarmKind::Brake, None, None, &sentence).await;
+            self.tell_of_brake(&sentence).await;
         }
         taken
     }

@@ -287,6 +287,11 @@ impl Roles {
         self.0.known.read().holders.get(user).cloned()
     }
 
+    /// Of how many users a source has said something.
+    pub fn spoken_for(&self, source: Source) -> usize {
+        self.0.known.read().holders.values().filter(|holder| holder.said.contains_key(&source)).count()
+    }
+
     /// Those who have a role now that meets this, ordered by name, after that one.
     pub fn holders_of(&self, requirement: &Requirement, after: Option<&UserId>, limit: usize) -> Vec<OwnedUserId> {
         let now_ms = self.0.clock.now_ms();

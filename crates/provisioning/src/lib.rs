@@ -16,6 +16,7 @@
 mod error;
 mod filter;
 mod groups;
+mod leavers;
 mod listing;
 mod patch;
 mod query;
@@ -63,6 +64,8 @@ pub struct Settings {
     pub accept_canonical_roles: bool,
     /// What else makes roles.
     pub rules: Vec<RoleRule>,
+    /// Who is not active leaves all rooms, and not only those that require roles.
+    pub leave_rooms: bool,
 }
 
 /// A resource as it is shown, and its version (an entity tag).
@@ -90,6 +93,7 @@ struct Inner {
     /// Held while something is changed.
     changing: Mutex<()>,
     scans: Semaphore,
+    leavers: leavers::Leavers,
 }
 
 impl Provisioning {
@@ -104,7 +108,8 @@ impl Provisioning {
         rules.extend(settings.accept_canonical_roles.then(|| json!({ "accept_canonical_roles": true })));
         care.roles().mappings().show_rules(Source::Scim, rules);
         let (changing, scans) = (Mutex::default(), Semaphore::new(SCANS_MAX));
-        Self(Arc::new(Inner { store, clock, accounts, rooms, care, settings, changing, scans }))
+        let leavers = leavers::Leavers::default();
+        Self(Arc::new(Inner { store, clock, accounts, rooms, care, settings, changing, scans, leavers }))
     }
 
     /// Where the directory reaches this server.

@@ -174,7 +174,7 @@ impl Provisioning {
             accounts.moderate(&user.id, |moderation| moderation.locked = true).await?;
         }
         accounts.logout_all(user.nid).await?;
-        Ok(())
+        self.leave_rooms(user).await
     }
 
     /// Takes back the directory's own lock, not an administrator's.

@@ -351,6 +351,7 @@ fn scim(
         localpart: section.localpart(),
         accept_canonical_roles: section.accept_canonical_roles,
         rules: section.rules(),
+        leave_rooms: !section.inactive_users_stay_in_rooms,
     };
     let services = (accounts.clone(), rooms.clone(), care.clone());
     let provisioning = Provisioning::new(store.clone(), Arc::clone(clock), services, settings);
