@@ -22,6 +22,8 @@ use crate::{
 /// Field of a membership event by which the server ends a membership: tells it from leaving by one's own will.
 pub const ROLE_LOST: &str = "org.wardroom.role_lost";
 
+/// What is said of users whose accounts are closed.
+const REASON_CLOSED: &str = "The account is closed.";
 /// Members who come or go with one commit.
 const MEMBERS_PER_COMMIT: usize = 100;
 
@@ -68,6 +70,13 @@ impl Rooms {
             refused.extend(written.await?);
         }
         Ok(refused)
+    }
+
+    /// Has a user of this server leave a room, by no will of theirs: they may be brought in again.
+    pub(crate) async fn send_away(&self, user: &UserId, room: &RoomId) -> Result<(), RoomError> {
+        let goes = vec![KeptMember::Goes(user.to_owned(), REASON_CLOSED)];
+        let refused = self.keep_members(user, room, goes).await?;
+        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 

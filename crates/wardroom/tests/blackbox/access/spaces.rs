@@ -380,6 +380,31 @@ fn a_space_with_a_policy_asks_for_both() {
 }
 
 #[test]
+fn whose_account_is_closed_for_a_while_comes_back() {
+    let (hospital, role) = (Hospital::start(), "physician@h1/icu");
+    let admin = admin_of(&hospital.server);
+    let room = admin.put(own(&["roles", role]), json!({ "space": true })).ok()["space_room_id"].clone();
+    let ids: Vec<Value> =
+        ["alice", "bob"].map(|name| hospital.make("Users", json!({ "userName": name }))["id"].clone()).into();
+    let members: Vec<Value> = ids.iter().map(|id| json!({ "value": id })).collect();
+    hospital.make("Groups", json!({ "displayName": "ICU Physicians", "members": members }));
+    let until = |joined: u64| {
+        wait_until("all have moved", SOON, || {
+            (admin.get(own(&["roles", role])).ok()["joined"] == json!(joined)).then_some(())
+        });
+    };
+    until(3);
+    let alice = format!("/Users/{}", ids[0].as_str().unwrap());
+    for active in [false, true] {
+        hospital.patch(&alice, json!([{ "op": "replace", "path": "active", "value": active }]));
+        until(if active { 3 } else { 2 });
+    }
+    let alarms = admin.get(own(&["alarms"])).ok();
+    let left = alarms["alarms"].as_array().unwrap().iter().filter(|alarm| alarm["room_id"] == room);
+    assert_eq!(left.count(), 0, "{alarms}");
+}
+
+#[test]
 fn a_thousand_members_come_and_go() {
     const MANY: u64 = 1_000;
     let (hospital, role) = (Hospital::start(), "physician@h1/icu");
