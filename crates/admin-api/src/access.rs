@@ -2,6 +2,7 @@
 
 mod alarms;
 mod bindings;
+mod mappings;
 mod policy;
 mod review;
 mod roles;
@@ -13,6 +14,7 @@ pub(crate) fn endpoints() -> Endpoints {
     policy::endpoints()
         .merge(bindings::endpoints())
         .merge(roles::endpoints())
+        .merge(mappings::endpoints())
         .merge(templates::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())

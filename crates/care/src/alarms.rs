@@ -35,6 +35,12 @@ pub(crate) enum AlarmKind {
     SuccessorWithoutPolicy,
     /// A source's list was not taken, since it would take too much away.
     Brake,
+    /// Somebody left the space of a role that they have, and is not brought in again.
+    SpaceLeft,
+    /// Somebody who has a role could not be brought into its space.
+    SpaceIncomplete,
+    /// The space of a role cannot be kept any more.
+    SpaceLost,
 }
 
 impl AlarmKind {
@@ -47,6 +53,9 @@ impl AlarmKind {
             Self::PolicyRemoved => "policy_removed",
             Self::SuccessorWithoutPolicy => "successor_without_policy",
             Self::Brake => "removal_brake",
+            Self::SpaceLeft => "space_left",
+            Self::SpaceIncomplete => "space_incomplete",
+            Self::SpaceLost => "space_lost",
         }
     }
 }

@@ -7,7 +7,9 @@ use serde_json::{
     Value,
     value::{RawValue as RawJsonValue, to_raw_value},
 };
-use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomBirth, RoomView, StandardGate, Stored, Verdict};
+use wardroom_rooms::{
+    Action, Asker, Gate, Membership, Policy, RoomBirth, RoomNid, RoomView, StandardGate, Stored, Verdict,
+};
 
 use crate::{
     judge::Judge,
@@ -95,6 +97,9 @@ impl Gate for CareGate {
     }
 
     fn policy_for(&self, birth: &RoomBirth<'_>) -> Result<Option<Box<RawJsonValue>>, String> {
+        if self.judge.is_service(birth.creator) {
+            return Ok(None);
+        }
         let holder = self.judge.roles().of(birth.creator);
         let held = holder.as_ref().map(|holder| self.judge.counted(holder, birth.creator, None)).unwrap_or_default();
         let has = |role: &Requirement| held.iter().any(|held| role.is_met_by(held));
@@ -117,6 +122,18 @@ impl Gate for CareGate {
             RoomPolicy::of(&event.pdu.content_as().unwrap_or(Value::Null))
         };
         policy.map(|policy| Arc::new(policy) as Policy)
+    }
+
+    fn admits_by_role(&self, user: &UserId, room: &RoomView) -> bool {
+        match policy_of(room) {
+            Some(RoomPolicy::Known(policy)) => self.judge.admits(room.nid, user, policy),
+            Some(RoomPolicy::Unknown { .. }) => false,
+            None => self.judge.spaces().of_room(room.nid).is_some_and(|space| self.judge.belongs_to(user, &space)),
+        }
+    }
+
+    fn keeps_members(&self, room: RoomNid) -> bool {
+        self.judge.spaces().of_room(room).is_some()
     }
 
     fn check_policy(&self, content: &RawJsonValue) -> Result<(), String> {

@@ -11,6 +11,7 @@ use crate::{
     policy::AccessPolicy,
     role::Role,
     roles::{Holder, Roles},
+    spaces::{RoleSpace, Spaces},
     templates::Templates,
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub struct Judge {
     roles: Roles,
     losses: Losses,
+    spaces: Spaces,
     templates: Templates,
     clock: SharedClock,
     /// Who acts for the server in rooms: no policy keeps it out.
@@ -33,8 +35,9 @@ impl Judge {
     pub async fn load(store: &Store, clock: SharedClock, service: OwnedUserId) -> Result<Self, CareError> {
         let roles = Roles::load(store.clone(), clock.clone()).await?;
         let losses = Losses::load(store.clone()).await?;
+        let spaces = Spaces::load(store.clone()).await?;
         let templates = Templates::load(store).await?;
-        Ok(Self { roles, losses, templates, clock, service })
+        Ok(Self { roles, losses, spaces, templates, clock, service })
     }
 
     /// Who has which roles.
@@ -44,6 +47,19 @@ impl Judge {
 
     pub(crate) fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    /// Which roles are spaces.
+    pub(crate) fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    /// Whether a user has the role of a space, whose members are those who have it.
+    pub(crate) fn belongs_to(&self, user: &UserId, space: &RoleSpace) -> bool {
+        let holder = self.roles.of(user).filter(|_| space.on);
+        holder.is_some_and(|holder| {
+            holder.roles_at(self.now_ms()).into_iter().any(|role| space.requirement.is_met_by(role))
+        })
     }
 
     pub(crate) fn templates(&self) -> &Templates {

@@ -11,12 +11,14 @@ mod error;
 mod gate;
 mod judge;
 mod losses;
+mod mappings;
 mod policy;
 mod powers;
 mod revalidation;
 mod role;
 mod roles;
 mod service_user;
+mod spaces;
 mod tables;
 mod templates;
 mod watching;
@@ -36,12 +38,14 @@ pub use self::{
     error::CareError,
     gate::CareGate,
     judge::Judge,
+    mappings::{ALIASES_MAX, Alias, ROLES_PER_ALIAS_MAX, RoleMappings},
     policy::{
         ACCESS_POLICY, AccessPolicy, BreakGlass, InviteRule, LossAction, OnLoss, PowerRule, Required, RoomPolicy,
     },
     revalidation::Revalidated,
     role::{ROLE_BYTES_MAX, Requirement, Role, RoleError},
     roles::{Binding, Holder, REASON_BYTES_MAX, ROLES_PER_SOURCE_MAX, Replaced, Roles, Said, Source},
+    spaces::{Inviter, NotInvited, SHOWN_OPT_OUTS_MAX, SPACES_MAX, ShownSpace, SpaceTexts},
     tables::TABLES,
     templates::{Template, Templates},
 };

@@ -18,6 +18,7 @@ use crate::{
     gate::policy_of,
     policy::{AccessPolicy, InviteRule, LossAction, RoomPolicy},
     service_user::actor,
+    spaces::Who,
     tables::{DUE, WATCH_ROLES},
 };
 
@@ -106,6 +107,7 @@ impl Care {
                 _ => break,
             }
         }
+        self.keep_all_spaces().await?;
         self.0.store.unmark(&DUE, &due).await?;
         Ok(found)
     }
@@ -129,8 +131,9 @@ impl Care {
         }
     }
 
-    /// Looks at the rooms of each of them.
+    /// Looks at the rooms of each of them, and at the spaces of their roles.
     async fn revalidate_users(&self, users: Vec<OwnedUserId>) -> Result<(), CareError> {
+        self.keep_spaces_of(&users).await?;
         let looks = stream::iter(users).map(|user| async move { self.look_for(&user).await });
         let touched: Vec<Touched> = looks.buffer_unordered(AT_ONCE).try_collect().await?;
         let rooms: BTreeSet<RoomNid> = touched.into_iter().flat_map(|(_, rooms)| rooms).collect();
@@ -145,11 +148,11 @@ impl Care {
         loop {
             let arrivals = self.0.rooms.arrivals(PAGE).await?;
             let mut rooms = BTreeSet::new();
-            for ((room, user), _) in &arrivals {
-                if let Some(user) = self.0.rooms.user_ids(&[*user]).await?.pop() {
-                    self.revalidate_one(*room, &user).await?;
+            for (room, user) in self.keep_arrivals(&arrivals).await? {
+                if let Some(user) = self.0.rooms.user_ids(&[user]).await?.pop() {
+                    self.revalidate_one(room, &user).await?;
                 }
-                rooms.insert(*room);
+                rooms.insert(room);
             }
             for room in rooms {
                 self.settle_powers(room).await?;
@@ -199,6 +202,7 @@ impl Care {
             None => {}
         }
         self.settle_powers(room).await?;
+        self.keep(room, Who::Everybody).await?;
         Ok(found)
     }
 
@@ -228,11 +232,12 @@ impl Care {
         }
     }
 
-    /// Looks at a user's rooms.
+    /// Looks at a user's rooms, and at the spaces of their roles.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn revalidate_user(&self, user: &UserId) -> Result<Revalidated, CareError> {
+        self.keep_spaces_of(&[user.to_owned()]).await?;
         let (found, rooms) = self.look_for(user).await?;
         for room in rooms {
             self.settle_powers(room).await?;

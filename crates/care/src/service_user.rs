@@ -12,7 +12,7 @@ use wardroom_rooms::{Actor, MemberProfile, Membership, RoomError, RoomView, Room
 use crate::{CareError, policy::ACCESS_POLICY};
 
 /// The level that the user wants in rooms, as a room's first administrator has.
-const LEVEL: i64 = 100;
+pub(crate) const LEVEL: i64 = 100;
 
 /// The server's own user in rooms.
 #[derive(Debug)]
@@ -45,6 +45,21 @@ impl ServiceUser {
             self.accounts.set_displayname(&user.id, Some(&self.display_name)).await?;
         }
         Ok(user)
+    }
+
+    pub(crate) fn display_name(&self) -> &str {
+        &self.display_name
+    }
+
+    /// Whether a user of this server is there, and no guest.
+    pub(crate) async fn has_account(&self, user: &UserId) -> Result<bool, CareError> {
+        Ok(self.accounts.user(user).await?.is_some_and(|user| !user.deactivated && !user.guest))
+    }
+
+    /// How a user of this server is shown.
+    pub(crate) async fn profile_of(&self, user: &UserId) -> Result<MemberProfile, CareError> {
+        let profile = self.accounts.profile(user).await?.unwrap_or_default();
+        Ok(MemberProfile { displayname: profile.displayname, avatar_url: profile.avatar_url })
     }
 
     /// Puts somebody out of a room.

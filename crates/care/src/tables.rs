@@ -39,6 +39,26 @@ pub(crate) struct AlarmRow {
     pub(crate) count: u64,
 }
 
+/// A role that is a space.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct SpaceRow {
+    /// In its canonical form.
+    pub(crate) requirement: String,
+    pub(crate) room: RoomNid,
+    /// Whether those who have the role are to be in it; else nobody is.
+    pub(crate) on: bool,
+}
+
+/// What a value of a source means.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct AliasRow {
+    /// The source's number; none for each of them.
+    pub(crate) source: Option<u8>,
+    pub(crate) value: String,
+    /// In their canonical form.
+    pub(crate) roles: Vec<String>,
+}
+
 /// (user, source) -> what it says.
 pub(crate) const SOURCES: Table<(UserNid, u8), Packed<SourceRow>> =
     Table::new(0x0600, "role_sources", Profile::Scan, Seal::System);
@@ -53,6 +73,19 @@ pub(crate) const LOSSES: Table<(RoomNid, UserNid), Packed<u64>> =
 /// Hash of what an alarm is about -> the alarm.
 pub(crate) const ALARMS: Table<wardroom_store::Hash16, Packed<AlarmRow>> =
     Table::new(0x0603, "alarms", Profile::Scan, Seal::System);
+
+/// Hash of a requirement -> the space of those who meet it.
+pub(crate) const SPACES: Table<wardroom_store::Hash16, Packed<SpaceRow>> =
+    Table::new(0x0610, "role_spaces", Profile::Scan, Seal::System);
+
+/// (space, user) -> since when it is known that the user left it by their own will, or was put out by somebody else than
+/// the server, in milliseconds since 1970.
+pub(crate) const OPT_OUTS: Table<(RoomNid, UserNid), Packed<u64>> =
+    Table::new(0x0611, "role_space_opt_outs", Profile::Scan, Seal::System);
+
+/// Zero -> every alias.
+pub(crate) const MAPPINGS: Table<u8, Packed<Vec<AliasRow>>> =
+    Table::new(0x0614, "role_mappings", Profile::Point, Seal::System);
 
 /// (room, user) -> the power level that the user has there by a role.
 pub(crate) const POWERS: Table<(RoomNid, UserNid), Packed<i64>> =
@@ -74,5 +107,15 @@ pub(crate) const TEMPLATES: Table<wardroom_store::Hash16, Packed<TemplateRow>> =
     Table::new(0x0606, "policy_templates", Profile::Scan, Seal::System);
 
 /// Every table of this crate.
-pub const TABLES: &[TableSpec] =
-    &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec(), *POWERS.spec(), *SERVED.spec(), *TEMPLATES.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *SOURCES.spec(),
+    *DUE.spec(),
+    *LOSSES.spec(),
+    *ALARMS.spec(),
+    *POWERS.spec(),
+    *SERVED.spec(),
+    *TEMPLATES.spec(),
+    *SPACES.spec(),
+    *OPT_OUTS.spec(),
+    *MAPPINGS.spec(),
+];

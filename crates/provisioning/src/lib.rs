@@ -30,10 +30,10 @@ mod users;
 
 use std::{fmt, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 use wardroom_accounts::Accounts;
-use wardroom_care::Care;
+use wardroom_care::{Care, Source};
 use wardroom_clock::SharedClock;
 use wardroom_rooms::Rooms;
 use wardroom_store::Store;
@@ -104,6 +104,9 @@ impl Provisioning {
         (accounts, rooms, care): (Accounts, Rooms, Care),
         settings: Settings,
     ) -> Self {
+        let mut rules: Vec<Value> = settings.rules.iter().map(RoleRule::shown).collect();
+        rules.extend(settings.accept_canonical_roles.then(|| json!({ "accept_canonical_roles": true })));
+        care.roles().mappings().show_rules(Source::Scim, rules);
         let (changing, scans) = (Mutex::default(), Semaphore::new(SCANS_MAX));
         let leavers = leavers::Leavers::default();
         Self(Arc::new(Inner { store, clock, accounts, rooms, care, settings, changing, scans, leavers }))

@@ -89,6 +89,7 @@ impl Rooms {
                 continue;
             }
             let left = match self.view_of(entry.room).await {
+                Ok(room) if self.engine.gate.keeps_members(room.nid) => self.send_away(user, &room.id).await,
                 Ok(room) => self.leave(actor, &room.id, None).await,
                 Err(error) => Err(error),
             };

@@ -94,7 +94,17 @@ pub struct NewRoom {
 
 impl Rooms {
     /// Makes a room with the actor as its first member.
-    pub async fn create(&self, actor: Actor<'_>, mut request: NewRoom) -> Result<OwnedRoomId, RoomError> {
+    pub async fn create(&self, actor: Actor<'_>, request: NewRoom) -> Result<OwnedRoomId, RoomError> {
+        self.create_with(actor, request, |_| Batch::default()).await
+    }
+
+    /// As [`Rooms::create`], with what else is to be written in the same commit, given the room's number.
+    pub async fn create_with(
+        &self,
+        actor: Actor<'_>,
+        mut request: NewRoom,
+        also: impl FnOnce(RoomNid) -> Batch + Send,
+    ) -> Result<OwnedRoomId, RoomError> {
         let id = request.version.as_ref().unwrap_or(&self.engine.default_version);
         let version = RoomVersion::new(id).ok_or_else(|| RoomError::unsupported(id))?;
         if request.invite.len() > INVITES_MAX {
@@ -118,6 +128,8 @@ impl Rooms {
             RoomError::Forbidden(sentence) => RoomError::InvalidRoomState(sentence),
             other => other,
         })?;
+        let also = also(writer.nid());
+        writer.batch.append(also);
         writer.commit().await?;
         Ok(room_id)
     }

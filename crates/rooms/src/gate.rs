@@ -9,7 +9,7 @@ use std::{any::Any, fmt, sync::Arc};
 use ruma::{RoomAliasId, UserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 
-use crate::{events::Stored, room::RoomView, tables::Membership, visibility::Visibility};
+use crate::{events::Stored, ids::RoomNid, room::RoomView, tables::Membership, visibility::Visibility};
 
 /// What a user wants to do with a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,18 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
     /// The user that acts for the server in rooms with that event, if this gate has one.
     fn own_user(&self) -> Option<&UserId> {
         None
+    }
+
+    /// Whether somebody may come into a room without an invitation by what this gate knows of them, where the room's join
+    /// rule has the condition [`ROLE_CONDITION`](crate::ROLE_CONDITION). Most gates let nobody in that way.
+    fn admits_by_role(&self, _user: &UserId, _room: &RoomView) -> bool {
+        false
+    }
+
+    /// Whether this server decides who is in a room. Every change of a membership there is noted, for somebody to look at
+    /// ([`Rooms::arrivals`](crate::Rooms::arrivals)).
+    fn keeps_members(&self, _room: RoomNid) -> bool {
+        false
     }
 
     /// Whether that event may be sent from here with this content.

@@ -16,7 +16,8 @@ use crate::{
 pub(crate) static GOVERNED: Table<RoomNid, ()> = Table::new(0x0272, "governed_rooms", Profile::Scan, Seal::System);
 
 /// Who came to be in such a room, until somebody has looked whether they may be: another server may have let them in, and
-/// what follows their joining brings them along.
+/// what follows their joining brings them along. Of rooms whose members this server keeps
+/// ([`Gate::keeps_members`](crate::Gate::keeps_members)), also who went.
 pub(crate) static ARRIVALS: Table<(RoomNid, UserNid), ()> =
     Table::new(0x0273, "arrivals", Profile::Churn, Seal::System);
 
@@ -65,8 +66,13 @@ impl Writer {
         self.batch.touch(WATCH_POLICIES);
     }
 
-    /// Notes who came to be in a room with a policy, and that the server's own user is not any more.
+    /// Notes who came to be in a room with a policy, and that the server's own user is not any more; and who comes and
+    /// goes where this server keeps the members.
     pub(crate) fn note_arrival(&mut self, user: (UserNid, &str), membership: Membership) {
+        if self.engine.gate.keeps_members(self.nid()) {
+            self.batch.put(&ARRIVALS, &(self.nid(), user.0), &());
+            self.batch.touch(WATCH_POLICIES);
+        }
         if self.policy.is_none() {
             return;
         }
@@ -90,8 +96,8 @@ impl Writer {
 }
 
 impl Rooms {
-    /// Who came to be in rooms with a policy and was not looked at since, at most so many; [`Rooms::arrivals_seen`] takes
-    /// them away.
+    /// Who came to be in rooms with a policy, or came or went where this server keeps the members, and was not looked at
+    /// since, at most so many; [`Rooms::arrivals_seen`] takes them away.
     ///
     /// # Errors
     /// When the store cannot be read.

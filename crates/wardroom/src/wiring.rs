@@ -30,7 +30,7 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 use crate::{
     background,
     config::{Config, listener::Tls, push::Badge},
-    identity,
+    identity, inviting,
     keys::{self, KeyError},
     metrics,
     serves::Serves,
@@ -399,6 +399,9 @@ impl App {
             stopping: stopping.clone(),
         };
         let federation = federation(config, &parts).await?;
+        if let Some(federation) = &federation {
+            care.invite_by(Arc::new(inviting::ByFederation(federation.rooms.clone())));
+        }
         let media = MediaState {
             accounts: accounts.clone(),
             media,

@@ -29,12 +29,15 @@ impl Rooms {
         if !rules.is_restricted(room.version) {
             return Ok(Admission::Unconditional);
         }
-        let user = self.engine.user_nid(user).await?;
+        let (id, user) = (user, self.engine.user_nid(user).await?);
         if let Some(user) = user {
             let entry = self.engine.membership(user, room.nid).await?;
             if entry.is_some_and(|entry| matches!(entry.membership, Membership::Join | Membership::Invite)) {
                 return Ok(Admission::Unconditional);
             }
+        }
+        if rules.by_role && self.engine.gate.admits_by_role(id, room) {
+            return Ok(Admission::Granted);
         }
         let mut all_known = true;
         for allowed in &rules.allow {

@@ -4,9 +4,12 @@ mod administration;
 mod doors;
 mod guards;
 mod losing;
+mod mappings;
 mod media;
 mod partners;
 mod powers;
+mod restricted;
+mod spaces;
 mod templates;
 mod watching;
 
