@@ -82,6 +82,8 @@ class Process:
         self.directory, self.base = pathlib.Path(directory), base
         self.log_path = self.directory / "server.log"
         self.process = None
+        # None: that of this process.
+        self.environment = None
 
     def command(self):
         raise NotImplementedError
@@ -90,7 +92,7 @@ class Process:
         expect(self.process is None, f"{self.kind} runs already")
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                self.command(), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self.command(), cwd=self.directory, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         wait_for(f"{self.kind} answers", self._answers, START_S)
 

@@ -78,7 +78,7 @@ fn registration_tokens_are_given_out() {
     assert!(ours["expiry_time"].as_u64().is_some());
     assert!(operator.shown(&["tokens", "list"]).contains(token));
     operator.misused(&["tokens", "create", "--until", "2020-01-01T00:00:00Z"], &["past"]);
-    operator.misused(&["tokens", "create", "--uses", "-1"], &["--uses"]);
+    operator.misused(&["tokens", "create", "--uses", "many"], &["--uses"]);
 }
 
 #[test]
@@ -90,6 +90,7 @@ fn other_servers_are_looked_at() {
     let room = public_room(&alice, "11");
     peer.join(&site.server, &room, &peer.user("bob"));
     let partner = peer.name();
+    alice.say(&room, "heard");
     // Until the first answer is noted, nothing was ever sent.
     wait_until("the partner is listed", SOON, || {
         operator.shown(&["federation", "list"]).contains(partner).then_some(())

@@ -1,6 +1,6 @@
 //! Rooms.
 
-use wardroom_testkit::{Actor as _, json, unique};
+use wardroom_testkit::{json, unique};
 
 use super::Operator;
 
@@ -48,6 +48,6 @@ fn a_room_is_found_blocked_and_deleted() {
     assert!(!alice.is_in(&room));
     let tasks = operator.shown(&["tasks"]);
     assert!(tasks.contains(&room), "{tasks}");
-    operator.refused(&["rooms", "delete", "!nowhere:hospital-a.example"], &["M_NOT_FOUND"]);
+    operator.refused(&["rooms", "delete", "!nowhere:hospital-a.example"], &["does not know that room"]);
     operator.misused(&["rooms", "delete", &room, "--message", "where?"], &["--new-room-user"]);
 }
