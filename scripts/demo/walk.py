@@ -87,6 +87,8 @@ class Walk:
 
     def a_partner_with_the_role_enters(self):
         boris, cardiology = self.person("boris"), self.rooms["cardiology"]
+        published = boris.ask("GET", f"v3/publicRooms?server={quote(self.a.name)}")["chunk"]
+        expect("Cardiology" in [room["name"] for room in published], "hospital B sees the directory of hospital A")
         equal(boris.join(self.a.alias("cardiology"), self.a), cardiology, "the room")
         maria, said = self.person("maria"), boris.say(cardiology, "May I refer a patient?")
         wait_for("hospital A hears hospital B", lambda: maria.sees(cardiology, said))
