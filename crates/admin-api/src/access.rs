@@ -5,6 +5,7 @@ mod bindings;
 mod policy;
 mod review;
 mod roles;
+mod templates;
 
 use crate::endpoint::Endpoints;
 
@@ -12,6 +13,7 @@ pub(crate) fn endpoints() -> Endpoints {
     policy::endpoints()
         .merge(bindings::endpoints())
         .merge(roles::endpoints())
+        .merge(templates::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
 }
