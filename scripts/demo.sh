@@ -9,8 +9,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 demo=${XDG_CACHE_HOME:-$HOME/.cache}/wardroom/demo
-# The passwords, keys and tokens in there are nobody else's.
-umask 077
 # shellcheck source=tests/lib.sh
 . tests/lib.sh
 export PYTHONPATH=$tests/shared:$root/scripts/demo
@@ -41,6 +39,8 @@ if [ -z "$binary" ]; then
     step "Building (the first time takes a while: it compiles the storage engine)"
     binary=$(built)
 fi
+# The passwords, keys and tokens are nobody else's.
+umask 077
 if [ "${1:-}" = --check ]; then
     count_steps demo python3 scripts/demo/main.py check "$binary"
     conclude

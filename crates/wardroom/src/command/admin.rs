@@ -14,6 +14,7 @@ mod rooms;
 mod session;
 mod shown;
 mod tasks;
+mod templates;
 mod tokens;
 mod users;
 
@@ -56,6 +57,9 @@ enum AdminCommand {
     /// Which roles rooms require.
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Policies that new rooms get by themselves.
+    #[command(subcommand)]
+    Templates(templates::TemplatesCommand),
     /// Who has which role.
     #[command(subcommand)]
     Roles(roles::RolesCommand),
@@ -130,6 +134,7 @@ async fn ask(Admin { connection, command, json: _ }: &Admin) -> Result<Answer, A
         AdminCommand::Users(command) => command.run(&server()?).await,
         AdminCommand::Rooms(command) => command.run(&server()?).await,
         AdminCommand::Policy(command) => command.run(&server()?).await,
+        AdminCommand::Templates(command) => command.run(&server()?).await,
         AdminCommand::Roles(command) => command.run(&server()?).await,
         AdminCommand::Review(review) => review.run(&server()?).await,
         AdminCommand::Revalidate(revalidate) => revalidate.run(&server()?).await,

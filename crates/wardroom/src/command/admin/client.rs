@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    error::Error,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -20,6 +21,7 @@ use super::{
     shown::cleaned,
 };
 use crate::{
+    causes::in_full,
     config::{self, ADMIN_TOKEN, Config},
     serves::Serves,
 };
@@ -128,6 +130,9 @@ impl Connection {
             (None, Some(path)) => return local_url(&config::load(path)?, path),
             (None, None) => return Err("no server: say where it is with --url, or name its --config".into()),
         };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("--url: must have no name and no password".into());
+        }
         let local = match url.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -167,26 +172,35 @@ impl Server {
     /// The server, for somebody who has a token.
     pub(super) fn signed_in(connection: &Connection) -> Result<Self, AdminError> {
         let token = connection.token().map_err(AdminError::Usage)?;
-        Ok(Self { token: Some(token), ..Self::unknown(connection)? })
+        Ok(Self::unknown(connection)?.with_token(token))
     }
 
     /// The server, for somebody who has none yet.
     pub(super) fn unknown(connection: &Connection) -> Result<Self, AdminError> {
         let made = || -> Result<Self, Failure> {
-            let ca = connection.ca.as_ref().map(|path| {
-                std::fs::read(path).map_err(|error| Failure::from(format!("--ca {}: {error}", path.display())))
-            });
+            let (base, ca) = (connection.base()?, connection.ca.as_deref());
+            let unreadable = |path: &Path, why: &dyn Error| format!("--ca {}: {}", path.display(), in_full(why));
+            let extra_ca = match ca {
+                Some(path) => vec![std::fs::read(path).map_err(|error| unreadable(path, &error))?],
+                None => Vec::new(),
+            };
             let outbound = Outbound::new(OutboundSettings {
                 ranges: Ranges::default(),
-                extra_ca: ca.transpose()?.into_iter().collect(),
+                extra_ca,
                 verify_certificates: true,
                 // A token is not carried elsewhere.
                 redirects_max: 0,
                 timeout: ANSWER_TIMEOUT,
-            })?;
-            Ok(Self { outbound, base: connection.base()?, token: None })
+            });
+            let outbound = outbound.map_err(|error| ca.map_or(in_full(&error), |path| unreadable(path, &error)))?;
+            Ok(Self { outbound, base, token: None })
         };
         made().map_err(AdminError::Usage)
+    }
+
+    /// The server, for who has this token.
+    pub(super) fn with_token(self, token: Zeroizing<String>) -> Self {
+        Self { token: Some(token), ..self }
     }
 
     /// Asks, and gives what the server answers.
@@ -281,8 +295,15 @@ mod tests {
         for good in ["https://a.example", "http://127.0.0.1:8008", "http://localhost:8008", "http://[::1]:8008"] {
             assert!(base(good).is_ok(), "{good}");
         }
-        for bad in ["http://a.example", "http://10.0.0.1", "ftp://a.example", "http://localhost.a.example"] {
-            assert!(base(bad).unwrap_err().contains("--url"), "{bad}");
+        for bad in [
+            "http://a.example",
+            "http://10.0.0.1",
+            "ftp://a.example",
+            "http://localhost.a.example",
+            "https://me:secret@a.example",
+        ] {
+            let refusal = base(bad).unwrap_err();
+            assert!(refusal.contains("--url") && !refusal.contains("secret"), "{bad}: {refusal}");
         }
     }
 

@@ -144,7 +144,8 @@ async fn evaluate(server: &Server, room: &OwnedRoomOrAliasId, policy: Option<&Pa
     Ok(Answer::table(results, JUDGED, "Nobody is in the room.").with_json(found))
 }
 
-fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
+/// A JSON object out of a file, or out of standard input if that is "-".
+pub(super) fn read(path: &Path) -> Result<Map<String, Value>, Failure> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin().take(POLICY_BYTES_MAX).read_to_string(&mut text)

@@ -9,7 +9,7 @@ use super::{
     arguments::{UserArgument, room},
     client::{Ask, Server},
     policy::verdict,
-    shown::{Column, csv, entries, field},
+    shown::{Column, csv, entries, field, with},
 };
 
 #[derive(Debug, Args)]
@@ -59,11 +59,8 @@ impl Review {
 
 /// Those in a room, each with the room.
 fn members(room: &Value) -> Vec<Value> {
-    let mut members = entries(room, "members");
-    for member in &mut members {
-        member["room_id"] = room["room_id"].clone();
-    }
-    members
+    let id = room.get("room_id").unwrap_or(&Value::Null);
+    entries(room, "members").into_iter().map(|member| with(member, "room_id", id.clone())).collect()
 }
 
 impl Revalidate {

@@ -19,6 +19,7 @@ use super::{
 
 /// Name of the session among the user's devices.
 const DEVICE_NAME: &str = "wardroom admin";
+const LOGOUT: [&str; 4] = ["_matrix", "client", "v3", "logout"];
 /// A token is for its owner's eyes.
 const TOKEN_FILE_MODE: u32 = 0o600;
 
@@ -49,7 +50,11 @@ impl Login {
         let (Some(user), Some(token)) = (said("user_id"), said("access_token").map(Zeroizing::new)) else {
             return Err(AdminError::Refused("the server gave no access token".to_owned()));
         };
-        keep(file, &token).map_err(|error| AdminError::usage(format!("--token-file {}: {error}", file.display())))?;
+        if let Err(error) = keep(file, &token) {
+            // Nobody has the token: its session is of no use.
+            server.with_token(token).ask(Ask::post(&LOGOUT, json!({}))).await?;
+            return Err(AdminError::usage(format!("--token-file {}: {error}", file.display())));
+        }
         let sentence = format!("Signed in as {user}; the token is in {}.", file.display());
         Ok(Answer::sentence(&sentence, json!({ "user_id": user })))
     }
@@ -58,7 +63,7 @@ impl Login {
 /// Ends the session of the token, and removes its file.
 pub(super) async fn logout(connection: &Connection) -> Result<Answer, AdminError> {
     let server = Server::signed_in(connection)?;
-    server.ask(Ask::post(&["_matrix", "client", "v3", "logout"], json!({}))).await?;
+    server.ask(Ask::post(&LOGOUT, json!({}))).await?;
     if let Some(path) = connection.token_file().filter(|path| *path != Path::new("-")) {
         fs::remove_file(path).map_err(AdminError::Lost)?;
     }

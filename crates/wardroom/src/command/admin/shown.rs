@@ -100,6 +100,14 @@ pub(super) fn entries(of: &Value, name: &str) -> Vec<Value> {
     of.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
 }
 
+/// An entry with one more field.
+pub(super) fn with(mut entry: Value, name: &str, value: Value) -> Value {
+    if let Value::Object(fields) = &mut entry {
+        fields.insert(name.to_owned(), value);
+    }
+    entry
+}
+
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -117,6 +117,8 @@ fn what_cannot_be_asked_is_told_before_anything_is_sent() {
     operator.misused(&["users", "list", "--url", "ftp://127.0.0.1"], &["--url"]);
     operator.misused(&["users", "list", "--token-file", "nowhere"], &["--token-file nowhere"]);
     operator.misused(&["users", "list", "--ca", "nowhere"], &["--ca nowhere"]);
+    let no_certificate = operator.file("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n");
+    operator.misused(&["users", "list", "--ca", &no_certificate], &["--ca"]);
     operator.misused(&["users"], &["usage"]);
     operator.misused(&["users", "show", "not a name"], &["user id"]);
     operator.misused(&["rooms", "show", "ward"], &["alias"]);

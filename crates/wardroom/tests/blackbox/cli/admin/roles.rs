@@ -82,6 +82,25 @@ fn a_policy_is_shown_tried_and_removed() {
 }
 
 #[test]
+fn templates_are_set_and_removed() {
+    let (operator, _, room, role) = gated();
+    let (name, alias) = (unique("template"), unique("ward"));
+    let policy = json!({ "version": 1, "require": { "any_of": [{ "all_of": [role] }] } });
+    let template = operator.file(&json!({ "alias": format!("{alias}*"), "policy": policy }).to_string());
+    operator.shown(&["templates", "set", &name, &template]);
+    assert_eq!(operator.json(&["templates", "show", &name])["policy"], policy);
+    let table = operator.shown(&["templates", "list"]);
+    assert!(table.lines().any(|line| line.contains(&name) && line.contains(&alias)), "{table}");
+    // A room that is there takes it by name.
+    let by_name = operator.file(&json!({ "template": name }).to_string());
+    operator.shown(&["policy", "set", &room, &by_name]);
+    operator.shown(&["templates", "remove", &name]);
+    operator.refused(&["templates", "show", &name], &["M_NOT_FOUND", "template"]);
+    operator.refused(&["templates", "set", &name, &operator.file("{}")], &["policy"]);
+    operator.misused(&["templates", "set", &name, "nowhere"], &["nowhere"]);
+}
+
+#[test]
 fn everybody_is_reviewed_and_looked_at_again() {
     let (operator, alice, room, role) = gated();
     let review = operator.json(&["review"]);

@@ -41,5 +41,10 @@ fn a_wrong_password_leaves_no_file() {
     operator.refused(&["login", name, "--password-file", &wrong, "--token-file", token], &["M_FORBIDDEN"]);
     assert!(!fs::exists(token).unwrap());
     operator.misused(&["login", name, "--password-file", &wrong], &["--token-file"]);
+    let right = operator.file(&operator.admin.password);
+    let nowhere = ["login", name, "--password-file", &right, "--token-file", "nowhere/token"];
+    operator.misused(&nowhere, &["--token-file nowhere/token"]);
+    let devices = operator.admin.get(v3(&["devices"])).ok();
+    assert_eq!(devices["devices"].as_array().unwrap().len(), 1, "the session that nobody can use is gone: {devices}");
     operator.misused(&["login", name, "--password-file", "nowhere", "--token-file", token], &["nowhere"]);
 }
