@@ -179,7 +179,8 @@ impl Server {
     pub(super) fn unknown(connection: &Connection) -> Result<Self, AdminError> {
         let made = || -> Result<Self, Failure> {
             let (base, ca) = (connection.base()?, connection.ca.as_deref());
-            let unreadable = |path: &Path, why: &dyn Error| format!("--ca {}: {}", path.display(), in_full(why));
+            let unreadable =
+                |path: &Path, why: &(dyn Error + 'static)| format!("--ca {}: {}", path.display(), in_full(why));
             let extra_ca = match ca {
                 Some(path) => vec![std::fs::read(path).map_err(|error| unreadable(path, &error))?],
                 None => Vec::new(),

@@ -36,7 +36,7 @@ fn roles_are_given_and_taken() {
     let ours = listed.as_array().unwrap().iter().find(|one| one["role"] == *role).unwrap();
     assert_eq!(ours["holders"], 2);
     assert!(operator.shown(&["roles", "list"]).contains(&role));
-    let mut expected = [alice.id.clone(), bob.id.clone()];
+    let mut expected = [&*alice.id, &*bob.id];
     expected.sort();
     assert_eq!(operator.shown(&["roles", "holders", &role]), format!("{}\n{}\n", expected[0], expected[1]));
 

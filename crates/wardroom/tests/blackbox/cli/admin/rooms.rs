@@ -22,7 +22,7 @@ fn a_room_is_found_blocked_and_deleted() {
     }
     let mut members: Vec<String> = operator.shown(&["rooms", "members", &alias]).lines().map(str::to_owned).collect();
     members.sort();
-    assert_eq!(members, [alice.id.clone(), bob.id.clone()]);
+    assert_eq!(members, [&*alice.id, &*bob.id]);
     operator.refused(&["rooms", "show", "!nowhere:hospital-a.example"], &["M_NOT_FOUND"]);
     operator.refused(&["rooms", "members", "#nowhere:hospital-a.example"], &["M_NOT_FOUND"]);
 
