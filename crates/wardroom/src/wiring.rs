@@ -401,6 +401,7 @@ impl App {
         let media = MediaState {
             accounts: accounts.clone(),
             media,
+            rooms: rooms.clone(),
             remote: federation.as_ref().map(|federation| federation.media.clone()),
             limits: Arc::clone(&limits),
             allow_unauthenticated: config.media.allow_unauthenticated,

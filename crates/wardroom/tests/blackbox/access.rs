@@ -2,7 +2,9 @@
 
 mod administration;
 mod doors;
+mod guards;
 mod losing;
+mod media;
 mod partners;
 mod powers;
 mod templates;
