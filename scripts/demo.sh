@@ -6,6 +6,7 @@
 #     scripts/demo.sh --check     walks through the demonstration by itself, on free ports and in a directory of its own
 #
 # Variables: HOMESERVER_BIN   the server's binary; built with Cargo when not given
+#            KEEP=1           with --check, leaves the hospitals' directory behind when a step failed
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 demo=${XDG_CACHE_HOME:-$HOME/.cache}/wardroom/demo
