@@ -37,7 +37,7 @@ use std::{
 use ruma::OwnedServerName;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::load::load;
+pub(crate) use self::{environment::ADMIN_TOKEN, load::load};
 
 /// `config/wardroom.toml`.
 pub(crate) const EXAMPLE: &str = include_str!("../../../config/wardroom.toml");
