@@ -1,10 +1,12 @@
-//! Who may be in which room, by role (`/_wardroom/admin/v1`): policies of rooms, roles of users, and looking again.
+//! Who may be in which room, by role (`/_wardroom/admin/v1`): policies of rooms, roles of users, where
+//! they come from, and looking again.
 
 mod alarms;
 mod bindings;
 mod policy;
 mod review;
 mod roles;
+mod sources;
 
 use crate::endpoint::Endpoints;
 
@@ -14,4 +16,5 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(roles::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
+        .merge(sources::endpoints())
 }

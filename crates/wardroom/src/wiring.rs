@@ -13,6 +13,7 @@ use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
 use wardroom_clock::{Clock, SharedClock};
+use wardroom_directories::Directories;
 use wardroom_event::SigningKey;
 use wardroom_federation::{Federation, ListSettings, PartnerError, PartnerSettings, Parts};
 use wardroom_federation_api::{FederationState, Transactions};
@@ -29,7 +30,7 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     background,
-    config::{Config, listener::Tls, push::Badge},
+    config::{Config, directories::ldap::Ldap, listener::Tls, push::Badge},
     identity,
     keys::{self, KeyError},
     metrics,
@@ -71,6 +72,8 @@ pub(crate) enum StartError {
     Care(#[from] wardroom_care::CareError),
     #[error("scim.tokens_file")]
     ScimTokens(#[from] wardroom_scim_api::TokenError),
+    #[error("directories")]
+    Directories(#[from] wardroom_directories::Fault),
     #[error("the stored signing key is damaged")]
     Identity,
     #[error("the media directory {}", dir.display())]
@@ -357,6 +360,21 @@ fn scim(
     Ok(ScimState { provisioning, tokens: section.tokens(&file)?.into(), limits: Arc::clone(limits) })
 }
 
+/// The directories that are read.
+fn directories(config: &Config, clock: SharedClock, services: (Accounts, Care)) -> Result<Directories, StartError> {
+    let section = &config.directories;
+    let read = |path: &PathBuf| {
+        let key = "directories.extra_ca";
+        std::fs::read(path).map_err(|source| StartError::File { key, path: path.clone(), source })
+    };
+    let settings = wardroom_directories::Settings {
+        server_name: config.server_name.clone(),
+        ldap: section.ldap.iter().filter_map(Ldap::settings).collect(),
+        extra_ca: section.extra_ca.iter().map(read).collect::<Result<_, _>>()?,
+    };
+    Ok(Directories::new(clock, services, settings)?)
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -406,10 +424,12 @@ impl App {
             allow_unauthenticated: config.media.allow_unauthenticated,
             stopping: stopping.clone(),
         };
+        let directories = directories(config, Arc::clone(&clock), (accounts.clone(), care.clone()))?;
         let admin = AdminState {
             accounts: accounts.clone(),
             rooms: rooms.clone(),
             care: care.clone(),
+            directories: directories.clone(),
             federation: federation.clone(),
             media: media.media.clone(),
             limits: Arc::clone(&limits),
@@ -444,7 +464,7 @@ impl App {
             clock,
             stopping,
         };
-        background::start(&client, &media.media, &care, &scim.provisioning);
+        background::start(&client, &media.media, (&care, &directories), &scim.provisioning);
         Ok(Self { store, client, media, admin, federation: federation_api, scim, requests: Arc::default() })
     }
 
