@@ -24,7 +24,6 @@ mod rules;
 mod schema;
 mod settling;
 mod tables;
-mod timestamp;
 mod users;
 
 use std::{fmt, sync::Arc};
