@@ -38,7 +38,7 @@ class Slapd:
         self.directory.mkdir()
         self.port, self.tls_port = free_port(), free_port()
         libraries = [str(path) for path in (self.home / "usr/lib").glob("*-linux-*")]
-        self.environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries), "LDAPNOINIT": "1"}
+        self.environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
         self.process = None
         self.certificate()
 

@@ -61,6 +61,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     let none = wardroom_directories::Settings {
         server_name: owned_server_name!("hospital-a.example"),
         ldap: Vec::new(),
+        fhir: Vec::new(),
         extra_ca: Vec::new(),
     };
     let directories = Directories::new(clock.clone(), (accounts.clone(), care.clone()), none).unwrap();

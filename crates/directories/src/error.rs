@@ -52,6 +52,12 @@ pub enum Fault {
     /// No group is found where groups are looked for.
     #[error("it has no groups where they are looked for")]
     NoGroups,
+    /// Nobody of the people who have roles is told of.
+    #[error("it tells of roles and not of who has them")]
+    NoPeople,
+    /// A page leads to one that is not of this directory, or to one that was read already.
+    #[error("a page of its list leads astray")]
+    Astray,
     /// A file with a secret cannot be read.
     #[error("{key} cannot be read: {source}")]
     Secret {

@@ -8,14 +8,13 @@ mod names;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use ruma::OwnedServerName;
 use rustls::ClientConfig;
-use tokio::io::AsyncReadExt as _;
 use url::Url;
 use wardroom_care::Role;
 
@@ -29,10 +28,8 @@ use crate::{
     Fault, InactiveRule, LdapRule,
     list::{Given, List, ListMaker, Listed},
     rules::GroupName,
+    secret,
 };
-
-/// Longest password of a directory, in bytes.
-const PASSWORD_BYTES_MAX: u64 = 4_096;
 
 /// One directory.
 #[derive(Clone, Debug)]
@@ -144,7 +141,7 @@ impl Directory {
         let address =
             Address { url: &settings.url, start_tls: settings.start_tls, tls: &self.tls, timeout: settings.timeout };
         let password = match &settings.bind_password_file {
-            Some(path) => read_password(path).await?,
+            Some(path) => secret::read("bind_password_file", path).await?,
             None => Vec::new(),
         };
         let mut connection = Connection::open(&address).await?;
@@ -265,22 +262,6 @@ impl Members {
         let short = name.and_then(|name| self.short.get(&folded(name)));
         whole.into_iter().chain(short).flatten().copied().collect()
     }
-}
-
-/// A password, without the end of its line.
-async fn read_password(path: &Path) -> Result<Vec<u8>, Fault> {
-    let failed = |source| Fault::Secret { key: "bind_password_file", source };
-    let file = tokio::fs::File::open(path).await.map_err(failed)?;
-    let mut password = Vec::new();
-    file.take(PASSWORD_BYTES_MAX).read_to_end(&mut password).await.map_err(failed)?;
-    while matches!(password.last(), Some(b'\n' | b'\r')) {
-        password.pop();
-    }
-    // With a name and no password a directory lets everybody in as nobody (RFC 4513, section 5.1.2).
-    if password.is_empty() {
-        return Err(failed(std::io::Error::other("it is empty")));
-    }
-    Ok(password)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Directories that are asked, time and again, who has which roles: LDAP.
+//! Directories that are asked, time and again, who has which roles: LDAP, and FHIR's
+//! `PractitionerRole`.
 //!
 //! Each reading of a source gives its whole list, or a [`Fault`]: what is not certainly everything is not taken. A list
 //! goes to [`Care::take_list`] together with the last good ones of the other sources of its kind, so a source that is down,
@@ -8,10 +9,12 @@
 //! accounts: roles wait for who will bear the name.
 
 mod error;
+mod fhir;
 mod ldap;
 mod list;
 mod polling;
 mod rules;
+mod secret;
 mod tls;
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -23,6 +26,7 @@ use wardroom_clock::SharedClock;
 
 pub use self::{
     error::Fault,
+    fhir::FhirSettings,
     ldap::{FilterError, LDAP_FILTER_BYTES_MAX, LdapFilter, LdapGroups, LdapSettings},
     polling::{FAILURES_BEFORE_ALARM, SourceStatus},
     rules::{InactiveIf, InactiveRule, LdapRule},
@@ -39,6 +43,8 @@ pub struct Settings {
     pub server_name: OwnedServerName,
     /// Directories read over LDAP.
     pub ldap: Vec<LdapSettings>,
+    /// Directories of practitioners.
+    pub fhir: Vec<FhirSettings>,
     /// Certificate authorities beyond the system's, PEM files' contents.
     pub extra_ca: Vec<Vec<u8>>,
 }
@@ -62,12 +68,15 @@ impl Directories {
     /// # Errors
     /// [`Fault::Setting`].
     pub fn new(clock: SharedClock, (accounts, care): (Accounts, Care), settings: Settings) -> Result<Self, Fault> {
-        let Settings { server_name, ldap, extra_ca } = settings;
+        let Settings { server_name, ldap, fhir, extra_ca } = settings;
         let mut sources = Vec::new();
         if !ldap.is_empty() {
             let tls = tls::client(&extra_ca)?;
             let reader = |settings| Reader::ldap(settings, server_name.clone(), Arc::clone(&tls));
             sources.extend(ldap.into_iter().map(reader).map(Polled::new));
+        }
+        for settings in fhir {
+            sources.push(Polled::new(Reader::fhir(settings, server_name.clone(), extra_ca.clone())?));
         }
         Ok(Self(Arc::new(Inner { clock, accounts, care, sources, lists: tokio::sync::Mutex::default() })))
     }

@@ -9,7 +9,8 @@ use rustls::ClientConfig;
 use wardroom_care::{Replaced, Source};
 
 use crate::{
-    Directories, Fault, LdapSettings,
+    Directories, Fault, FhirSettings, LdapSettings,
+    fhir::Registry,
     ldap::Directory,
     list::{List, together},
 };
@@ -19,12 +20,13 @@ pub const FAILURES_BEFORE_ALARM: u32 = 3;
 /// Longest time that a reading may take.
 const READING_TIMEOUT: Duration = Duration::from_mins(10);
 /// The kinds of sources that are polled.
-const KINDS: [Source; 1] = [Source::Ldap];
+const KINDS: [Source; 2] = [Source::Fhir, Source::Ldap];
 
 /// How a source is read.
 #[derive(Debug)]
 pub(crate) enum Reader {
     Ldap(Box<Directory>),
+    Fhir(Box<Registry>),
 }
 
 /// A source.
@@ -73,21 +75,32 @@ impl Reader {
         Self::Ldap(Box::new(Directory::new(settings, server_name, tls)))
     }
 
+    pub(crate) fn fhir(
+        settings: FhirSettings,
+        server_name: OwnedServerName,
+        extra_ca: Vec<Vec<u8>>,
+    ) -> Result<Self, Fault> {
+        Ok(Self::Fhir(Box::new(Registry::new(settings, server_name, extra_ca)?)))
+    }
+
     fn name(&self) -> &str {
         match self {
             Self::Ldap(directory) => &directory.settings().name,
+            Self::Fhir(registry) => &registry.settings().name,
         }
     }
 
     fn kind(&self) -> Source {
         match self {
             Self::Ldap(_) => Source::Ldap,
+            Self::Fhir(_) => Source::Fhir,
         }
     }
 
     fn poll_every(&self) -> Duration {
         match self {
             Self::Ldap(directory) => directory.settings().poll_every,
+            Self::Fhir(registry) => registry.settings().poll_every,
         }
     }
 
@@ -95,6 +108,7 @@ impl Reader {
     fn ends_sessions(&self) -> bool {
         match self {
             Self::Ldap(directory) => directory.settings().end_sessions,
+            Self::Fhir(registry) => registry.settings().end_sessions,
         }
     }
 
@@ -102,6 +116,7 @@ impl Reader {
         let read = async {
             match self {
                 Self::Ldap(directory) => directory.read().await,
+                Self::Fhir(registry) => registry.read().await,
             }
         };
         tokio::time::timeout(READING_TIMEOUT, read).await.unwrap_or(Err(Fault::TooSlow(READING_TIMEOUT)))

@@ -301,6 +301,7 @@ mod tests {
         config.federation.list = Some(list);
         config.oidc.providers = vec![super::oidc::Provider::example()];
         config.directories.ldap = vec![super::directories::ldap::Ldap::example()];
+        config.directories.fhir = vec![super::directories::fhir::Fhir::example()];
         config.roles.claims = vec![super::roles::Claim::default()];
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();

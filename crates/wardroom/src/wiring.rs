@@ -30,7 +30,12 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     background,
-    config::{Config, directories::ldap::Ldap, listener::Tls, push::Badge},
+    config::{
+        Config,
+        directories::{fhir::Fhir, ldap::Ldap},
+        listener::Tls,
+        push::Badge,
+    },
     identity,
     keys::{self, KeyError},
     metrics,
@@ -370,6 +375,7 @@ fn directories(config: &Config, clock: SharedClock, services: (Accounts, Care)) 
     let settings = wardroom_directories::Settings {
         server_name: config.server_name.clone(),
         ldap: section.ldap.iter().filter_map(Ldap::settings).collect(),
+        fhir: section.fhir.iter().filter_map(Fhir::settings).collect(),
         extra_ca: section.extra_ca.iter().map(read).collect::<Result<_, _>>()?,
     };
     Ok(Directories::new(clock, services, settings)?)
@@ -485,6 +491,7 @@ impl App {
                     self.media.media.clone(),
                     Arc::clone(&self.requests),
                     self.client.federation.clone(),
+                    self.admin.directories.clone(),
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 Serves::Scim => routes.merge(wardroom_scim_api::router(self.scim.clone())),

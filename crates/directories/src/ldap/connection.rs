@@ -17,10 +17,12 @@ use super::{
 };
 use crate::Fault;
 
-/// Longest message of a directory: 32 MiB, a group of some 300,000 members.
-const MESSAGE_BYTES_MAX: usize = 32 << 20;
-/// What one reading takes in at most: 512 MiB.
-const READING_BYTES_MAX: usize = 512 << 20;
+/// Longest message of a directory: 16 MiB, a group of some 150,000 members.
+const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// What one reading takes in at most: 256 MiB.
+const READING_BYTES_MAX: usize = 256 << 20;
+/// Values that are kept at most of entries of one page that did not come whole.
+const KEPT_VALUES_MAX: usize = 1_000_000;
 /// Entries that one search gives at most.
 const ENTRIES_MAX: usize = 500_000;
 /// Pages that one search has at most, empty ones included.
@@ -105,9 +107,22 @@ impl Connection {
     ) -> Result<(), Fault> {
         let (mut cookie, mut entries) = (Vec::new(), 0_usize);
         for _ in 0..PAGES_MAX {
-            let (page, next) = self.page(search, (page_size, &cookie), ENTRIES_MAX - entries).await?;
-            entries += page.len();
-            for mut entry in page {
+            let (mut incomplete, mut kept) = (Vec::new(), 0_usize);
+            let sort = |entry: Entry| {
+                entries += 1;
+                if entries > ENTRIES_MAX {
+                    return Err(Fault::TooMuch("entries", ENTRIES_MAX));
+                }
+                if entry.is_whole() {
+                    each(entry);
+                    return Ok(());
+                }
+                kept += entry.attributes.iter().map(|attribute| attribute.values.len()).sum::<usize>();
+                incomplete.push(entry);
+                if kept > KEPT_VALUES_MAX { Err(Fault::TooMuch("values", KEPT_VALUES_MAX)) } else { Ok(()) }
+            };
+            let next = self.page(search, (page_size, &cookie), sort).await?;
+            for mut entry in incomplete {
                 self.complete(&mut entry).await?;
                 each(entry);
             }
@@ -119,21 +134,20 @@ impl Connection {
         Err(Fault::TooMuch("pages", PAGES_MAX))
     }
 
+    /// Hands the entries of a page on. Returns what the next one is asked for by.
     async fn page(
         &mut self,
         search: &Search,
         page: (i32, &[u8]),
-        entries_max: usize,
-    ) -> Result<(Vec<Entry>, Option<Vec<u8>>), Fault> {
+        mut each: impl FnMut(Entry) -> Result<(), Fault>,
+    ) -> Result<Option<Vec<u8>>, Fault> {
         let id = self.next_id();
         self.send(&message::search(id, search, page)).await?;
-        let mut entries = Vec::new();
         loop {
             match message::found(id, &self.receive().await?)? {
-                Found::Entry(_) if entries.len() == entries_max => return Err(Fault::TooMuch("entries", ENTRIES_MAX)),
-                Found::Entry(entry) => entries.push(entry),
+                Found::Entry(entry) => each(entry)?,
                 Found::Aside => {}
-                Found::End(cookie) => return Ok((entries, cookie)),
+                Found::End(cookie) => return Ok(cookie),
             }
         }
     }
@@ -156,8 +170,10 @@ impl Connection {
                     filter: LdapFilter::everything(),
                     attributes: vec![wanted],
                 };
-                let (found, _) = self.page(&search, (1, &[]), 1).await?;
-                let more = found.into_iter().flat_map(|entry| entry.attributes);
+                let mut found = None;
+                let only = |entry: Entry| found.replace(entry).map_or(Ok(()), |_| Err(Fault::Partial));
+                self.page(&search, (1, &[]), only).await?;
+                let more = found.into_iter().flat_map(|entry: Entry| entry.attributes);
                 let more = more.into_iter().find(|more| more.name == attribute.name && !more.values.is_empty());
                 // The entry changed in between, or the directory does not say what it promised.
                 let more = more.ok_or(Fault::Partial)?;

@@ -67,6 +67,11 @@ impl Entry {
         let ours = self.attributes.iter().filter(move |attribute| attribute.name.eq_ignore_ascii_case(name));
         ours.flat_map(|attribute| attribute.values.iter().map(String::as_str))
     }
+
+    /// Whether all values of all its attributes are there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.attributes.iter().all(|attribute| attribute.rest_from.is_none())
+    }
 }
 
 /// What comes back for a search.

@@ -1,12 +1,13 @@
 //! `[directories]`
 
+pub(crate) mod fhir;
 pub(crate) mod ldap;
 
 use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use self::ldap::Ldap;
+use self::{fhir::Fhir, ldap::Ldap};
 
 /// Longest name of a source, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -25,6 +26,8 @@ pub(crate) struct Directories {
     pub(crate) extra_ca: Vec<PathBuf>,
     /// Directories read over LDAP.
     pub(crate) ldap: Vec<Ldap>,
+    /// Directories of practitioners and their roles.
+    pub(crate) fhir: Vec<Fhir>,
 }
 
 impl Directories {
@@ -37,11 +40,17 @@ impl Directories {
             check_times(source.poll_seconds, source.timeout_seconds, &mut wrong);
             source.check(self.allow_plain, &mut wrong);
         }
+        for (index, source) in self.fhir.iter().enumerate() {
+            let mut wrong = |key: &str, what: &str| problems.push(format!("directories.fhir[{index}].{key}: {what}"));
+            check_name(&source.name, &mut names, &mut wrong);
+            check_times(source.poll_seconds, source.timeout_seconds, &mut wrong);
+            source.check(self.allow_plain, &mut wrong);
+        }
         problems
     }
 
     pub(super) fn warnings(&self) -> Option<String> {
-        let plain = self.allow_plain && !self.ldap.is_empty();
+        let plain = self.allow_plain && !(self.ldap.is_empty() && self.fhir.is_empty());
         plain.then(|| "directories.allow_plain: on, anybody on the way may give roles to anybody".to_owned())
     }
 
@@ -49,7 +58,10 @@ impl Directories {
     pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
         let authorities = self.extra_ca.iter().map(|path| ("directories.extra_ca", path.clone()));
         let passwords = self.ldap.iter().filter_map(Ldap::bind_password_file);
-        authorities.chain(passwords.map(|path| ("directories.ldap.bind_password_file", path.clone())))
+        let tokens = self.fhir.iter().filter_map(Fhir::token_file);
+        authorities
+            .chain(passwords.map(|path| ("directories.ldap.bind_password_file", path.clone())))
+            .chain(tokens.map(|path| ("directories.fhir.token_file", path.clone())))
     }
 }
 
@@ -77,6 +89,9 @@ mod tests {
     use super::Directories;
 
     const GOOD: &str = "name = \"staff\"\nurl = \"ldaps://ldap.h1.example\"\nbase = \"dc=h1\"\n";
+
+    const REGISTRY: &str =
+        "name = \"staff\"\nbase_url = \"https://ehr.h1.example/fhir\"\nidentifier_system = \"urn:staff\"\n";
 
     fn problems(before: &str, ldap: &str) -> Vec<String> {
         let text = format!("{before}\n[[ldap]]\n{ldap}");
@@ -126,5 +141,33 @@ mod tests {
         }
         let twice = problems("", &format!("{GOOD}[[ldap]]\n{GOOD}"));
         assert_eq!(twice, ["directories.ldap[1].name: another directory has the same"]);
+        let both = problems("", &format!("{GOOD}[[fhir]]\n{REGISTRY}"));
+        assert_eq!(both, ["directories.fhir[0].name: another directory has the same"]);
+    }
+
+    #[test]
+    fn what_cannot_work_of_fhir_is_told() {
+        let problems = |fhir: &str| toml::from_str::<Directories>(&format!("[[fhir]]\n{fhir}")).unwrap().problems();
+        let maps = "organizations = { \"Organization/1\" = \"h1\" }\ncodes = { \"urn:sct|1\" = \"physician\" }\n\
+                    units = { \"Location/1\" = \"icu\" }";
+        for good in [REGISTRY.to_owned(), format!("{REGISTRY}{maps}"), REGISTRY.replace("/fhir", "/fhir/r4/")] {
+            assert_eq!(problems(&good), [""; 0], "{good}");
+        }
+        for (fhir, key) in [
+            (REGISTRY.replace("https", "http"), "base_url"),
+            (REGISTRY.replace("https", "ldap"), "base_url"),
+            (REGISTRY.replace("/fhir", "/fhir?x=y"), "base_url"),
+            (REGISTRY.replace("urn:staff", ""), "identifier_system"),
+            (format!("{REGISTRY}default_organization = \"h 1\""), "default_organization"),
+            (format!("{REGISTRY}organizations = {{ x = \"h/1\" }}"), "organizations"),
+            (format!("{REGISTRY}codes = {{ physician = \"physician\" }}"), "codes"),
+            (format!("{REGISTRY}codes = {{ \"a|b\" = \"a@b\" }}"), "codes"),
+            (format!("{REGISTRY}units = {{ x = \"\" }}"), "units"),
+            (format!("{REGISTRY}full_every_hours = 0"), "full_every_hours"),
+        ] {
+            let problems = problems(&fhir);
+            let expected = format!("directories.fhir[0].{key}");
+            assert!(problems.iter().any(|problem| problem.starts_with(&expected)), "{fhir}: {problems:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@ mod administration;
 mod doors;
 mod losing;
 mod partners;
+mod registry;
 
 use wardroom_testkit::{Actor, Server, User, Value, json};
 
