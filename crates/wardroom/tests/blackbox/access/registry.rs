@@ -219,7 +219,7 @@ fn a_registry_that_fails_or_lies_changes_nothing() {
         (Answer::error(500, "M_UNKNOWN"), "status 500"),
         (Answer::redirect(&format!("https://{}/fhir/", elsewhere.name())), "status 302"),
         (Answer::bytes(200, "text/html", b"<html>".to_vec()), "no bundle"),
-        (Answer::ok(&practitioner("x", true)), "no bundle"),
+        (Answer::ok(&practitioner("x", true)), "no result of a search"),
         (bundle(json!({ "type": "batch" })), "no result of a search"),
         (bundle(json!({ "entry": [{ "resource": { "resourceType": "OperationOutcome" } }] })), "not complete"),
         (bundle(json!({ "entry": [{ "resource": { "id": "x" } }] })), "without a type"),
