@@ -7,6 +7,7 @@ mod policy;
 mod review;
 mod roles;
 mod sources;
+mod templates;
 
 use crate::endpoint::Endpoints;
 
@@ -14,6 +15,7 @@ pub(crate) fn endpoints() -> Endpoints {
     policy::endpoints()
         .merge(bindings::endpoints())
         .merge(roles::endpoints())
+        .merge(templates::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
         .merge(sources::endpoints())

@@ -29,6 +29,10 @@ pub(crate) enum AlarmKind {
     ServiceUserWithoutPower,
     /// Somebody does not meet a policy that only has this told.
     RoleMissing,
+    /// Somebody in the room, not an administrator of the server, took its policy away.
+    PolicyRemoved,
+    /// A room was replaced by one that does not have its policy.
+    SuccessorWithoutPolicy,
     /// A source's list was not taken, since it would take too much away.
     Brake,
     /// A source fails again and again.
@@ -42,6 +46,8 @@ impl AlarmKind {
             Self::CannotRemove => "cannot_remove",
             Self::ServiceUserWithoutPower => "service_user_without_power",
             Self::RoleMissing => "role_missing",
+            Self::PolicyRemoved => "policy_removed",
+            Self::SuccessorWithoutPolicy => "successor_without_policy",
             Self::Brake => "removal_brake",
             Self::SourceUnavailable => "source_unavailable",
         }

@@ -11,6 +11,7 @@ use crate::{
     policy::AccessPolicy,
     role::Role,
     roles::{Holder, Roles},
+    templates::Templates,
 };
 
 /// Knows what policies are decided by; all of it is in memory. Clones share everything.
@@ -18,6 +19,7 @@ use crate::{
 pub struct Judge {
     roles: Roles,
     losses: Losses,
+    templates: Templates,
     clock: SharedClock,
     /// Who acts for the server in rooms: no policy keeps it out.
     service: OwnedUserId,
@@ -31,7 +33,8 @@ impl Judge {
     pub async fn load(store: &Store, clock: SharedClock, service: OwnedUserId) -> Result<Self, CareError> {
         let roles = Roles::load(store.clone(), clock.clone()).await?;
         let losses = Losses::load(store.clone()).await?;
-        Ok(Self { roles, losses, clock, service })
+        let templates = Templates::load(store).await?;
+        Ok(Self { roles, losses, templates, clock, service })
     }
 
     /// Who has which roles.
@@ -43,8 +46,16 @@ impl Judge {
         &self.losses
     }
 
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    pub(crate) fn service(&self) -> &UserId {
+        &self.service
     }
 
     /// Whether this is the user that acts for the server.

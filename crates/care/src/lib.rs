@@ -12,19 +12,21 @@ mod gate;
 mod judge;
 mod losses;
 mod policy;
+mod powers;
 mod revalidation;
 mod role;
 mod roles;
 mod service_user;
 mod tables;
+mod templates;
+mod watching;
 
 use std::{collections::HashMap, sync::Arc};
 
-use parking_lot::Mutex;
 use ruma::OwnedUserId;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
-use wardroom_rooms::{RoomNid, Rooms};
+use wardroom_rooms::Rooms;
 use wardroom_store::Store;
 
 pub use self::{
@@ -41,6 +43,7 @@ pub use self::{
     role::{ROLE_BYTES_MAX, Requirement, Role, RoleError},
     roles::{Binding, Holder, REASON_BYTES_MAX, ROLES_PER_SOURCE_MAX, Replaced, Roles, Said, Source},
     tables::TABLES,
+    templates::{Template, Templates},
 };
 use self::{alarms::AlarmKind, service_user::ServiceUser};
 
@@ -72,8 +75,6 @@ struct Inner {
     service: ServiceUser,
     recheck_ms: u64,
     removal_percent_max: u8,
-    /// The policies by which rooms were last looked at, by room.
-    seen: Mutex<HashMap<RoomNid, RoomPolicy>>,
 }
 
 impl Care {
@@ -96,13 +97,17 @@ impl Care {
             service,
             recheck_ms: settings.recheck_ms,
             removal_percent_max: settings.removal_percent_max,
-            seen: Mutex::default(),
         }))
     }
 
     /// Who has which roles.
     pub fn roles(&self) -> &Roles {
         self.0.judge.roles()
+    }
+
+    /// Policies that new rooms get by themselves.
+    pub fn templates(&self) -> &Templates {
+        self.0.judge.templates()
     }
 
     /// The time, in milliseconds since 1970.

@@ -9,7 +9,7 @@ use wardroom_accounts::{Accounts, User};
 use wardroom_event::{PowerLevels, UserPower};
 use wardroom_rooms::{Actor, MemberProfile, Membership, RoomError, RoomView, Rooms, UserNid};
 
-use crate::CareError;
+use crate::{CareError, policy::ACCESS_POLICY};
 
 /// The level that the user wants in rooms, as a room's first administrator has.
 const LEVEL: i64 = 100;
@@ -66,6 +66,14 @@ impl ServiceUser {
         Ok(self.rooms.set_state(actor(&self.id, nid), &room.id, kind, "", content).await?)
     }
 
+    /// Whether the user is in a room and has power there.
+    pub(crate) async fn is_able(&self, room: &RoomView) -> Result<bool, CareError> {
+        let account = self.account().await?;
+        let entry = self.rooms.membership(UserNid::new(account.nid.get()), room.nid).await?;
+        let joined = entry.is_some_and(|entry| entry.membership == Membership::Join);
+        Ok(joined && self.power(room, &self.id).await?.reaches(LEVEL))
+    }
+
     /// Sees that the user is in a room and has power there. Where it is not, a local administrator of the room lets it
     /// in: their server says so.
     ///
@@ -110,6 +118,12 @@ impl ServiceUser {
         let users = content.entry("users").or_insert_with(|| Map::new().into());
         if let Some(users) = users.as_object_mut() {
             users.insert(self.id.to_string(), level.into());
+        }
+        // The policy is not for moderators to change.
+        let events = content.entry("events").or_insert_with(|| Map::new().into());
+        if let Some(events) = events.as_object_mut() {
+            let now = events.get(ACCESS_POLICY).and_then(Value::as_i64);
+            events.insert(ACCESS_POLICY.to_owned(), now.unwrap_or(level).max(level).into());
         }
         Ok(content)
     }

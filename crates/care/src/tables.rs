@@ -54,5 +54,25 @@ pub(crate) const LOSSES: Table<(RoomNid, UserNid), Packed<u64>> =
 pub(crate) const ALARMS: Table<wardroom_store::Hash16, Packed<AlarmRow>> =
     Table::new(0x0603, "alarms", Profile::Scan, Seal::System);
 
+/// (room, user) -> the power level that the user has there by a role.
+pub(crate) const POWERS: Table<(RoomNid, UserNid), Packed<i64>> =
+    Table::new(0x0604, "powers_by_role", Profile::Scan, Seal::System);
+
+/// Rooms in which the server's own user has been with power: where it is not any more, somebody has seen to that.
+pub(crate) const SERVED: Table<RoomNid, ()> = Table::new(0x0605, "served_rooms", Profile::Point, Seal::System);
+
+/// A policy for new rooms.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct TemplateRow {
+    pub(crate) name: String,
+    /// As JSON.
+    pub(crate) template: String,
+}
+
+/// Hash of a name -> the policy template of that name.
+pub(crate) const TEMPLATES: Table<wardroom_store::Hash16, Packed<TemplateRow>> =
+    Table::new(0x0606, "policy_templates", Profile::Scan, Seal::System);
+
 /// Every table of this crate.
-pub const TABLES: &[TableSpec] = &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec()];
+pub const TABLES: &[TableSpec] =
+    &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec(), *POWERS.spec(), *SERVED.spec(), *TEMPLATES.spec()];

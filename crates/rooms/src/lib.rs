@@ -87,7 +87,7 @@ pub use self::{
     filter::passes,
     fsck::{FsckReport, fsck},
     gaps::{GAP_EVENTS_MAX, Gap},
-    gate::{Action, Asker, Gate, Policy, StandardGate, Verdict},
+    gate::{Action, Asker, Gate, Policy, RoomBirth, StandardGate, Verdict},
     glance::Glance,
     hierarchy::{
         Elsewhere, HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy, TheirRoom,

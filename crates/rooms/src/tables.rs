@@ -363,6 +363,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::serving::ERASED.spec(),
     *crate::governed::GOVERNED.spec(),
     *crate::governed::ARRIVALS.spec(),
+    *crate::governed::CHANGED.spec(),
     *crate::guests::GUESTS_OUT.spec(),
     *crate::blocked::BLOCKED.spec(),
     *crate::tasks::TASKS.spec(),

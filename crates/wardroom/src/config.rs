@@ -25,6 +25,7 @@ mod roles;
 mod rooms;
 pub(crate) mod scim;
 mod server_notices;
+mod sessions;
 mod support;
 mod user_directory;
 
@@ -64,6 +65,8 @@ pub(crate) struct Config {
     pub(crate) federation: federation::Federation,
     #[serde(default)]
     pub(crate) password: password::Password,
+    #[serde(default)]
+    pub(crate) sessions: sessions::Sessions,
     #[serde(default)]
     pub(crate) oidc: oidc::Oidc,
     #[serde(default)]
@@ -124,6 +127,7 @@ impl Config {
             registration: registration::Registration::default(),
             federation: federation::Federation::default(),
             password: password::Password::default(),
+            sessions: sessions::Sessions::default(),
             oidc: oidc::Oidc::default(),
             rooms: rooms::Rooms::default(),
             user_directory: user_directory::UserDirectory::default(),

@@ -6,7 +6,7 @@ use axum::Router;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
+use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
 use wardroom_admin_api::{AdminState, Notices};
 use wardroom_care::{Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
@@ -135,7 +135,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
             shared_secret: Some(config.registration.shared_secret.clone()).filter(|secret| !secret.is_empty()),
             guests: config.registration.guests,
         },
-        tokens: TokenLifetimes::default(),
+        tokens: config.sessions.lifetimes(),
         presence: config.presence.enabled,
         federation: config.federation.enabled,
         own_users: own_users(config),

@@ -271,7 +271,8 @@ impl Writer {
             TimelineEventType::RoomJoinRules if pdu.state_key() == Some("") => {
                 self.public = JoinRules::of(Some(pdu)).is_public();
             }
-            kind if pdu.state_key() == Some("") && self.engine.is_policy(kind) => self.note_policy(Some(pdu)),
+            TimelineEventType::RoomPowerLevels | TimelineEventType::RoomTombstone => self.note_powers(),
+            kind if pdu.state_key() == Some("") && self.engine.is_policy(kind) => self.note_policy(Some(stored)),
             _ => {}
         }
         Ok(())
