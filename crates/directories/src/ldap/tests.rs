@@ -160,6 +160,8 @@ async fn groups_of_their_own_name_their_members() {
     assert_eq!(roles(&list, "dan"), Some((Some(true), vec![])));
 }
 
+type Expected = Box<dyn Fn(&Fault) -> bool>;
+
 #[tokio::test]
 async fn what_is_not_certainly_everything_is_nothing() {
     let person = entry(1, "uid=alice,dc=h1", &[("uid", &["alice"])]);
@@ -167,7 +169,7 @@ async fn what_is_not_certainly_everything_is_nothing() {
     let ranged = entry(1, "uid=bob,dc=h1", &[("memberOf;range=0-0", &["cn=icu,dc=h1"])]);
     let with = |more: Vec<u8>| vec![[person.clone(), more].concat()];
     let refused = |code| move |fault: &Fault| matches!(fault, Fault::Refused { code: found, .. } if *found == code);
-    let cases: Vec<(Vec<Vec<u8>>, Box<dyn Fn(&Fault) -> bool>)> = vec![
+    let cases: Vec<(Vec<Vec<u8>>, Expected)> = vec![
         (with(end(1, 4, None)), Box::new(refused(4))),
         (with(end(1, 10, None)), Box::new(refused(10))),
         (with(end(0, 52, None)), Box::new(|fault| matches!(fault, Fault::Ended))),

@@ -36,7 +36,7 @@ fn practitioner(id: &str, name: &str) -> Value {
 }
 
 /// A role of alice with something changed; `null` takes away.
-fn role(id: &str, change: Value) -> Value {
+fn role(id: &str, change: &Value) -> Value {
     let mut role = json!({
         "resourceType": "PractitionerRole", "id": id,
         "practitioner": { "reference": "Practitioner/a" },
@@ -64,23 +64,23 @@ fn roles_of(facts: &Facts, name: &str) -> Option<(Option<bool>, Vec<String>)> {
 }
 
 /// Alice's roles by one role.
-fn roles(change: Value) -> Vec<String> {
+fn roles(change: &Value) -> Vec<String> {
     roles_of(&facts(&[practitioner("a", "Alice"), role("1", change)]), "alice").unwrap().1
 }
 
 #[test]
 fn roles_have_a_code_an_organization_and_units() {
-    assert_eq!(roles(json!({})), ["nurse@h1"]);
+    assert_eq!(roles(&json!({})), ["nurse@h1"]);
     let two = json!([{ "reference": "Location/icu" }, { "reference": "Location/other" }]);
-    assert_eq!(roles(json!({ "location": two })), ["nurse@h1/icu"]);
+    assert_eq!(roles(&json!({ "location": two })), ["nurse@h1/icu"]);
     let specialty = json!([{ "coding": [{ "system": "urn:sct", "code": "394579002" }] }]);
-    assert_eq!(roles(json!({ "location": two, "specialty": specialty })), ["nurse@h1/cardiology", "nurse@h1/icu"]);
+    assert_eq!(roles(&json!({ "location": two, "specialty": specialty })), ["nurse@h1/cardiology", "nurse@h1/icu"]);
     let code = json!([{ "coding": [{ "system": "urn:sct", "code": "158965000" }] }]);
-    assert_eq!(roles(json!({ "code": code })), ["physician@h1"]);
+    assert_eq!(roles(&json!({ "code": code })), ["physician@h1"]);
     let organization = json!({ "identifier": { "system": "urn:org", "value": "2" } });
-    assert_eq!(roles(json!({ "organization": organization })), ["nurse@h2"]);
+    assert_eq!(roles(&json!({ "organization": organization })), ["nurse@h2"]);
     let absolute = json!({ "reference": "https://ehr.h1/fhir/Organization/1/_history/3" });
-    assert_eq!(roles(json!({ "organization": absolute })), ["nurse@h1"]);
+    assert_eq!(roles(&json!({ "organization": absolute })), ["nurse@h1"]);
     for nothing in [
         json!({ "organization": null }),
         json!({ "organization": { "reference": "https://other/fhir/Organization/1" } }),
@@ -92,7 +92,7 @@ fn roles_have_a_code_an_organization_and_units() {
         json!({ "period": { "end": "1969" } }),
     ] {
         // `null` is as if it was not there.
-        let mut role = role("1", nothing.clone());
+        let mut role = role("1", &nothing);
         role.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         let found = roles_of(&facts(&[practitioner("a", "alice"), role]), "alice").unwrap().1;
         assert_eq!(found, [""; 0], "{nothing}");
@@ -102,7 +102,7 @@ fn roles_have_a_code_an_organization_and_units() {
 #[test]
 fn periods_are_kept() {
     let period = json!({ "period": { "start": "2026-11-23", "end": "2026-11-23" } });
-    let facts = facts(&[practitioner("a", "alice"), role("1", period)]);
+    let facts = facts(&[practitioner("a", "alice"), role("1", &period)]);
     let list = facts.list(&settings(), server_name!("h1.example"));
     let given = &list.people.values().next().unwrap().roles[0];
     let day_ms = 1_795_392_000_000;
@@ -111,16 +111,16 @@ fn periods_are_kept() {
 
 #[test]
 fn what_changes_takes_the_place_of_what_was() {
-    let mut facts = facts(&[practitioner("a", "alice"), role("1", json!({})), role("2", json!({ "id": "2" }))]);
+    let mut facts = facts(&[practitioner("a", "alice"), role("1", &json!({})), role("2", &json!({ "id": "2" }))]);
     for id in ["1", "2"] {
         assert_eq!(roles_of(&facts, "alice").unwrap().1, ["nurse@h1"]);
-        facts.learn(role(id, json!({ "active": false })), &settings()).unwrap();
+        facts.learn(role(id, &json!({ "active": false })), &settings()).unwrap();
     }
     assert_eq!(roles_of(&facts, "alice").unwrap(), (None, vec![]));
     let mut gone = practitioner("a", "alice");
     gone["active"] = json!(false);
     gone["meta"] = json!({ "lastUpdated": "1970-01-01T00:00:07Z" });
-    facts.learn(role("1", json!({})), &settings()).unwrap();
+    facts.learn(role("1", &json!({})), &settings()).unwrap();
     facts.learn(gone, &settings()).unwrap();
     assert_eq!(roles_of(&facts, "alice").unwrap(), (Some(false), vec![]));
     assert_eq!(facts.newest_ms(), Some(7_000));
@@ -134,18 +134,18 @@ fn people_are_known_by_one_identifier() {
         practitioner("a", "alice"),
         practitioner("b", "twice"),
         practitioner("c", "TWICE"),
-        role("1", json!({})),
-        role("2", by_name),
-        role("3", other),
-        role("4", json!({ "practitioner": { "reference": "Practitioner/b" } })),
-        role("5", json!({ "practitioner": { "reference": "Practitioner/c" } })),
+        role("1", &json!({})),
+        role("2", &by_name),
+        role("3", &other),
+        role("4", &json!({ "practitioner": { "reference": "Practitioner/b" } })),
+        role("5", &json!({ "practitioner": { "reference": "Practitioner/c" } })),
         practitioner("d", "idle"),
     ]);
     assert_eq!(roles_of(&facts, "bob").unwrap().1, ["nurse@h1"]);
     assert!(roles_of(&facts, "alice").is_some() && roles_of(&facts, "twice").is_none());
     assert!(roles_of(&facts, "idle").is_none(), "nothing is said of who has no role");
     assert_eq!(facts.list(&settings(), server_name!("h1.example")).skipped, 3);
-    assert!(!facts.has_roles_of_nobody() && self::facts(&[role("1", json!({}))]).has_roles_of_nobody());
+    assert!(!facts.has_roles_of_nobody() && self::facts(&[role("1", &json!({}))]).has_roles_of_nobody());
 }
 
 #[test]

@@ -98,9 +98,9 @@ impl Registry {
         });
     }
 
-    /// Puts a resource in the place of what had its id, changed at this second of a day.
-    fn put(&self, second: u8, mut resource: Value) {
-        resource["meta"] = json!({ "lastUpdated": format!("2026-11-23T08:{second:02}:00.000Z") });
+    /// Puts a resource in the place of what had its id, changed at this minute.
+    fn put(&self, minute: u8, mut resource: Value) {
+        resource["meta"] = json!({ "lastUpdated": format!("2026-11-23T08:{minute:02}:00.000Z") });
         let mut resources = self.resources.lock().unwrap();
         let same = |one: &Value| one["id"] == resource["id"] && one["resourceType"] == resource["resourceType"];
         resources.retain(|one| !same(one));
