@@ -27,6 +27,8 @@ if [ "${1:-}" = test ]; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     # A TURN server, which checks the passwords that the server gives out.
     command -v turnserver >/dev/null && command -v turnutils_uclient >/dev/null || packages+=(coturn)
+    # The certificate of the directory that the tests start.
+    command -v openssl >/dev/null || packages+=(openssl)
     # Certificates of the registries that the clients are installed from.
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] || packages+=(ca-certificates)
 fi

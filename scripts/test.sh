@@ -23,3 +23,6 @@ HOMESERVER_BIN="$target/debug/wardroom" tests/run-synapse.sh
 
 step "An unmodified synadm against the real binary"
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-synadm.sh
+
+step "A real OpenLDAP beside the real binary"
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-ldap.sh

@@ -27,6 +27,7 @@ mod impersonation;
 mod keys;
 mod last_seen;
 mod listing;
+mod localpart;
 mod login;
 mod moderation;
 mod notice_room;
@@ -92,6 +93,7 @@ pub use self::{
         RemoteDevice, SIGNATURES_PER_REQUEST_MAX, SignatureFailure, Updated, WATCH_DEVICE,
     },
     listing::{ListedUser, UserOrder, UserPage, UserQuery},
+    localpart::localpart_of,
     login::{Login, LoginRequest},
     moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},

@@ -1,4 +1,5 @@
-//! Who may be in which room, by role (`/_wardroom/admin/v1`): policies of rooms, roles of users, and looking again.
+//! Who may be in which room, by role (`/_wardroom/admin/v1`): policies of rooms, roles of users, where
+//! they come from, and looking again.
 
 mod alarms;
 mod bindings;
@@ -6,6 +7,7 @@ mod mappings;
 mod policy;
 mod review;
 mod roles;
+mod sources;
 mod templates;
 
 use crate::endpoint::Endpoints;
@@ -18,4 +20,5 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(templates::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
+        .merge(sources::endpoints())
 }

@@ -28,6 +28,7 @@ use std::sync::Arc;
 use axum::Router;
 use wardroom_accounts::Accounts;
 use wardroom_care::Care;
+use wardroom_directories::Directories;
 use wardroom_federation::Federation;
 use wardroom_media::Media;
 use wardroom_rooms::Rooms;
@@ -48,6 +49,8 @@ pub struct AdminState {
     pub rooms: Rooms,
     /// Who may be in which room, by role.
     pub care: Care,
+    /// The directories that are read.
+    pub directories: Directories,
     /// The content repository.
     pub media: Media,
     /// Other servers, where this one speaks to any.

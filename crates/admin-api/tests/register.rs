@@ -16,6 +16,7 @@ use wardroom_accounts::{Accounts, PasswordCost, Settings, TABLES};
 use wardroom_admin_api::{AdminState, router};
 use wardroom_care::{Care, Judge};
 use wardroom_clock::ManualClock;
+use wardroom_directories::Directories;
 use wardroom_event::SigningKey;
 use wardroom_media::Media;
 use wardroom_rooms::{Rooms, StandardGate};
@@ -57,10 +58,18 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     };
     let judge = Judge::load(&store, clock.clone(), access.service_user.clone()).await.unwrap();
     let care = Care::new(store, clock.clone(), (rooms.clone(), accounts.clone()), judge, access);
+    let none = wardroom_directories::Settings {
+        server_name: owned_server_name!("hospital-a.example"),
+        ldap: Vec::new(),
+        fhir: Vec::new(),
+        extra_ca: Vec::new(),
+    };
+    let directories = Directories::new(clock.clone(), (accounts.clone(), care.clone()), none).unwrap();
     let state = AdminState {
         accounts: accounts.clone(),
         rooms,
         care,
+        directories,
         media,
         federation: None,
         limits: Arc::new(RateLimits::new(clock, false)),

@@ -41,6 +41,8 @@ pub(crate) enum AlarmKind {
     SpaceIncomplete,
     /// The space of a role cannot be kept any more.
     SpaceLost,
+    /// A source fails again and again.
+    SourceUnavailable,
 }
 
 impl AlarmKind {
@@ -56,6 +58,7 @@ impl AlarmKind {
             Self::SpaceLeft => "space_left",
             Self::SpaceIncomplete => "space_incomplete",
             Self::SpaceLost => "space_lost",
+            Self::SourceUnavailable => "source_unavailable",
         }
     }
 }
@@ -99,20 +102,33 @@ impl Alarms {
     /// Raises an alarm. That it could not be kept is in the log.
     pub(crate) async fn raise(&self, kind: AlarmKind, room: Option<&RoomId>, user: Option<&UserId>, sentence: &str) {
         tracing::warn!(kind = kind.name(), sentence, "an administrator is needed");
-        if let Err(error) = self.keep(kind, room, user, sentence).await {
+        let (room, user) = (room.map(ToString::to_string), user.map(ToString::to_string));
+        let about = format!("{}\n{}\n{}", kind.name(), room.as_deref().unwrap_or(""), user.as_deref().unwrap_or(""));
+        if let Err(error) = self.keep(kind, &about, (room, user), sentence).await {
             tracing::error!(%error, "an alarm could not be kept");
         }
+    }
+
+    /// Raises an alarm about a source of roles.
+    pub(crate) async fn raise_about_source(&self, kind: AlarmKind, source: &str, sentence: &str) {
+        tracing::warn!(kind = kind.name(), source, sentence, "an administrator is needed");
+        if let Err(error) = self.keep(kind, &about_source(kind, source), (None, None), sentence).await {
+            tracing::error!(%error, "an alarm could not be kept");
+        }
+    }
+
+    /// Takes an alarm about a source away: what it is about is over. Says whether there was one.
+    pub(crate) async fn clear_about_source(&self, kind: AlarmKind, source: &str) -> Result<bool, CareError> {
+        self.remove(&self.store.keyed_hash(ALARM_DOMAIN, about_source(kind, source).as_bytes())).await
     }
 
     async fn keep(
         &self,
         kind: AlarmKind,
-        room: Option<&RoomId>,
-        user: Option<&UserId>,
+        about: &str,
+        (room, user): (Option<String>, Option<String>),
         sentence: &str,
     ) -> Result<(), CareError> {
-        let (room, user) = (room.map(ToString::to_string), user.map(ToString::to_string));
-        let about = format!("{}\n{}\n{}", kind.name(), room.as_deref().unwrap_or(""), user.as_deref().unwrap_or(""));
         let key = self.store.keyed_hash(ALARM_DOMAIN, about.as_bytes());
         let now_ms = self.clock.now_ms();
         let before = self.store.latest().get(&ALARMS, &key).await?.map(|Packed(row)| row);
@@ -163,15 +179,26 @@ impl Alarms {
     /// # Errors
     /// When the store fails.
     pub async fn dismiss(&self, id: &str) -> Result<bool, CareError> {
-        let Some(key) = unhex(id) else { return Ok(false) };
-        if self.store.latest().get(&ALARMS, &key).await?.is_none() {
+        match unhex(id) {
+            Some(key) => self.remove(&key).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn remove(&self, key: &[u8; 16]) -> Result<bool, CareError> {
+        if self.store.latest().get(&ALARMS, key).await?.is_none() {
             return Ok(false);
         }
         let mut batch = Batch::default();
-        batch.delete(&ALARMS, &key);
+        batch.delete(&ALARMS, key);
         self.store.commit(batch).await?;
         Ok(true)
     }
+}
+
+/// What an alarm about a source is found by.
+fn about_source(kind: AlarmKind, source: &str) -> String {
+    format!("{}\n\n\n{source}", kind.name())
 }
 
 fn hex(bytes: &[u8; 16]) -> String {

@@ -147,4 +147,18 @@ impl Care {
         }
         taken
     }
+    /// Tells an administrator that a source, by its name in the configuration, fails again and again.
+    pub async fn source_failed(&self, name: &str, fault: &str) {
+        let sentence = format!("the source \"{name}\" fails: {fault}; what it said last holds");
+        self.0.alarms.raise_about_source(AlarmKind::SourceUnavailable, name, &sentence).await;
+    }
+
+    /// Takes that back: the source answers again.
+    pub async fn source_answers(&self, name: &str) {
+        match self.0.alarms.clear_about_source(AlarmKind::SourceUnavailable, name).await {
+            Ok(true) => tracing::info!(source = name, "a source of roles answers again"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "an alarm could not be taken away"),
+        }
+    }
 }

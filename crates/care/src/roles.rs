@@ -292,6 +292,15 @@ impl Roles {
         self.0.known.read().holders.values().filter(|holder| holder.said.contains_key(&source)).count()
     }
 
+    /// Everything that a source says.
+    pub fn said_by(&self, source: Source) -> Vec<(OwnedUserId, Said)> {
+        let known = self.0.known.read();
+        let said = |(user, holder): (&OwnedUserId, &Arc<Holder>)| {
+            holder.said.get(&source).map(|said| (user.clone(), said.clone()))
+        };
+        known.holders.iter().filter_map(said).collect()
+    }
+
     /// Those who have a role now that meets this, ordered by name, after that one.
     pub fn holders_of(&self, requirement: &Requirement, after: Option<&UserId>, limit: usize) -> Vec<OwnedUserId> {
         let now_ms = self.0.clock.now_ms();
@@ -374,13 +383,7 @@ impl Roles {
         const LOSING_LET_PASS: usize = 10;
         let _alone = self.0.changing.lock().await;
         let listed = list.len();
-        let before: Vec<(OwnedUserId, Said)> = {
-            let known = self.0.known.read();
-            let said = |(user, holder): (&OwnedUserId, &Arc<Holder>)| {
-                holder.said.get(&source).map(|said| (user.clone(), said.clone()))
-            };
-            known.holders.iter().filter_map(said).collect()
-        };
+        let before = self.said_by(source);
         let loses = |(user, said): &&(OwnedUserId, Said)| {
             let Some(new) = list.get(user) else { return true };
             let gone = |binding: &Binding| !new.bindings.iter().any(|new| new.role == binding.role);

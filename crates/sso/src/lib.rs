@@ -33,7 +33,7 @@ use wardroom_outbound::Outbound;
 use self::{attempts::Attempts, logout::Replays, provider::Provider};
 pub use self::{
     attempts::{ATTEMPT_LIFETIME_MS, ATTEMPTS_MAX, new_secret},
-    claims::{is_pointer, localpart_of},
+    claims::is_pointer,
     error::{LogoutError, ProviderFault, SsoError},
     jose::{Algorithm, TokenFault},
     redirect_url::{REDIRECT_URL_BYTES_MAX, RedirectUrl},

@@ -7,7 +7,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use url::Url;
-use wardroom_accounts::{SsoIdentity, SsoNewcomer, User, UserNid};
+use wardroom_accounts::{SsoIdentity, SsoNewcomer, User, UserNid, localpart_of};
 
 use crate::{
     ProviderSettings, RedirectUrl, Sso, SsoError, TokenFault,
@@ -177,7 +177,7 @@ impl Sso {
             Some(_) => accounts.sso_account(&identity, None).await?,
             None => {
                 let name = claims::text(&person.claims, &settings.localpart_claim).ok_or(SsoError::NoName)?;
-                let localpart = claims::localpart_of(&name);
+                let localpart = localpart_of(&name);
                 let display_name = claims::text(&person.claims, &settings.display_name_claim);
                 let newcomer = SsoNewcomer {
                     localpart: &localpart,

@@ -6,6 +6,7 @@ use tracing::warn;
 use wardroom_accounts::Accounts;
 use wardroom_care::Care;
 use wardroom_client_api::ClientState;
+use wardroom_directories::Directories;
 use wardroom_media::Media;
 use wardroom_provisioning::Provisioning;
 use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
@@ -14,7 +15,12 @@ use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
-pub(crate) fn start(client: &ClientState, media: &Media, care: &Care, provisioning: &Provisioning) {
+pub(crate) fn start(
+    client: &ClientState,
+    media: &Media,
+    (care, directories): (&Care, &Directories),
+    provisioning: &Provisioning,
+) {
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
@@ -28,6 +34,7 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care, provisioni
     let (care, inviting) = (care.clone(), care.clone());
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { inviting.run_invitations().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(directories.clone().run()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(provisioning.clone().run()));
     let guests = accounts.clone();
     let is_guest = move |user: ruma::OwnedUserId| {

@@ -6,6 +6,7 @@
 mod admin;
 mod calls;
 mod delayed_events;
+pub(crate) mod directories;
 mod durability;
 mod environment;
 pub(crate) mod federation;
@@ -89,6 +90,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) scim: scim::Scim,
     #[serde(default)]
+    pub(crate) directories: directories::Directories,
+    #[serde(default)]
     pub(crate) rate_limits: rate_limits::RateLimits,
     #[serde(default)]
     pub(crate) media: media::Media,
@@ -136,6 +139,7 @@ impl Config {
             roles: roles::Roles::default(),
             admin: admin::Admin::default(),
             scim: scim::Scim::default(),
+            directories: directories::Directories::default(),
             rate_limits: rate_limits::RateLimits::default(),
             media: media::Media::default(),
             push: push::Push::default(),
@@ -194,6 +198,7 @@ impl Config {
         problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.roles.problems(&self.server_name));
         problems.extend(self.scim.problems());
+        problems.extend(self.directories.problems());
         problems.extend(self.media.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());
@@ -216,6 +221,7 @@ impl Config {
         if self.admin.impersonation {
             warnings.push("admin.impersonation: on, administrators can sign in as every other user".to_owned());
         }
+        warnings.extend(self.directories.warnings());
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());
             if self.scim.is_on() {
@@ -243,6 +249,7 @@ impl Config {
             .chain(trusted)
             .map(|(key, path)| (key, path.clone()))
             .chain(self.oidc.files())
+            .chain(self.directories.files())
             .filter_map(|(key, path)| unreadable(key, &path))
             .collect()
     }
@@ -297,6 +304,8 @@ mod tests {
         let list = super::federation::List { source: "x".to_owned(), trust: vec!["x".into()], refresh_seconds: 60 };
         config.federation.list = Some(list);
         config.oidc.providers = vec![super::oidc::Provider::example()];
+        config.directories.ldap = vec![super::directories::ldap::Ldap::example()];
+        config.directories.fhir = vec![super::directories::fhir::Fhir::example()];
         config.roles.claims = vec![super::roles::Claim::default()];
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::header::CONTENT_TYPE;
+use wardroom_directories::{Directories, SourceStatus};
 use wardroom_federation::{DestinationSample, Federation, OutboxStats};
 use wardroom_media::{Media, Totals};
 use wardroom_push::Push;
@@ -27,6 +28,7 @@ struct Sources {
     push: Push,
     requests: Arc<RequestMetrics>,
     federation: Option<Federation>,
+    directories: Directories,
 }
 
 /// `GET /metrics`.
@@ -36,8 +38,10 @@ pub(crate) fn router(
     media: Media,
     requests: Arc<RequestMetrics>,
     federation: Option<Federation>,
+    directories: Directories,
 ) -> Router {
-    Router::new().route("/metrics", get(scrape)).with_state(Sources { store, push, media, requests, federation })
+    let sources = Sources { store, push, media, requests, federation, directories };
+    Router::new().route("/metrics", get(scrape)).with_state(sources)
 }
 
 async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static str); 1], String) {
@@ -52,6 +56,7 @@ async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static
         outbox(&mut text, federation.outbox.stats());
         destinations(&mut text, federation).await;
     }
+    directories(&mut text, &sources.directories);
     // A file of /proc: read without disk.
     process::write(&mut text);
     ([(CONTENT_TYPE, TEXT_FORMAT)], text.into_string())
@@ -82,6 +87,28 @@ fn requests(text: &mut Text, requests: &RequestMetrics) {
         text.sample("wardroom_http_request_duration_seconds_sum", &labels, text::seconds(*total_us));
         text.sample("wardroom_http_request_duration_seconds_count", &labels, below);
     }
+}
+
+fn directories(text: &mut Text, directories: &Directories) {
+    let sources = directories.all();
+    if sources.is_empty() {
+        return;
+    }
+    let mut family = |name: &str, help: &str, value: fn(&SourceStatus) -> u64| {
+        text.family(name, Kind::Gauge, help);
+        for source in &sources {
+            text.sample(name, &[("source", source.name.as_str())], value(source));
+        }
+    };
+    family("wardroom_source_failures", "Failures in a row to read a source of roles.", |source| {
+        source.failures_in_a_row.into()
+    });
+    family("wardroom_source_listed", "Users whom a source of roles lists.", |source| {
+        u64::try_from(source.listed).unwrap_or(u64::MAX)
+    });
+    family("wardroom_source_last_success_seconds", "When it was last taken, since 1970; 0 for not yet.", |source| {
+        source.last_success_ms.unwrap_or(0) / 1_000
+    });
 }
 
 fn media(text: &mut Text, totals: Totals) {

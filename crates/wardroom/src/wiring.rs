@@ -13,6 +13,7 @@ use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
 use wardroom_clock::{Clock, SharedClock};
+use wardroom_directories::Directories;
 use wardroom_event::SigningKey;
 use wardroom_federation::{Federation, ListSettings, PartnerError, PartnerSettings, Parts};
 use wardroom_federation_api::{FederationState, Transactions};
@@ -29,7 +30,12 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     background,
-    config::{Config, listener::Tls, push::Badge},
+    config::{
+        Config,
+        directories::{fhir::Fhir, ldap::Ldap},
+        listener::Tls,
+        push::Badge,
+    },
     identity, inviting,
     keys::{self, KeyError},
     metrics,
@@ -71,6 +77,8 @@ pub(crate) enum StartError {
     Care(#[from] wardroom_care::CareError),
     #[error("scim.tokens_file")]
     ScimTokens(#[from] wardroom_scim_api::TokenError),
+    #[error("directories")]
+    Directories(#[from] wardroom_directories::Fault),
     #[error("the stored signing key is damaged")]
     Identity,
     #[error("the media directory {}", dir.display())]
@@ -358,6 +366,46 @@ fn scim(
     Ok(ScimState { provisioning, tokens: section.tokens(&file)?.into(), limits: Arc::clone(limits) })
 }
 
+/// The directories that are read.
+fn directories(config: &Config, clock: SharedClock, services: (Accounts, Care)) -> Result<Directories, StartError> {
+    let section = &config.directories;
+    let read = |path: &PathBuf| {
+        let key = "directories.extra_ca";
+        std::fs::read(path).map_err(|source| StartError::File { key, path: path.clone(), source })
+    };
+    let settings = wardroom_directories::Settings {
+        server_name: config.server_name.clone(),
+        ldap: section.ldap.iter().filter_map(Ldap::settings).collect(),
+        fhir: section.fhir.iter().filter_map(Fhir::settings).collect(),
+        extra_ca: section.extra_ca.iter().map(read).collect::<Result<_, _>>()?,
+    };
+    Ok(Directories::new(clock, services, settings)?)
+}
+
+/// The server-server API.
+fn federation_api(
+    config: &Config,
+    parts: Parts,
+    federation: Federation,
+    sync: &Syncer,
+    limits: &Arc<RateLimits>,
+) -> FederationState {
+    FederationState {
+        server_name: parts.server_name,
+        accounts: parts.accounts,
+        rooms: parts.rooms,
+        media: parts.media,
+        sync: sync.clone(),
+        federation,
+        limits: Arc::clone(limits),
+        signing_key: parts.signing_key,
+        well_known_server: ruma::ServerName::parse(&config.federation.well_known_server).ok(),
+        clock: parts.clock,
+        transactions: Transactions::default(),
+        public_rooms: config.federation.public_rooms,
+    }
+}
+
 /// The server, ready to be put behind listeners.
 #[derive(Debug)]
 pub(crate) struct App {
@@ -411,30 +459,20 @@ impl App {
             allow_unauthenticated: config.media.allow_unauthenticated,
             stopping: stopping.clone(),
         };
+        let directories = directories(config, Arc::clone(&clock), (accounts.clone(), care.clone()))?;
         let admin = AdminState {
             accounts: accounts.clone(),
             rooms: rooms.clone(),
             care: care.clone(),
+            directories: directories.clone(),
             federation: federation.clone(),
             media: media.media.clone(),
             limits: Arc::clone(&limits),
             notices,
             impersonation: config.admin.impersonation,
         };
-        let federation_api = federation.clone().map(|federation| FederationState {
-            server_name: parts.server_name,
-            accounts: parts.accounts,
-            rooms: parts.rooms,
-            media: parts.media,
-            sync: sync.clone(),
-            federation,
-            limits: Arc::clone(&limits),
-            signing_key: parts.signing_key,
-            well_known_server: ruma::ServerName::parse(&config.federation.well_known_server).ok(),
-            clock: parts.clock,
-            transactions: Transactions::default(),
-            public_rooms: config.federation.public_rooms,
-        });
+        let federation_api =
+            federation.clone().map(|federation| federation_api(config, parts, federation, &sync, &limits));
         let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
         let scim = scim(config, (&store, &clock), (&accounts, &rooms, &care), &limits)?;
         let client = ClientState {
@@ -449,7 +487,7 @@ impl App {
             clock,
             stopping,
         };
-        background::start(&client, &media.media, &care, &scim.provisioning);
+        background::start(&client, &media.media, (&care, &directories), &scim.provisioning);
         Ok(Self { store, client, media, admin, federation: federation_api, scim, requests: Arc::default() })
     }
 
@@ -470,6 +508,7 @@ impl App {
                     self.media.media.clone(),
                     Arc::clone(&self.requests),
                     self.client.federation.clone(),
+                    self.admin.directories.clone(),
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 Serves::Scim => routes.merge(wardroom_scim_api::router(self.scim.clone())),

@@ -8,6 +8,7 @@ mod mappings;
 mod media;
 mod partners;
 mod powers;
+mod registry;
 mod restricted;
 mod spaces;
 mod templates;
