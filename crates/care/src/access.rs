@@ -59,6 +59,10 @@ impl Care {
         if self.0.judge.is_service(user) {
             return say(Standing::Compliant, "This is the server's own user.", Vec::new());
         }
+        if self.0.judge.is_judged_elsewhere(user, policy) {
+            let reason = "Another server set the policy, and says whether this user may be in the room.";
+            return say(Standing::Inconclusive, reason, Vec::new());
+        }
         let missing: Vec<String> = policy.require.missing(&held).iter().map(ToString::to_string).collect();
         let by_invitation = policy.invite == InviteRule::RoleOrInvite;
         match &holder {

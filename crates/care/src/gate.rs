@@ -110,6 +110,13 @@ impl Gate for CareGate {
         to_raw_value(&content).map(Some).map_err(|error| error.to_string())
     }
 
+    fn lets_in(&self, user: &UserId, room: &RoomView) -> bool {
+        match policy_of(room) {
+            Some(RoomPolicy::Known(policy)) => !policy.elsewhere || self.judge.meets(user, policy),
+            Some(RoomPolicy::Unknown { .. }) | None => true,
+        }
+    }
+
     fn own_user(&self) -> Option<&UserId> {
         Some(self.judge.service())
     }
@@ -121,7 +128,13 @@ impl Gate for CareGate {
         } else {
             RoomPolicy::of(&event.pdu.content_as().unwrap_or(Value::Null))
         };
-        policy.map(|policy| Arc::new(policy) as Policy)
+        let elsewhere = event.pdu.sender().server_name() != self.judge.service().server_name();
+        policy.map(|mut policy| {
+            if let RoomPolicy::Known(policy) = &mut policy {
+                policy.elsewhere = elsewhere;
+            }
+            Arc::new(policy) as Policy
+        })
     }
 
     fn admits_by_role(&self, user: &UserId, room: &RoomView) -> bool {

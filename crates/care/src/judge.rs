@@ -100,7 +100,12 @@ impl Judge {
 
     /// Whether a room's policy lets a user be in it.
     pub(crate) fn admits(&self, _room: RoomNid, user: &UserId, policy: &AccessPolicy) -> bool {
-        self.meets(user, policy)
+        self.is_judged_elsewhere(user, policy) || self.meets(user, policy)
+    }
+
+    /// Whether it is for another server to say whether this user may be in the room.
+    pub(crate) fn is_judged_elsewhere(&self, user: &UserId, policy: &AccessPolicy) -> bool {
+        policy.elsewhere && user.server_name() != self.service.server_name()
     }
 
     /// Whether somebody who lost what a room's policy requires may still stay for a while.

@@ -39,6 +39,9 @@ pub struct AccessPolicy {
     pub power: Vec<PowerRule>,
     /// Whether it is asked at every read, too, and not only when somebody wants to come in or to do something.
     pub read_check: bool,
+    /// Set by a user of another server. Who of other servers may be in the room is for that server to say, which knows
+    /// their roles; this one keeps its own users to it.
+    pub elsewhere: bool,
     /// Whether somebody may come in without the role in an emergency.
     pub break_glass: Option<BreakGlass>,
 }

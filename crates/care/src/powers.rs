@@ -63,7 +63,9 @@ impl RoomPolicy {
     /// Whether it says who has which power.
     pub(crate) fn gives_powers(&self) -> bool {
         match self {
-            Self::Known(policy) => !policy.power.is_empty() || policy.on_loss.action == LossAction::ReadOnly,
+            Self::Known(policy) => {
+                !policy.elsewhere && (!policy.power.is_empty() || policy.on_loss.action == LossAction::ReadOnly)
+            }
             Self::Unknown { .. } => false,
         }
     }
@@ -76,7 +78,7 @@ impl Care {
         let policy = match policy_of(&view) {
             // What cannot be read takes nothing away.
             Some(RoomPolicy::Unknown { .. }) => return Ok(()),
-            Some(RoomPolicy::Known(policy)) => Some(&**policy),
+            Some(RoomPolicy::Known(policy)) => Some(&**policy).filter(|policy| !policy.elsewhere),
             None => None,
         };
         let given = self.powers_given(room).await?;

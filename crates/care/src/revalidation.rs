@@ -194,7 +194,9 @@ impl Care {
                 for membership in [Membership::Join, Membership::Invite, Membership::Knock] {
                     found = found.and(self.revalidate_members(&view, policy, membership).await?);
                 }
-                self.see_successor(&view).await?;
+                if !policy.elsewhere {
+                    self.see_successor(&view).await?;
+                }
             }
             Some(RoomPolicy::Unknown { reason }) => {
                 self.0.alarms.raise(AlarmKind::UnreadablePolicy, Some(&view.id), None, reason).await;

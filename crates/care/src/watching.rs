@@ -20,7 +20,7 @@ impl Care {
     /// in by itself once; where somebody put it out since, or took its power, that is told.
     pub(crate) async fn see_service_user(&self, room: &RoomView, policy: &AccessPolicy) -> Result<(), CareError> {
         let gives_powers = !policy.power.is_empty() || policy.on_loss.action == LossAction::ReadOnly;
-        if policy.on_loss.action != LossAction::Kick && !gives_powers {
+        if policy.elsewhere || policy.on_loss.action != LossAction::Kick && !gives_powers {
             return Ok(());
         }
         let raise = async |sentence: &str| {

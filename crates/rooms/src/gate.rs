@@ -111,6 +111,11 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Whether this server can let a user of another server into a room, which that server asks it for.
+    fn lets_in(&self, _user: &UserId, _room: &RoomView) -> bool {
+        true
+    }
+
     /// The user that acts for the server in rooms with that event, if this gate has one.
     fn own_user(&self) -> Option<&UserId> {
         None

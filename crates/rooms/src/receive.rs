@@ -521,6 +521,12 @@ impl Writer {
     async fn admit(&mut self, pdu: Arc<Pdu>, origin: &ServerName) -> Result<(), RoomError> {
         self.check_room(&pdu)?;
         self.check_resident().await?;
+        if matches!(
+            pdu.membership().as_ref().map(crate::Membership::from),
+            Some(crate::Membership::Join | crate::Membership::Knock)
+        ) {
+            self.require_let_in(pdu.sender())?;
+        }
         if let Some(nid) = self.numbers(std::iter::once(pdu.event_id())).await?.first() {
             match self.standing(*nid).await? {
                 Some(Standing::Timeline) => return Ok(()),

@@ -77,6 +77,9 @@ impl Writer {
         if let Some(sentence) = self.ask(user, action).await? {
             return Err(RoomError::Forbidden(sentence));
         }
+        if matches!(membership, Membership::Join | Membership::Knock) {
+            self.require_let_in(user)?;
+        }
         let mut change = MemberChange::new(user, user, word);
         let now = self.membership_of(user).await?.map(|record| record.membership);
         if membership == Membership::Join && !matches!(now, Some(Membership::Join | Membership::Invite)) {
@@ -88,6 +91,16 @@ impl Writer {
         event.remove("hashes");
         event.remove("signatures");
         Ok(Template { version: self.version(), event: to_raw_value(&event).map_err(broken)? })
+    }
+
+    /// Refuses whom this server cannot let in, though others may.
+    pub(crate) fn require_let_in(&self, user: &UserId) -> Result<(), RoomError> {
+        if self.engine.gate.lets_in(user, &self.view()) {
+            return Ok(());
+        }
+        let sentence =
+            "This server does not know whether the room's access policy lets you in: ask the one that set it.";
+        Err(RoomError::Forbidden(sentence.to_owned()))
     }
 
     /// Puts an action of somebody to the gate: the sentence with which it refuses.

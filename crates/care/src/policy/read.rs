@@ -116,6 +116,7 @@ impl AccessPolicy {
             invite: content.get("invite")?.map_or_else(|| Ok(InviteRule::default()), |field| invite(&field))?,
             on_loss: content.get("on_loss")?.map_or_else(|| Ok(OnLoss::default()), |field| on_loss(&field))?,
             power: content.get("power")?.map_or_else(|| Ok(Vec::new()), |field| power(&field))?,
+            elsewhere: false,
             read_check: content.get("read_check")?.map_or(Ok(true), |field| field.flag())?,
             break_glass: content.get("break_glass")?.map_or(Ok(None), |field| break_glass(&field))?,
         })
