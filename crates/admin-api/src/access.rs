@@ -1,6 +1,7 @@
 //! Who may be in which room, by role (`/_wardroom/admin/v1`): policies of rooms, roles of users, and looking again.
 
 mod alarms;
+mod attestations;
 mod bindings;
 mod policy;
 mod review;
@@ -14,4 +15,5 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(roles::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
+        .merge(attestations::endpoints())
 }

@@ -1,7 +1,7 @@
 //! What an administrator has to look at: policies that cannot be read, people who could not be put out, lists that would
 //! take too much away. An alarm about the same thing counts up; it stays until somebody takes it away.
 
-use ruma::{RoomId, UserId};
+use ruma::{RoomId, ServerName, UserId};
 use serde::Serialize;
 use wardroom_clock::SharedClock;
 use wardroom_store::{Batch, Packed, Scan, Store};
@@ -31,6 +31,8 @@ pub(crate) enum AlarmKind {
     RoleMissing,
     /// A source's list was not taken, since it would take too much away.
     Brake,
+    /// A partner does not say anew which roles its users have, and what it said ends soon.
+    PartnerSilent,
 }
 
 impl AlarmKind {
@@ -41,6 +43,7 @@ impl AlarmKind {
             Self::ServiceUserWithoutPower => "service_user_without_power",
             Self::RoleMissing => "role_missing",
             Self::Brake => "removal_brake",
+            Self::PartnerSilent => "partner_silent",
         }
     }
 }
@@ -84,7 +87,19 @@ impl Alarms {
     /// Raises an alarm. That it could not be kept is in the log.
     pub(crate) async fn raise(&self, kind: AlarmKind, room: Option<&RoomId>, user: Option<&UserId>, sentence: &str) {
         tracing::warn!(kind = kind.name(), sentence, "an administrator is needed");
-        if let Err(error) = self.keep(kind, room, user, sentence).await {
+        let (room, user) = (room.map(ToString::to_string), user.map(ToString::to_string));
+        let about = format!("{}\n{}\n{}", kind.name(), room.as_deref().unwrap_or(""), user.as_deref().unwrap_or(""));
+        self.keep_or_log(kind, about, (room, user), sentence).await;
+    }
+
+    /// As [`Alarms::raise`], about another server.
+    pub(crate) async fn raise_of_server(&self, kind: AlarmKind, server: &ServerName, sentence: &str) {
+        tracing::warn!(kind = kind.name(), sentence, "an administrator is needed");
+        self.keep_or_log(kind, format!("{}\n{server}", kind.name()), (None, None), sentence).await;
+    }
+
+    async fn keep_or_log(&self, kind: AlarmKind, about: String, of: (Option<String>, Option<String>), sentence: &str) {
+        if let Err(error) = self.keep(kind, &about, of, sentence).await {
             tracing::error!(%error, "an alarm could not be kept");
         }
     }
@@ -92,12 +107,10 @@ impl Alarms {
     async fn keep(
         &self,
         kind: AlarmKind,
-        room: Option<&RoomId>,
-        user: Option<&UserId>,
+        about: &str,
+        (room, user): (Option<String>, Option<String>),
         sentence: &str,
     ) -> Result<(), CareError> {
-        let (room, user) = (room.map(ToString::to_string), user.map(ToString::to_string));
-        let about = format!("{}\n{}\n{}", kind.name(), room.as_deref().unwrap_or(""), user.as_deref().unwrap_or(""));
         let key = self.store.keyed_hash(ALARM_DOMAIN, about.as_bytes());
         let now_ms = self.clock.now_ms();
         let before = self.store.latest().get(&ALARMS, &key).await?.map(|Packed(row)| row);

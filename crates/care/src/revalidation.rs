@@ -159,6 +159,7 @@ impl Care {
     /// Takes the marks away, but for those that were set again in the meantime.
     async fn done(&self, due: Vec<(UserNid, wardroom_store::Position)>) -> Result<(), CareError> {
         for (user, version) in due {
+            self.tell_losses(user).await?;
             let mut batch = Batch::default();
             batch.expect_version(&DUE, &user, Some(version));
             batch.delete(&DUE, &user);
@@ -299,6 +300,9 @@ impl Care {
             return Ok(found);
         }
         found.unmet = 1;
+        if inner.attestations.asks_first(user.1, room, policy) {
+            return Ok(found);
+        }
         let since_ms = inner.judge.losses().note(room.nid, user, now_ms).await?;
         if policy.on_loss.action == LossAction::Notify {
             let sentence = "somebody in the room does not have the role that its policy requires";

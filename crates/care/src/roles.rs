@@ -179,13 +179,26 @@ impl Holder {
         self.said.values().find_map(|said| said.active).unwrap_or(true)
     }
 
-    /// The roles that count now.
+    /// The roles that count now, as far as this server knows them itself: not what another one attests.
     pub fn roles_at(&self, now_ms: u64) -> Vec<&Role> {
-        if !self.is_active() {
-            return Vec::new();
-        }
-        let bindings = self.said.values().flat_map(|said| &said.bindings);
-        bindings.filter(|binding| binding.holds_at(now_ms)).map(|binding| &binding.role).collect()
+        self.own_bindings_at(now_ms).map(|binding| &binding.role).collect()
+    }
+
+    /// Why those count.
+    pub(crate) fn own_bindings_at(&self, now_ms: u64) -> impl Iterator<Item = &Binding> {
+        self.bindings_at(now_ms, |source| source != Source::Attestation)
+    }
+
+    /// The roles that the user's own server attests now. They count only where a room's policy says so.
+    pub fn attested_at(&self, now_ms: u64) -> Vec<&Role> {
+        let attested = self.bindings_at(now_ms, |source| source == Source::Attestation);
+        attested.map(|binding| &binding.role).collect()
+    }
+
+    fn bindings_at(&self, now_ms: u64, of: impl Fn(Source) -> bool) -> impl Iterator<Item = &Binding> {
+        let active = self.is_active();
+        let said = self.said.iter().filter(move |(source, _)| active && of(**source));
+        said.flat_map(|(_, said)| &said.bindings).filter(move |binding| binding.holds_at(now_ms))
     }
 
     /// The moments at which that changes by itself.
@@ -274,6 +287,14 @@ impl Roles {
         self.0.known.read().holders.get(user).cloned()
     }
 
+    /// What a source says of everybody of whom it says something.
+    pub(crate) fn said_by(&self, source: Source) -> Vec<(OwnedUserId, Said)> {
+        let said = |(user, holder): (&OwnedUserId, &Arc<Holder>)| {
+            holder.said.get(&source).map(|said| (user.clone(), said.clone()))
+        };
+        self.0.known.read().holders.iter().filter_map(said).collect()
+    }
+
     /// Those who have a role now that meets this, ordered by name, after that one.
     pub fn holders_of(&self, requirement: &Requirement, after: Option<&UserId>, limit: usize) -> Vec<OwnedUserId> {
         let now_ms = self.0.clock.now_ms();
@@ -356,13 +377,7 @@ impl Roles {
         const LOSING_LET_PASS: usize = 10;
         let _alone = self.0.changing.lock().await;
         let listed = list.len();
-        let before: Vec<(OwnedUserId, Said)> = {
-            let known = self.0.known.read();
-            let said = |(user, holder): (&OwnedUserId, &Arc<Holder>)| {
-                holder.said.get(&source).map(|said| (user.clone(), said.clone()))
-            };
-            known.holders.iter().filter_map(said).collect()
-        };
+        let before = self.said_by(source);
         let loses = |(user, said): &&(OwnedUserId, Said)| {
             let Some(new) = list.get(user) else { return true };
             let gone = |binding: &Binding| !new.bindings.iter().any(|new| new.role == binding.role);

@@ -25,8 +25,8 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care, provisioni
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
-    let care = care.clone();
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run().await }));
+    let looking = care.clone();
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { looking.run().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(provisioning.clone().run()));
     let guests = accounts.clone();
     let is_guest = move |user: ruma::OwnedUserId| {
@@ -34,6 +34,10 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care, provisioni
         async move { guests.user(&user).await.ok().map(|user| user.is_some_and(|user| user.guest)) }
     };
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_guests(is_guest)));
+    if federation.is_some() {
+        let care = care.clone();
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run_attestations().await }));
+    }
     if federation.is_none() {
         tokio::spawn(unfollow(rooms.clone()));
     }

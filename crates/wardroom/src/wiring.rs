@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
 use wardroom_admin_api::{AdminState, Notices};
-use wardroom_care::{Care, CareGate, ClaimRoles, Judge};
+use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
@@ -28,6 +28,7 @@ use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
+    attesters::{Asking, Telling},
     background,
     config::{Config, listener::Tls, push::Badge},
     identity,
@@ -315,7 +316,8 @@ async fn rooms(
 ) -> Result<(Rooms, Care), StartError> {
     let settings = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
     let judge = Judge::load(store, Arc::clone(clock), settings.service_user.clone()).await?;
-    let gate = CareGate::new(judge.clone());
+    let attestations = Attestations::new(store.clone(), Arc::clone(clock), judge.clone(), settings.attest_to.clone());
+    let gate = CareGate::new(judge.clone(), attestations.clone());
     let rooms = wardroom_rooms::Settings {
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
@@ -326,7 +328,7 @@ async fn rooms(
     let claims = ClaimRoles::new(judge.roles().clone(), Arc::clone(clock), config.roles.claim_rules());
     accounts.tell_claims_to(Box::new(claims));
     let services = (rooms.clone(), accounts.clone());
-    let care = Care::new(store.clone(), Arc::clone(clock), services, judge, settings);
+    let care = Care::new(store.clone(), Arc::clone(clock), services, (judge, attestations), settings);
     Ok((rooms, care))
 }
 
@@ -398,6 +400,10 @@ impl App {
             stopping: stopping.clone(),
         };
         let federation = federation(config, &parts).await?;
+        if let Some(federation) = &federation {
+            care.attestations().ask_by(Arc::new(Asking(federation.attestations.clone())));
+            care.tell_by(Arc::new(Telling(federation.outbox.clone())));
+        }
         let media = MediaState {
             accounts: accounts.clone(),
             media,
@@ -422,6 +428,7 @@ impl App {
             rooms: parts.rooms,
             media: parts.media,
             sync: sync.clone(),
+            care: care.clone(),
             federation,
             limits: Arc::clone(&limits),
             signing_key: parts.signing_key,
