@@ -65,7 +65,6 @@ pub(crate) async fn revocations(
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn of_care(error: CareError) -> ApiError {
     match error {
         CareError::Rooms(error) => error::of_room(error),

@@ -235,13 +235,15 @@ fn sso(config: &Config, accounts: Accounts, clock: SharedClock) -> Result<Option
 }
 
 /// Other servers as the configuration wants them; none where federation is off.
-async fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, StartError> {
+async fn federation(config: &Config, parts: &Parts, care: &Care) -> Result<Option<Federation>, StartError> {
     if !config.federation.enabled {
         return Ok(None);
     }
     let old_keys = identity::old_keys(&parts.store).await?;
     let federation = Federation::new(parts, PartnerSettings { old_keys, ..partner_settings(config)? })?;
     federation.load().await?;
+    care.attestations().ask_by(Arc::new(Asking(federation.attestations.clone())));
+    care.tell_by(Arc::new(Telling(federation.outbox.clone())));
     Ok(Some(federation))
 }
 
@@ -399,11 +401,7 @@ impl App {
             signing_key,
             stopping: stopping.clone(),
         };
-        let federation = federation(config, &parts).await?;
-        if let Some(federation) = &federation {
-            care.attestations().ask_by(Arc::new(Asking(federation.attestations.clone())));
-            care.tell_by(Arc::new(Telling(federation.outbox.clone())));
-        }
+        let federation = federation(config, &parts, &care).await?;
         let media = MediaState {
             accounts: accounts.clone(),
             media,

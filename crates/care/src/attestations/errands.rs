@@ -53,7 +53,12 @@ impl Errands {
         next
     }
 
-    /// Waits until one was added.
+    /// Has it looked again what is due: something new was heard.
+    pub(super) fn wake(&self) {
+        self.more.notify_one();
+    }
+
+    /// Waits until one was added, or something new was heard.
     pub(super) async fn added(&self) {
         self.more.notified().await;
     }

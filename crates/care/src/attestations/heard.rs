@@ -114,7 +114,9 @@ impl Attestations {
             set_ms: word.said_ms,
         };
         let said = Said { active: None, bindings: word.roles.iter().cloned().map(binding).collect() };
-        self.0.judge.roles().say(user, Source::Attestation, said).await.map_err(failed)?;
+        if self.0.judge.roles().say(user, Source::Attestation, said).await.map_err(failed)? {
+            self.0.errands.wake();
+        }
         Ok(())
     }
 

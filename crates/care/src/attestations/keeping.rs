@@ -218,17 +218,16 @@ impl Care {
             at: u64,
         }
         let content: Option<Content> = serde_json::from_str(content.get()).ok();
-        let Some(Content { user_id, roles, at }) = content.filter(|content| content.user_id.server_name() == origin)
-        else {
-            return Ok(());
-        };
+        let may_say =
+            |content: &Content| content.user_id.server_name() == origin && content.roles.len() <= ROLES_PER_SOURCE_MAX;
+        let Some(Content { user_id, roles, at }) = content.filter(may_say) else { return Ok(()) };
         let at_ms = at.min(self.now_ms().saturating_add(SKEW_MS_MAX));
         let believed = self.attested(&user_id).bindings;
         let believed =
             believed.iter().filter(|binding| binding.set_ms <= at_ms).map(|binding| binding.role.to_string());
         let lost: Vec<String> = believed.filter(|role| roles.contains(role)).collect();
         let nid = self.0.store.interner().lookup(NS_USER, user_id.as_str()).await?.map(UserNid::new);
-        let Some(nid) = nid.filter(|_| !lost.is_empty() && roles.len() <= ROLES_PER_SOURCE_MAX) else { return Ok(()) };
+        let Some(nid) = nid.filter(|_| !lost.is_empty()) else { return Ok(()) };
         let before = self.0.store.latest().get(&REVOKED, &nid).await?.map(|Packed(row)| row);
         let mut row: RevokedRow = before.unwrap_or_default();
         row.roles.extend(lost);

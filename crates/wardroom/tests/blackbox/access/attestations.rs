@@ -37,12 +37,17 @@ impl Shared {
     }
 
     fn of(site: Site, peer: Peer) -> Self {
+        let shared = Self::open(site, peer);
+        shared.govern(json!({ shared.peer.name(): ["physician@h2/*"] }));
+        shared
+    }
+
+    /// A room that everybody may come into.
+    fn open(site: Site, peer: Peer) -> Self {
         let (admin, alice) = (admin_of(&site.server), site.user("alice"));
         give(&admin, &alice.id, &["physician@h1"]);
         let room = alice.create_room(json!({ "preset": "public_chat", "room_version": "11" }));
-        let shared = Self { site, admin, peer, alice, room };
-        shared.govern(json!({ shared.peer.name(): ["physician@h2/*"] }));
-        shared
+        Self { site, admin, peer, alice, room }
     }
 
     fn govern(&self, authorities: Value) {

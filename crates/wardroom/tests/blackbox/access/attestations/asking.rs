@@ -174,10 +174,8 @@ fn whoever_is_invited_or_knocks_is_asked_about() {
 
 #[test]
 fn members_whose_server_may_vouch_from_now_on_are_asked_about_before_they_go() {
-    let (site, peer) = (Site::start(), Peer::start());
-    let shared = Shared::of(site, peer);
-    let Shared { site, admin, peer, room, .. } = &shared;
-    admin.request("DELETE", &own(&["rooms", room, "policy"]), wardroom_testkit::Body::Empty).ok();
+    let shared = Shared::open(Site::start(), Peer::start());
+    let Shared { site, peer, room, .. } = &shared;
     let (bob, carol) = (peer.user("bob"), peer.user("carol"));
     peer.join(&site.server, room, &bob);
     peer.join(&site.server, room, &carol);
