@@ -72,4 +72,11 @@ if [ -z "${1:-}" ]; then
     "$(target_dir)/release/examples/federation_speed" "$binary"
     "$(target_dir)/release/examples/state_resolution"
 fi
+if [ -z "${1:-}" ]; then
+    echo
+    echo "Roles and access policies"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example gate_speed --example directory_speed)
+    "$(target_dir)/release/examples/gate_speed"
+    "$(target_dir)/release/examples/directory_speed" "$binary"
+fi
 exit "$status"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the system lacks to build Wardroom; with the argument "test", what the tests need too, with "sytest" what
-# SyTest needs. Touches nothing when everything is there.
+# Installs what the system lacks to build Wardroom; with the argument "demo", what the demonstration needs too, with "test"
+# what the tests need, with "sytest" what SyTest needs. Touches nothing when everything is there.
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
 packages=()
@@ -15,6 +15,12 @@ has_libclang() {
         compgen -G '/usr/lib*/libclang*.so*' >/dev/null
 }
 has_libclang || packages+=(libclang-dev)
+
+if [ "${1:-}" = demo ] || [ "${1:-}" = test ]; then
+    # The certificates of the hospitals, and what plays their staff.
+    command -v openssl >/dev/null || packages+=(openssl)
+    command -v python3 >/dev/null || packages+=(python3)
+fi
 
 if [ "${1:-}" = test ]; then
     # The real clients: matrix-nio lives in a virtual environment.

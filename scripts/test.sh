@@ -12,6 +12,9 @@ step "Real clients against the real binary"
 # The binary is the one that the black-box tests had built.
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-clients.sh
 
+step "The demonstration of two hospitals"
+HOMESERVER_BIN="$target/debug/wardroom" scripts/demo.sh --check
+
 step "A certified identity provider beside the real binary"
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-oidc.sh
 

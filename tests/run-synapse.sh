@@ -9,32 +9,13 @@
 #
 # Synapse is installed once for each state of its pinned versions, outside the checkout.
 set -euo pipefail
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-requirements=$here/synapse/requirements.txt
-home=${XDG_CACHE_HOME:-$HOME/.cache}/wardroom/synapse/$( (python3 --version; cat "$requirements") | sha256sum | cut -c1-16)
+pins=$tests/synapse/requirements.txt
+home=$(installation synapse/ "$pins")
+install_once "$home" venv "$home" "$pins"
+binary=$(server_binary)
 
-if [ ! -e "$home/.complete" ]; then
-    echo "synapse: installing into $home" >&2
-    rm -rf "$home"
-    mkdir -p "$home"
-    python3 -m venv "$home/venv" || {
-        echo "synapse: python3 -m venv does not work here; on Debian: apt-get install python3-venv" >&2
-        exit 1
-    }
-    "$home/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$requirements" >&2
-    touch "$home/.complete"
-fi
-
-binary=${HOMESERVER_BIN:-}
-if [ -z "$binary" ]; then
-    (cd "$here/.." && cargo build --quiet --package wardroom --bin wardroom)
-    binary=$(cd "$here/.." && cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/wardroom
-fi
-
-status=0
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-PYTHONDONTWRITEBYTECODE=1 "$home/venv/bin/python" "$here/synapse/scenario.py" "$binary" "$@" | tee "$out" || status=$?
-echo "$(grep -c '^ok ' "$out" || true) passed, $(grep -c '^FAILED ' "$out" || true) failed"
-exit "$status"
+count_steps synapse "$home/venv/bin/python" "$tests/synapse/scenario.py" "$binary" "$@"
+conclude

@@ -6,82 +6,30 @@ Prints a line for each step: "ok" or "FAILED", with what was expected and what c
 failed.
 """
 
-import hashlib
-import hmac
 import json
-import os
 import pathlib
 import secrets
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import traceback
 import urllib.error
-import urllib.parse
 import urllib.request
 
-START_S = 60
-STOP_S = 20
-SOON_S = 30
-COMMAND_S = 60
-LOOK_AGAIN_S = 0.05
+from harness import REQUEST_S, Failure, Process, equal, expect, free_port, quote, run_scenario, wait_for, with_shared_secret
+
 SECRET = "a secret of the tests"
-PASSWORD = "correct horse battery staple"
 
 
-class Failure(Exception):
-    """Something did not go as it should."""
-
-
-def expect(condition, sentence):
-    if not condition:
-        raise Failure(sentence)
-
-
-def equal(found, expected, what):
-    expect(found == expected, f"{what}: {found!r} instead of {expected!r}")
-
-
-def wait_for(what, look, limit_s=SOON_S):
-    """What `look` gives as soon as that is something."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() >= deadline:
-            raise Failure(f"{what}: not within {limit_s} s")
-        time.sleep(LOOK_AGAIN_S)
-
-
-def free_port():
-    """A port that nobody listens on, below the range that outgoing connections use."""
-    while True:
-        port = 16_000 + secrets.randbelow(16_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-
-
-def quote(text):
-    return urllib.parse.quote(text, safe="")
-
-
-class Wardroom:
+class Wardroom(Process):
     """The server."""
 
+    kind = "wardroom"
+
     def __init__(self, binary, directory):
-        self.port, self.name = free_port(), "hospital-a.example"
-        self.base = f"http://127.0.0.1:{self.port}"
-        config = pathlib.Path(directory) / "wardroom.toml"
-        config.write_text(
+        port, self.name = free_port(), "hospital-a.example"
+        super().__init__(directory, f"http://127.0.0.1:{port}")
+        self.binary, self.config = binary, self.directory / "wardroom.toml"
+        self.config.write_text(
             f"""
 server_name = "{self.name}"
 data_dir = "{directory}/data"
@@ -93,20 +41,13 @@ federation.enabled = false
 server_notices.localpart = "notices"
 admin.impersonation = true
 [[listener]]
-address = "127.0.0.1:{self.port}"
+address = "127.0.0.1:{port}"
 serves = ["client", "media", "admin", "federation"]
 """
         )
-        self.log = open(pathlib.Path(directory) / "server.log", "wb")
-        self.process = subprocess.Popen([binary, "serve", "--config", str(config)], stdout=self.log, stderr=self.log)
-        wait_for("the server answers", self.answers, START_S)
 
-    def answers(self):
-        expect(self.process.poll() is None, "the server stopped; see server.log")
-        try:
-            return self.request("GET", "/_matrix/client/versions")
-        except (OSError, Failure):
-            return None
+    def command(self):
+        return [self.binary, "serve", "--config", str(self.config)]
 
     def request(self, method, path, body=None, token=None, raw=None):
         data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
@@ -115,26 +56,15 @@ serves = ["client", "media", "admin", "federation"]
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         try:
-            with urllib.request.urlopen(request, timeout=COMMAND_S) as answer:
+            with urllib.request.urlopen(request, timeout=REQUEST_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise Failure(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
 
     def register(self, name, admin=False):
         nonce = self.request("GET", "/_synapse/admin/v1/register")["nonce"]
-        kind = "admin" if admin else "notadmin"
-        mac = hmac.new(SECRET.encode(), "\0".join([nonce, name, PASSWORD, kind]).encode(), hashlib.sha1).hexdigest()
-        body = {"nonce": nonce, "username": name, "password": PASSWORD, "admin": admin, "mac": mac}
+        body = with_shared_secret(SECRET, nonce, name, admin)
         return User(self, self.request("POST", "/_synapse/admin/v1/register", body))
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
 
 
 class User:
@@ -185,7 +115,7 @@ class Synadm:
 
     def text(self, *arguments):
         command = [self.program, "--batch", "--config-file", str(self.config), "--output", "json", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=REQUEST_S, check=False)
         expect("Traceback" not in done.stderr, f"{' '.join(arguments)}: {done.stderr[-1500:]}")
         return done.returncode, done.stdout, done.stderr
 
@@ -415,33 +345,17 @@ class Steps:
         return [(name.replace("_", " "), getattr(self, name)) for name in names]
 
 
-def main():
-    binary, program, *parts = sys.argv[1:]
+def main(binary, program, *parts):
     directory = tempfile.mkdtemp(prefix="wardroom-synadm-")
-    failed = 0
     server = Wardroom(binary, directory)
-    try:
+
+    def steps():
+        server.start()
         admin = server.register("admin", admin=True)
-        steps = Steps(server, Synadm(program, server, admin, directory), admin).all()
-        for name, step in steps:
-            if parts and not any(part in name for part in parts):
-                continue
-            try:
-                step()
-            except Exception as error:  # each step is reported, whatever ended it
-                failed += 1
-                said = str(error) if isinstance(error, Failure) else traceback.format_exc()
-                print(f"FAILED {name}: {said}", flush=True)
-            else:
-                print(f"ok {name}", flush=True)
-    finally:
-        server.stop()
-        if not (failed and os.environ.get("KEEP")):
-            shutil.rmtree(directory, ignore_errors=True)
-        elif failed:
-            print(f"kept: {directory}")
-    return 1 if failed else 0
+        return Steps(server, Synadm(program, server, admin, directory), admin).all()
+
+    return run_scenario(directory, [server], steps, parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -6,7 +6,7 @@ import secrets
 from canonicaljson import encode_canonical_json
 from nacl.signing import SigningKey
 
-from servers import expect, quote
+from harness import expect, quote
 
 
 def unpadded(data):

@@ -1,11 +1,10 @@
 """People of a Synapse that knows nothing of roles, and rooms of Wardroom that require them."""
 
-import hashlib
-import hmac
 import json
 import secrets
 
-from servers import PASSWORD, User, expect, quote, wait_for
+from harness import expect, quote, wait_for, with_shared_secret
+from servers import User
 
 ROLE = "physician@h1/cardiology"
 POLICY = {"version": 1, "require": {"any_of": [{"all_of": [ROLE]}]}}
@@ -18,10 +17,7 @@ class Admin(User):
         self.server, self.token, self.since = server, None, None
         path = "/_synapse/admin/v1/register"
         _, answer = self.request("GET", path)
-        name = "admin-" + secrets.token_hex(4)
-        text = "\0".join([answer["nonce"], name, PASSWORD, "admin"])
-        mac = hmac.new(server.shared_secret.encode(), text.encode(), hashlib.sha1).hexdigest()
-        body = {"nonce": answer["nonce"], "username": name, "password": PASSWORD, "admin": True, "mac": mac}
+        body = with_shared_secret(server.shared_secret, answer["nonce"], "admin-" + secrets.token_hex(4), admin=True)
         status, answer = self.request("POST", path, body)
         expect(status == 200, f"registration of an administrator: {status} {answer}")
         self.id, self.token, self.device = answer["user_id"], answer["access_token"], answer["device_id"]

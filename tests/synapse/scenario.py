@@ -8,15 +8,13 @@ failed.
 
 import pathlib
 import secrets
-import shutil
 import sys
 import tempfile
-import time
-import traceback
 
 import encrypted
 from gated import Gated
-from servers import Authority, Failure, Synapse, Wardroom, expect, quote, wait_for
+from harness import Failure, expect, quote, run_scenario, wait_for
+from servers import Authority, Synapse, Wardroom
 
 VERSIONS = ["10", "11", "12"]
 UPGRADES = {"10": "11", "11": "12", "12": "12"}
@@ -325,14 +323,17 @@ class Between:
 
 def main(binary, parts):
     directory = pathlib.Path(tempfile.mkdtemp(prefix="wardroom-synapse-"))
-    servers = []
-    failed = False
-    try:
-        authority = Authority(directory)
-        servers = [Wardroom(directory, authority, "127.0.0.1", binary), Synapse(directory, authority, "localhost")]
-        for server in servers:
-            server.start()
-        wardroom, synapse = servers
+    authority = Authority(directory)
+    wardroom = Wardroom(directory, authority, "127.0.0.1", binary)
+    synapse = Synapse(directory, authority, "localhost")
+
+    def start():
+        for server in (wardroom, synapse):
+            if server.process is None:
+                server.start()
+
+    def steps():
+        start()
         steps = []
         for host, guest in [(wardroom, synapse), (synapse, wardroom)]:
             for version in VERSIONS:
@@ -340,36 +341,9 @@ def main(binary, parts):
             steps += Between(host, guest).steps()
         for version in VERSIONS:
             steps += Gated(version, wardroom, synapse).steps()
-        for name, step in steps:
-            if parts and not any(part in name for part in parts):
-                continue
-            started = time.monotonic()
-            try:
-                step()
-                print(f"ok {name} ({time.monotonic() - started:.1f} s)", flush=True)
-            except Failure as failure:
-                print(f"FAILED {name}: {failure}", flush=True)
-                failed = True
-            except Exception:
-                print(f"FAILED {name}: {traceback.format_exc()}", flush=True)
-                failed = True
-            for server in servers:
-                if server.process is None:
-                    server.start()
-    except Failure as failure:
-        print(f"FAILED to start: {failure}", flush=True)
-        failed = True
-    finally:
-        for server in servers:
-            server.stop()
-        if failed:
-            for server in servers:
-                print(f"--- end of the log of {server.kind}\n{server.log_tail()}", file=sys.stderr)
-        if not (failed and "KEEP" in __import__("os").environ):
-            shutil.rmtree(directory, ignore_errors=True)
-        else:
-            print(f"kept: {directory}", file=sys.stderr)
-    return 1 if failed else 0
+        return steps
+
+    return run_scenario(directory, [wardroom, synapse], steps, parts, after=start)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,8 @@ import json
 import os
 import pathlib
 import secrets
-import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,46 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-START_S = 60
-STOP_S = 20
-# How long another server may take to hear of something.
-SOON_S = 40
-REQUEST_S = 60
-LOOK_AGAIN_S = 0.05
-PASSWORD = "correct horse battery staple"
-
-
-class Failure(Exception):
-    """Something did not go as it should."""
-
-
-def expect(condition, sentence):
-    if not condition:
-        raise Failure(sentence)
-
-
-def wait_for(what, look, limit_s=SOON_S):
-    """What `look` gives as soon as that is something."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() >= deadline:
-            raise Failure(f"{what}: not within {limit_s} s")
-        time.sleep(LOOK_AGAIN_S)
-
-
-def free_port():
-    """A port that nobody listens on, below the range that outgoing connections use."""
-    while True:
-        port = 16_000 + secrets.randbelow(16_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
+from harness import PASSWORD, REQUEST_S, Failure, Process, expect, free_port, quote, wait_for
 
 
 class Authority:
@@ -111,62 +69,20 @@ class Authority:
         return paths
 
 
-class Server:
+class Server(Process):
     """A server of either kind: `base` for clients, `name` for other servers."""
 
-    kind = ""
-
     def __init__(self, directory, authority, host):
-        self.directory = pathlib.Path(directory) / self.kind
-        self.directory.mkdir()
         self.port, self.tls_port = free_port(), free_port()
-        self.base = f"http://127.0.0.1:{self.port}"
+        super().__init__(pathlib.Path(directory) / self.kind, f"http://127.0.0.1:{self.port}")
+        self.directory.mkdir()
         self.name = f"{host}:{self.tls_port}"
         self.certificate, self.key = authority.issue(self.kind)
         self.authority = authority.path
-        self.log_path = self.directory / "server.log"
-        self.process = None
         self.configure()
 
     def configure(self):
         raise NotImplementedError
-
-    def command(self):
-        raise NotImplementedError
-
-    def start(self):
-        expect(self.process is None, f"{self.kind} runs already")
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                self.command(), cwd=self.directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        wait_for(f"{self.kind} answers", self._answers, START_S)
-
-    def _answers(self):
-        status = self.process.poll()
-        expect(status is None, f"{self.kind} ended at its start with {status}\n{self.log_tail()}")
-        try:
-            with urllib.request.urlopen(self.base + "/_matrix/client/versions", timeout=5) as answer:
-                return answer.status == 200
-        except OSError:
-            return False
-
-    def stop(self):
-        if self.process is None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-    def log_tail(self):
-        if not self.log_path.exists():
-            return "(it was not started)"
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return "\n".join(lines[-60:])
 
     def user(self, prefix):
         return User(self, f"{prefix}-{secrets.token_hex(4)}")
@@ -282,10 +198,6 @@ class Synapse(Server):
 
     def command(self):
         return [sys.executable, "-m", "synapse.app.homeserver", "-c", str(self.directory / "homeserver.yaml")]
-
-
-def quote(segment):
-    return urllib.parse.quote(segment, safe="")
 
 
 class User:

@@ -10,6 +10,8 @@
 #            SYTEST_WORK     configurations, logs and results (default: a directory of its own that is kept)
 #            SYTEST_PORTS    ports to take (default 8800:8950)
 set -euo pipefail
+# shellcheck source=tests/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -19,12 +21,7 @@ work=${SYTEST_WORK:-$(mktemp -d -t sytest-XXXXXX)}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 
-binary=${HOMESERVER_BIN:-}
-if [ -z "$binary" ]; then
-    cd "$root"
-    cargo build --quiet --package wardroom --bin wardroom
-    binary=$(cargo metadata --no-deps --format-version 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/wardroom
-fi
+binary=$(server_binary)
 
 export SYTEST_HS_COMMAND="$binary serve --config {{config}}"
 export SYTEST_HS_TEMPLATE=$here/wardroom.toml.tmpl

@@ -1,6 +1,6 @@
 //! From an access token to a session: on every request, so a warm one costs a keyed hash and one look into the cache.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ruma::OwnedDeviceId;
 use wardroom_store::{Batch, Hash16, Packed, Position};
@@ -35,10 +35,21 @@ impl Accounts {
             Some(session) => session,
             None => self.look_up_session(access).await?,
         };
-        if session.expires_ms.is_some_and(|at_ms| at_ms <= self.now_ms()) {
+        let used_ms = session.used_ms.load(Ordering::Relaxed);
+        let expired = session.expires_ms.is_some_and(|at_ms| at_ms <= self.now_ms());
+        if expired || self.is_session_over(session.signed_in_ms, used_ms) {
             return Err(TokenError::Expired);
         }
         Ok(session)
+    }
+
+    /// Whether a session has ended by itself: it is too old, or nobody has used it for too long.
+    pub(crate) fn is_session_over(&self, signed_in_ms: u64, used_ms: u64) -> bool {
+        let (lifetimes, now_ms) = (&self.0.settings.tokens, self.now_ms());
+        let over = |since_ms: u64, limit_ms: Option<u64>| {
+            limit_ms.is_some_and(|limit_ms| now_ms >= since_ms.saturating_add(limit_ms))
+        };
+        over(signed_in_ms, lifetimes.session_ms) || over(used_ms, lifetimes.idle_ms)
     }
 
     async fn look_up_session(&self, access: Hash16) -> Result<Session, TokenError> {
@@ -64,6 +75,8 @@ impl Accounts {
             moderation: self.moderation_of(nid).await?.0,
             device_key,
             expires_ms: token.expires_ms,
+            signed_in_ms: device.signed_in_ms,
+            used_ms: AtomicU64::new(self.used_ms(&device_key, &device).await?),
             noted_seen_ms: AtomicU64::new(0),
         });
         let retires = device.current.access == access && device.previous.is_some() && !self.expired(&token);

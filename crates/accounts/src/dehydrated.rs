@@ -160,6 +160,7 @@ impl Accounts {
             device_id: new.device_id.as_str().to_owned(),
             display_name: new.display_name.map(str::to_owned),
             created_ms: self.now_ms(),
+            signed_in_ms: self.now_ms(),
             // Of a token that is thrown away: no session opens this device.
             current: self.mint(false).pair,
             previous: None,

@@ -9,11 +9,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use wardroom_store::{Batch, Packed};
+use wardroom_store::{Batch, Packed, ReadError};
 
 use crate::{
     AccountError, Accounts, Inner, Session,
-    tables::{DEVICES, DEVICES_SEEN, DeviceKey, SeenRow},
+    tables::{DEVICES, DEVICES_SEEN, DeviceKey, DeviceRow, SeenRow, TokenPair},
 };
 
 /// A device is noted again after this time at the earliest.
@@ -44,11 +44,18 @@ impl LastSeen {
 }
 
 impl Accounts {
-    /// Notes that a session was used now. Costs one atomic load when it was noted recently.
-    pub fn note_seen(&self, session: &Session, ip: Option<IpAddr>) {
+    /// Notes that a client asked for something now: because somebody `uses` it, or by itself. Costs two atomic
+    /// operations when it was noted recently.
+    pub fn note_seen(&self, session: &Session, ip: Option<IpAddr>, uses: bool) {
         let now_ms = self.now_ms();
+        if uses {
+            session.used_ms.fetch_max(now_ms, Ordering::Relaxed);
+        }
         let noted_ms = session.noted_seen_ms.load(Ordering::Relaxed);
-        if noted_ms != 0 && now_ms.saturating_sub(noted_ms) < SEEN_INTERVAL_MS {
+        // After a restart only what was noted is known: of short times of idleness more has to be.
+        let idle_ms = self.0.settings.tokens.idle_ms;
+        let interval_ms = idle_ms.map_or(SEEN_INTERVAL_MS, |idle_ms| SEEN_INTERVAL_MS.min(idle_ms / 4));
+        if noted_ms != 0 && now_ms.saturating_sub(noted_ms) < interval_ms {
             return;
         }
         session.noted_seen_ms.store(now_ms.max(1), Ordering::Relaxed);
@@ -56,7 +63,8 @@ impl Accounts {
         if pending.seen.len() >= SEEN_PENDING_MAX {
             return;
         }
-        pending.seen.insert(session.device_key, SeenRow { at_ms: now_ms, ip });
+        let used_ms = session.used_ms.load(Ordering::Relaxed);
+        pending.seen.insert(session.device_key, SeenRow { at_ms: now_ms, ip, used_ms });
         if !pending.scheduled
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
@@ -64,6 +72,21 @@ impl Accounts {
             // Weak: a waiting note does not keep a stopped server's store open.
             runtime.spawn(write_later(Arc::downgrade(&self.0)));
         }
+    }
+
+    /// When somebody used a device last, in milliseconds since the epoch.
+    pub(crate) async fn used_ms(&self, key: &DeviceKey, device: &DeviceRow) -> Result<u64, ReadError> {
+        if self.0.settings.tokens.idle_ms.is_none() {
+            return Ok(device.signed_in_ms);
+        }
+        let noted = match self.0.last_seen.pending(key) {
+            Some(seen) => Some(seen),
+            None => self.0.store.latest().get(&DEVICES_SEEN, key).await?.map(|Packed(seen)| seen),
+        };
+        let of_pair = |pair: &TokenPair| Some(self.0.sessions.get(&pair.access)?.used_ms.load(Ordering::Relaxed));
+        let in_memory = device.pairs().filter_map(of_pair).max();
+        let noted_ms = noted.map_or(0, |seen| seen.used_ms);
+        Ok(device.signed_in_ms.max(noted_ms).max(in_memory.unwrap_or(0)))
     }
 
     /// Writes what was noted. To be called when the server stops; otherwise it happens by itself.

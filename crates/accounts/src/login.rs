@@ -200,7 +200,7 @@ impl Accounts {
                 for pair in row.pairs() {
                     self.end_pair(batch, pair);
                 }
-                DeviceRow { current: minted.pair, previous: None, ..row }
+                DeviceRow { signed_in_ms: self.now_ms(), current: minted.pair, previous: None, ..row }
             }
             None => {
                 if self.is_cross_signing_key(nid, &device).await? {
@@ -218,6 +218,7 @@ impl Accounts {
                     device_id: device.as_str().to_owned(),
                     display_name: request.display_name.map(str::to_owned),
                     created_ms: self.now_ms(),
+                    signed_in_ms: self.now_ms(),
                     current: minted.pair,
                     previous: None,
                 }

@@ -10,7 +10,7 @@ use crate::{
     error::{CONFLICT_ROUNDS_MAX, settled},
     login::Minted,
     secret::TOKEN_BYTES_MAX,
-    tables::{DEVICES, DeviceRow, REFRESH_TOKENS, USERS, domain},
+    tables::{DEVICES, DEVICES_SEEN, DeviceRow, REFRESH_TOKENS, SeenRow, USERS, domain},
 };
 
 /// A new pair of tokens, in the clear for the only time.
@@ -55,8 +55,18 @@ impl Accounts {
             let key = (token.user, token.device);
             let found = view.get_versioned(&DEVICES, &key).await?;
             let (Packed(device), version) = found.ok_or(AccountError::UnknownRefreshToken)?;
+            let used_ms = self.used_ms(&key, &device).await?;
+            if self.is_session_over(device.signed_in_ms, used_ms) {
+                return Err(AccountError::ExpiredRefreshToken);
+            }
             let mut batch = Batch::default();
             batch.expect_version(&DEVICES, &key, Some(version));
+            if self.0.settings.tokens.idle_ms.is_some() {
+                // The session of the new token knows no use yet, and to refresh is none.
+                let before = view.get(&DEVICES_SEEN, &key).await?.map(|Packed(seen)| seen);
+                let seen = before.unwrap_or(SeenRow { at_ms: used_ms, ip: None, used_ms });
+                batch.put(&DEVICES_SEEN, &key, &Packed(SeenRow { used_ms, ..seen }));
+            }
             let minted = self.mint(true);
             let device = self.rotate(&mut batch, device, hash, &minted)?;
             self.put_pair(&mut batch, key.0, key.1, &minted);

@@ -36,6 +36,10 @@ pub struct SessionData {
     pub moderation: Moderation,
     pub(crate) device_key: DeviceKey,
     pub(crate) expires_ms: Option<u64>,
+    /// When somebody signed in, in milliseconds since the epoch.
+    pub(crate) signed_in_ms: u64,
+    /// When somebody used this session last, in milliseconds since the epoch.
+    pub(crate) used_ms: AtomicU64,
     /// When this session was last noted as seen, in milliseconds since the epoch.
     pub(crate) noted_seen_ms: AtomicU64,
 }

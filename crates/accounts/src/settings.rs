@@ -86,10 +86,20 @@ pub struct TokenLifetimes {
     pub refreshable_access_ms: u64,
     /// Refresh tokens since they were given out; `None` is for ever.
     pub refresh_ms: Option<u64>,
+    /// Sessions that nobody uses; `None` is for ever. What clients ask for by themselves, again and again, is no use.
+    pub idle_ms: Option<u64>,
+    /// Sessions since somebody signed in, however often their tokens were refreshed; `None` is for ever.
+    pub session_ms: Option<u64>,
 }
 
 impl Default for TokenLifetimes {
     fn default() -> Self {
-        Self { access_ms: None, refreshable_access_ms: REFRESHABLE_ACCESS_MS_DEFAULT, refresh_ms: None }
+        Self {
+            access_ms: None,
+            refreshable_access_ms: REFRESHABLE_ACCESS_MS_DEFAULT,
+            refresh_ms: None,
+            idle_ms: None,
+            session_ms: None,
+        }
     }
 }

@@ -193,6 +193,8 @@ pub(crate) struct DeviceRow {
     pub(crate) device_id: String,
     pub(crate) display_name: Option<String>,
     pub(crate) created_ms: u64,
+    /// When somebody signed in on it last.
+    pub(crate) signed_in_ms: u64,
     pub(crate) current: TokenPair,
     /// The pair that `current` replaced, good until `current` is used for the first time.
     pub(crate) previous: Option<TokenPair>,
@@ -210,6 +212,8 @@ impl DeviceRow {
 pub(crate) struct SeenRow {
     pub(crate) at_ms: u64,
     pub(crate) ip: Option<std::net::IpAddr>,
+    /// When somebody used it, and not only its client by itself.
+    pub(crate) used_ms: u64,
 }
 
 /// Whose token it is.

@@ -108,16 +108,18 @@ impl Accounts {
     /// The account of one of the server's own users, made on first use. Nobody signs in to it.
     ///
     /// # Errors
-    /// The store's.
+    /// [`AccountError::Contended`], or the store's.
     pub async fn own_user(&self, user: &UserId) -> Result<User, AccountError> {
-        if let Some(found) = self.user(user).await? {
-            return Ok(found);
+        for _ in 0..CONFLICT_ROUNDS_MAX {
+            if let Some(found) = self.user(user).await? {
+                return Ok(found);
+            }
+            if let Some(made) = self.make_user(user, &crate::NewUser::named(user.localpart()), None, None).await? {
+                return Ok(made.user);
+            }
+            // Somebody else needs it at this moment and makes it, or another account is being made.
         }
-        match self.make_user(user, &crate::NewUser::named(user.localpart()), None, None).await? {
-            Some(made) => Ok(made.user),
-            // Made at this moment by somebody else who needs it.
-            None => self.user(user).await?.ok_or(AccountError::Contended),
-        }
+        Err(AccountError::Contended)
     }
 
     /// Makes a user; without a password nobody can log in as them with one.

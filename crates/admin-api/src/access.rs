@@ -3,9 +3,11 @@
 mod alarms;
 mod attestations;
 mod bindings;
+mod mappings;
 mod policy;
 mod review;
 mod roles;
+mod templates;
 
 use crate::endpoint::Endpoints;
 
@@ -13,6 +15,8 @@ pub(crate) fn endpoints() -> Endpoints {
     policy::endpoints()
         .merge(bindings::endpoints())
         .merge(roles::endpoints())
+        .merge(mappings::endpoints())
+        .merge(templates::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
         .merge(attestations::endpoints())

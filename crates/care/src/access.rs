@@ -109,8 +109,8 @@ impl Care {
         self.send_policy(room, &Value::Object(serde_json::Map::new())).await
     }
 
-    async fn send_policy(&self, room: &RoomView, content: &Value) -> Result<OwnedEventId, CareError> {
-        self.0.service.enter(room).await?;
+    pub(crate) async fn send_policy(&self, room: &RoomView, content: &Value) -> Result<OwnedEventId, CareError> {
+        self.serve(room).await?;
         let content = to_raw_value(content).map_err(|error| RoomError::BadContent(error.to_string()))?;
         self.0.service.set_state(room, &StateEventType::from(ACCESS_POLICY), content).await
     }

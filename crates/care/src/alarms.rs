@@ -29,8 +29,18 @@ pub(crate) enum AlarmKind {
     ServiceUserWithoutPower,
     /// Somebody does not meet a policy that only has this told.
     RoleMissing,
+    /// Somebody in the room, not an administrator of the server, took its policy away.
+    PolicyRemoved,
+    /// A room was replaced by one that does not have its policy.
+    SuccessorWithoutPolicy,
     /// A source's list was not taken, since it would take too much away.
     Brake,
+    /// Somebody left the space of a role that they have, and is not brought in again.
+    SpaceLeft,
+    /// Somebody who has a role could not be brought into its space.
+    SpaceIncomplete,
+    /// The space of a role cannot be kept any more.
+    SpaceLost,
     /// A partner does not say anew which roles its users have, and what it said ends soon.
     PartnerSilent,
 }
@@ -42,7 +52,12 @@ impl AlarmKind {
             Self::CannotRemove => "cannot_remove",
             Self::ServiceUserWithoutPower => "service_user_without_power",
             Self::RoleMissing => "role_missing",
+            Self::PolicyRemoved => "policy_removed",
+            Self::SuccessorWithoutPolicy => "successor_without_policy",
             Self::Brake => "removal_brake",
+            Self::SpaceLeft => "space_left",
+            Self::SpaceIncomplete => "space_incomplete",
+            Self::SpaceLost => "space_lost",
             Self::PartnerSilent => "partner_silent",
         }
     }

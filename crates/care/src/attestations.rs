@@ -134,3 +134,6 @@ impl Attestations {
         let _ = self.0.attesters.set(attesters);
     }
 }
+
+#[cfg(test)]
+mod tests;

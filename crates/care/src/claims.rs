@@ -2,12 +2,13 @@
 //!
 //! Operators say by rules which claim gives which role. What a provider says is its last word until the user signs in
 //! again: whoever is to lose a role at once needs a directory that tells of it. Providers speak with one voice, and the
-//! last that a user signed in with counts.
+//! last that a user signed in with counts. Aliases ([`RoleMappings`](crate::RoleMappings)) are asked for the values of the
+//! claims that rules name.
 
 use std::pin::Pin;
 
 use ruma::UserId;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use wardroom_accounts::ClaimsListener;
 use wardroom_clock::SharedClock;
 
@@ -29,6 +30,14 @@ pub struct ClaimRule {
     pub gives: Option<Role>,
 }
 
+impl ClaimRule {
+    /// As administrators see it.
+    fn shown(&self) -> Value {
+        let gives = self.gives.as_ref().map(ToString::to_string);
+        json!({ "provider": self.provider, "claim": self.claim, "value": self.value, "gives": gives })
+    }
+}
+
 /// Gives roles by rules.
 #[derive(Clone, Debug)]
 pub struct ClaimRoles {
@@ -40,6 +49,7 @@ pub struct ClaimRoles {
 impl ClaimRoles {
     /// By these rules.
     pub fn new(roles: Roles, clock: SharedClock, rules: Vec<ClaimRule>) -> Self {
+        roles.mappings().show_rules(Source::Oidc, rules.iter().map(ClaimRule::shown).collect());
         Self { roles, clock, rules }
     }
 
@@ -54,6 +64,7 @@ impl ClaimRoles {
                 Some(Value::Array(values)) => values.iter().filter_map(Value::as_str).collect(),
                 _ => continue,
             };
+            given.extend(values.iter().flat_map(|value| self.roles.mappings().roles_of(Source::Oidc, value)));
             match (&rule.value, &rule.gives) {
                 (Some(wanted), Some(role)) if values.contains(&wanted.as_str()) => given.push(role.clone()),
                 (None, None) => given.extend(values.iter().filter_map(|value| Role::parse(value).ok())),
@@ -111,7 +122,12 @@ mod tests {
     use wardroom_store::{Catalogue, Store};
 
     use super::{ClaimRoles, ClaimRule};
-    use crate::{role::Role, roles::Roles, tables::TABLES};
+    use crate::{
+        mappings::Alias,
+        role::Role,
+        roles::{Roles, Source},
+        tables::TABLES,
+    };
 
     fn rule(provider: Option<&str>, claim: &str, mapped: Option<(&str, &str)>) -> ClaimRule {
         ClaimRule {
@@ -152,5 +168,10 @@ mod tests {
         assert!(told("other", json!({ "groups": "Staff" })).await.is_empty());
         assert!(told("other", json!({ "groups": { "ICU Physicians": true } })).await.is_empty());
         assert!(roles.of(alice).is_none());
+        let mapped = vec![Role::parse("staff@h1").unwrap()];
+        let alias = Alias { source: Some(Source::Oidc), value: "staff".to_owned(), roles: mapped };
+        roles.mappings().set_aliases(vec![alias]).await.unwrap();
+        assert_eq!(told("other", json!({ "groups": "Staff", "other": "staff" })).await, ["staff@h1"]);
+        assert!(told("other", json!({ "other": "staff" })).await.is_empty());
     }
 }

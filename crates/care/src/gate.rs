@@ -4,14 +4,19 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use ruma::{UserId, events::StateEventType};
-use serde_json::{Value, value::RawValue as RawJsonValue};
-use wardroom_event::Pdu;
-use wardroom_rooms::{Action, Asker, Gate, Membership, Policy, RoomView, StandardGate, Verdict};
+use serde_json::{
+    Value,
+    value::{RawValue as RawJsonValue, to_raw_value},
+};
+use wardroom_rooms::{
+    Action, Asker, Gate, Membership, Policy, RoomBirth, RoomNid, RoomView, StandardGate, Stored, Verdict,
+};
 
 use crate::{
     attestations::Attestations,
     judge::Judge,
     policy::{ACCESS_POLICY, AccessPolicy, InviteRule, LossAction, RoomPolicy},
+    role::Requirement,
 };
 
 /// Decides by the roles of users in rooms with a policy.
@@ -98,9 +103,44 @@ impl Gate for CareGate {
         Some(&self.policy_type)
     }
 
-    fn read_policy(&self, event: &Pdu) -> Option<Policy> {
-        let content: Value = event.content_as().unwrap_or(Value::Null);
-        RoomPolicy::of(&content).map(|policy| Arc::new(policy) as Policy)
+    fn policy_for(&self, birth: &RoomBirth<'_>) -> Result<Option<Box<RawJsonValue>>, String> {
+        if self.judge.is_service(birth.creator) {
+            return Ok(None);
+        }
+        let holder = self.judge.roles().of(birth.creator);
+        let held = holder.as_ref().map(|holder| self.judge.counted(holder, birth.creator, None)).unwrap_or_default();
+        let has = |role: &Requirement| held.iter().any(|held| role.is_met_by(held));
+        let Some((content, policy)) = self.judge.templates().policy_for(birth, has) else { return Ok(None) };
+        if !self.judge.meets(birth.creator, &policy) {
+            return Err("You do not have the role that the access policy of such rooms requires.".to_owned());
+        }
+        to_raw_value(&content).map(Some).map_err(|error| error.to_string())
+    }
+
+    fn own_user(&self) -> Option<&UserId> {
+        Some(self.judge.service())
+    }
+
+    fn read_policy(&self, event: &Stored) -> Option<Policy> {
+        let policy = if event.redacted_because.is_some() {
+            // Moderators may redact, but who may be in the room is not for them to say.
+            Some(RoomPolicy::Unknown { reason: "the policy was redacted".to_owned() })
+        } else {
+            RoomPolicy::of(&event.pdu.content_as().unwrap_or(Value::Null))
+        };
+        policy.map(|policy| Arc::new(policy) as Policy)
+    }
+
+    fn admits_by_role(&self, user: &UserId, room: &RoomView) -> bool {
+        match policy_of(room) {
+            Some(RoomPolicy::Known(policy)) => self.judge.admits(room.nid, user, policy),
+            Some(RoomPolicy::Unknown { .. }) => false,
+            None => self.judge.spaces().of_room(room.nid).is_some_and(|space| self.judge.belongs_to(user, &space)),
+        }
+    }
+
+    fn keeps_members(&self, room: RoomNid) -> bool {
+        self.judge.spaces().of_room(room).is_some()
     }
 
     fn check_policy(&self, content: &RawJsonValue) -> Result<(), String> {

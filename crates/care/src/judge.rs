@@ -11,6 +11,8 @@ use crate::{
     policy::AccessPolicy,
     role::Role,
     roles::{Holder, Roles},
+    spaces::{RoleSpace, Spaces},
+    templates::Templates,
 };
 
 /// Knows what policies are decided by; all of it is in memory. Clones share everything.
@@ -18,6 +20,8 @@ use crate::{
 pub struct Judge {
     roles: Roles,
     losses: Losses,
+    spaces: Spaces,
+    templates: Templates,
     clock: SharedClock,
     /// Who acts for the server in rooms: no policy keeps it out.
     service: OwnedUserId,
@@ -31,7 +35,9 @@ impl Judge {
     pub async fn load(store: &Store, clock: SharedClock, service: OwnedUserId) -> Result<Self, CareError> {
         let roles = Roles::load(store.clone(), clock.clone()).await?;
         let losses = Losses::load(store.clone()).await?;
-        Ok(Self { roles, losses, clock, service })
+        let spaces = Spaces::load(store.clone()).await?;
+        let templates = Templates::load(store).await?;
+        Ok(Self { roles, losses, spaces, templates, clock, service })
     }
 
     /// Who has which roles.
@@ -43,8 +49,29 @@ impl Judge {
         &self.losses
     }
 
+    /// Which roles are spaces.
+    pub(crate) fn spaces(&self) -> &Spaces {
+        &self.spaces
+    }
+
+    /// Whether a user has the role of a space, whose members are those who have it.
+    pub(crate) fn belongs_to(&self, user: &UserId, space: &RoleSpace) -> bool {
+        let holder = self.roles.of(user).filter(|_| space.on);
+        holder.is_some_and(|holder| {
+            holder.roles_at(self.now_ms()).into_iter().any(|role| space.requirement.is_met_by(role))
+        })
+    }
+
+    pub(crate) fn templates(&self) -> &Templates {
+        &self.templates
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    pub(crate) fn service(&self) -> &UserId {
+        &self.service
     }
 
     /// Whether this is the user that acts for the server.

@@ -12,24 +12,28 @@ mod error;
 mod gate;
 mod judge;
 mod losses;
+mod mappings;
 mod policy;
+mod powers;
 mod revalidation;
 mod role;
 mod roles;
 mod service_user;
+mod spaces;
 mod tables;
+mod templates;
 mod turns;
+mod watching;
 
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock},
 };
 
-use parking_lot::Mutex;
 use ruma::OwnedUserId;
 use wardroom_accounts::Accounts;
 use wardroom_clock::SharedClock;
-use wardroom_rooms::{RoomNid, Rooms};
+use wardroom_rooms::Rooms;
 use wardroom_store::Store;
 
 pub use self::{
@@ -40,13 +44,16 @@ pub use self::{
     error::CareError,
     gate::CareGate,
     judge::Judge,
+    mappings::{ALIASES_MAX, Alias, ROLES_PER_ALIAS_MAX, RoleMappings},
     policy::{
         ACCESS_POLICY, AccessPolicy, BreakGlass, InviteRule, LossAction, OnLoss, PowerRule, Required, RoomPolicy,
     },
     revalidation::Revalidated,
     role::{ROLE_BYTES_MAX, Requirement, Role, RoleError},
     roles::{Binding, Holder, REASON_BYTES_MAX, ROLES_PER_SOURCE_MAX, Replaced, Roles, Said, Source},
+    spaces::{Inviter, NotInvited, SHOWN_OPT_OUTS_MAX, SPACES_MAX, ShownSpace, SpaceTexts},
     tables::TABLES,
+    templates::{Template, Templates},
 };
 use self::{alarms::AlarmKind, service_user::ServiceUser};
 
@@ -83,8 +90,6 @@ struct Inner {
     service: ServiceUser,
     recheck_ms: u64,
     removal_percent_max: u8,
-    /// The policies by which rooms were last looked at, by room.
-    seen: Mutex<HashMap<RoomNid, RoomPolicy>>,
 }
 
 impl Care {
@@ -109,7 +114,6 @@ impl Care {
             service,
             recheck_ms: settings.recheck_ms,
             removal_percent_max: settings.removal_percent_max,
-            seen: Mutex::default(),
         }))
     }
 
@@ -128,6 +132,11 @@ impl Care {
         let _ = self.0.tellers.set(tellers);
     }
 
+    /// Policies that new rooms get by themselves.
+    pub fn templates(&self) -> &Templates {
+        self.0.judge.templates()
+    }
+
     /// The time, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()
@@ -136,6 +145,16 @@ impl Care {
     /// What an administrator has to look at.
     pub fn alarms(&self) -> &Alarms {
         &self.0.alarms
+    }
+
+    /// Of the users to whom a source gives roles, how many it may take something away from at once, in percent.
+    pub fn removal_percent_max(&self) -> u8 {
+        self.0.removal_percent_max
+    }
+
+    /// Tells administrators that a source would take too much away.
+    pub async fn tell_of_brake(&self, sentence: &str) {
+        self.0.alarms.raise(AlarmKind::Brake, None, None, sentence).await;
     }
 
     /// Takes the whole list of a source. Where it would take too much away, the last good one stays and an administrator
@@ -147,7 +166,7 @@ impl Care {
         let taken = self.0.judge.roles().replace(source, list, self.0.removal_percent_max).await;
         if let Err(error @ CareError::Brake { .. }) = &taken {
             let sentence = format!("the list of {} was not taken: {error}", source.name());
-            self.0.alarms.raise(AlarmKind::Brake, None, None, &sentence).await;
+            self.tell_of_brake(&sentence).await;
         }
         taken
     }

@@ -4,13 +4,13 @@
 //! What is looked at is how things are now: somebody whose roles change several times is judged by what they have at the
 //! end, so nobody is put out and let in again in one go. Whose roles changed is kept in the store until it was looked at.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ruma::{OwnedUserId, UserId};
 use serde::Serialize;
 use tokio::time::sleep;
 use wardroom_rooms::{Membership, NS_USER, RoomNid, RoomView, UserNid, WATCH_POLICIES};
-use wardroom_store::{Batch, Scan};
 
 use crate::{
     Care, CareError,
@@ -18,13 +18,16 @@ use crate::{
     gate::policy_of,
     policy::{AccessPolicy, InviteRule, LossAction, RoomPolicy},
     service_user::actor,
+    spaces::Who,
     tables::{DUE, WATCH_ROLES},
 };
 
 /// What is said to those who are put out.
 const REASON: &str = "The room requires a role that you do not have (any more).";
-/// Rooms and members read at once.
+/// Rooms, members and marks read at once.
 const PAGE: usize = 1_000;
+/// Users, or members of a room, that are looked at at once: what is written for them then shares commits.
+const AT_ONCE: usize = 16;
 /// The longest sleep: a clock that is set forward is noticed.
 const SLEEP_MAX: Duration = Duration::from_secs(30);
 /// How long to wait after a failure of the store.
@@ -43,12 +46,16 @@ pub struct Revalidated {
     pub removed: u64,
 }
 
+/// What came of looking at a user, and the rooms of theirs in which powers come from roles.
+type Touched = (Revalidated, Vec<RoomNid>);
+
 impl Revalidated {
-    fn add(&mut self, other: Self) {
+    fn and(mut self, other: Self) -> Self {
         self.rooms += other.rooms;
         self.members += other.members;
         self.unmet += other.unmet;
         self.removed += other.removed;
+        self
     }
 }
 
@@ -72,8 +79,8 @@ impl Care {
                 sleep(FAILURE_PAUSE).await;
                 continue;
             }
-            let next_ms =
-                inner.judge.roles().next_change_ms().map_or(everything_at_ms, |next_ms| next_ms.min(everything_at_ms));
+            let by_itself = [inner.judge.roles().next_change_ms(), inner.judge.losses().next_end_ms()];
+            let next_ms = by_itself.into_iter().flatten().fold(everything_at_ms, u64::min);
             let pause = Duration::from_millis(next_ms.saturating_sub(inner.clock.now_ms()));
             tokio::select! {
                 () = changes.changed() => {}
@@ -88,104 +95,89 @@ impl Care {
     /// When the store fails.
     pub async fn revalidate_all(&self) -> Result<Revalidated, CareError> {
         // Whose roles change from here on is looked at again afterwards.
-        let due = self.due().await?;
+        let due = self.0.store.marks(&DUE, PAGE).await?;
         let (mut found, mut after) = (Revalidated::default(), None);
         loop {
             let rooms = self.0.rooms.governed(after, PAGE).await?;
             for room in &rooms {
-                found.add(self.revalidate_room(*room).await?);
+                found = found.and(self.revalidate_room(*room).await?);
             }
             match rooms.last() {
                 Some(last) if rooms.len() == PAGE => after = Some(*last),
                 _ => break,
             }
         }
-        self.done(due).await?;
+        self.keep_all_spaces().await?;
+        self.tell_losses_of(&due).await?;
+        self.0.store.unmark(&DUE, &due).await?;
         Ok(found)
     }
 
     /// Looks at those whose roles changed, at rooms whose policy did, and at those whose time of grace ends.
     async fn revalidate_changed(&self) -> Result<(), CareError> {
-        for user in self.0.judge.roles().changed_by_time() {
-            self.revalidate_user(&user).await?;
-        }
+        self.revalidate_users(self.0.judge.roles().changed_by_time()).await?;
         self.revalidate_changed_policies().await?;
         self.revalidate_arrivals().await?;
-        for (room, user) in self.0.judge.losses().all() {
+        for (room, user) in self.0.judge.losses().over(self.0.clock.now_ms()) {
             self.revalidate_one(room, &user).await?;
         }
         loop {
-            let due = self.due().await?;
-            if due.is_empty() {
+            let due = self.0.store.marks(&DUE, PAGE).await?;
+            let users: Vec<UserNid> = due.iter().map(|(user, _)| *user).collect();
+            self.revalidate_users(self.0.rooms.user_ids(&users).await?).await?;
+            self.tell_losses_of(&due).await?;
+            self.0.store.unmark(&DUE, &due).await?;
+            if due.len() < PAGE {
                 return Ok(());
             }
-            for (user, _) in &due {
-                if let Some(user) = self.0.rooms.user_ids(&[*user]).await?.pop() {
-                    self.revalidate_user(&user).await?;
-                }
-            }
-            self.done(due).await?;
         }
+    }
+
+    /// Looks at the rooms of each of them, and at the spaces of their roles.
+    async fn revalidate_users(&self, users: Vec<OwnedUserId>) -> Result<(), CareError> {
+        self.keep_spaces_of(&users).await?;
+        let looks = stream::iter(users).map(|user| async move { self.look_for(&user).await });
+        let touched: Vec<Touched> = looks.buffer_unordered(AT_ONCE).try_collect().await?;
+        let rooms: BTreeSet<RoomNid> = touched.into_iter().flat_map(|(_, rooms)| rooms).collect();
+        for room in rooms {
+            self.settle_powers(room).await?;
+        }
+        Ok(())
     }
 
     /// Looks at those who came to be in rooms since: another server may have let them in.
     async fn revalidate_arrivals(&self) -> Result<(), CareError> {
         loop {
             let arrivals = self.0.rooms.arrivals(PAGE).await?;
-            for (room, user) in &arrivals {
-                let id = self.0.rooms.user_ids(&[*user]).await?.pop();
-                if let Some(id) = id {
-                    self.revalidate_one(*room, &id).await?;
+            let mut rooms = BTreeSet::new();
+            for (room, user) in self.keep_arrivals(&arrivals).await? {
+                if let Some(user) = self.0.rooms.user_ids(&[user]).await?.pop() {
+                    self.revalidate_one(room, &user).await?;
                 }
-                // Who could not be put out is looked at again with everybody else.
-                self.0.rooms.arrival_seen(*room, *user).await?;
+                rooms.insert(room);
             }
+            for room in rooms {
+                self.settle_powers(room).await?;
+            }
+            // Who could not be put out is looked at again with everybody else.
+            self.0.rooms.arrivals_seen(&arrivals).await?;
             if arrivals.len() < PAGE {
                 return Ok(());
             }
         }
     }
 
-    /// Users whose roles changed, with the mark that says so.
-    async fn due(&self) -> Result<Vec<(UserNid, wardroom_store::Position)>, CareError> {
-        let view = self.0.store.latest();
-        let mut due = Vec::new();
-        for user in view.scan_keys(&DUE, Scan::all().limit(PAGE)).await? {
-            due.extend(view.get_versioned(&DUE, &user).await?.map(|((), version)| (user, version)));
-        }
-        Ok(due)
-    }
-
-    /// Takes the marks away, but for those that were set again in the meantime.
-    async fn done(&self, due: Vec<(UserNid, wardroom_store::Position)>) -> Result<(), CareError> {
-        for (user, version) in due {
-            self.tell_losses(user).await?;
-            let mut batch = Batch::default();
-            batch.expect_version(&DUE, &user, Some(version));
-            batch.delete(&DUE, &user);
-            match self.0.store.commit(batch).await {
-                Ok(_) | Err(wardroom_store::CommitError::Conflict { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
+    /// Looks at rooms whose policy changed, or who may do what in them.
     async fn revalidate_changed_policies(&self) -> Result<(), CareError> {
-        let mut after = None;
         loop {
-            let rooms = self.0.rooms.governed(after, PAGE).await?;
-            for room in &rooms {
-                let view = self.0.rooms.view_of(*room).await?;
-                let now = policy_of(&view).cloned();
-                let changed = self.0.seen.lock().get(room) != now.as_ref();
-                if changed {
-                    self.revalidate_room(*room).await?;
-                }
+            let changes = self.0.rooms.changed_policies(PAGE).await?;
+            for (room, _) in &changes {
+                self.revalidate_room(*room).await?;
+                self.see_removed_policy(*room).await?;
             }
-            match rooms.last() {
-                Some(last) if rooms.len() == PAGE => after = Some(*last),
-                _ => return Ok(()),
+            self.0.rooms.changes_seen(&changes).await?;
+            if changes.len() < PAGE {
+                return Ok(());
             }
         }
     }
@@ -200,27 +192,19 @@ impl Care {
         let mut found = Revalidated { rooms: 1, ..Revalidated::default() };
         match &policy {
             Some(RoomPolicy::Known(policy)) => {
-                if policy.on_loss.action == LossAction::Kick
-                    && let Err(error) = self.0.service.enter(&view).await
-                {
-                    let sentence = format!("the server's own user has no power in the room: {error}");
-                    let kind = AlarmKind::ServiceUserWithoutPower;
-                    self.0.alarms.raise(kind, Some(&view.id), None, &sentence).await;
-                }
+                self.see_service_user(&view, policy).await?;
                 for membership in [Membership::Join, Membership::Invite, Membership::Knock] {
-                    found.add(self.revalidate_members(&view, policy, membership).await?);
+                    found = found.and(self.revalidate_members(&view, policy, membership).await?);
                 }
+                self.see_successor(&view).await?;
             }
             Some(RoomPolicy::Unknown { reason }) => {
                 self.0.alarms.raise(AlarmKind::UnreadablePolicy, Some(&view.id), None, reason).await;
             }
             None => {}
         }
-        let mut seen = self.0.seen.lock();
-        match policy {
-            Some(policy) => seen.insert(room, policy),
-            None => seen.remove(&room),
-        };
+        self.settle_powers(room).await?;
+        self.keep(room, Who::Everybody).await?;
         Ok(found)
     }
 
@@ -235,10 +219,14 @@ impl Care {
             let members = self.0.rooms.members(view.nid, membership, after, PAGE).await?;
             let nids: Vec<u64> = members.iter().map(|user| user.get()).collect();
             let names = self.0.store.interner().resolve_many(NS_USER, &nids).await?;
+            let mut named = Vec::with_capacity(members.len());
             for (nid, name) in members.iter().zip(names) {
-                let Some(user) = name.and_then(|name| OwnedUserId::try_from(&*name).ok()) else { continue };
-                found.add(self.look_at(view, policy, (*nid, &user), membership).await?);
+                named.extend(name.and_then(|name| OwnedUserId::try_from(&*name).ok()).map(|user| (*nid, user)));
             }
+            let looks = stream::iter(named)
+                .map(|(nid, user)| async move { self.look_at(view, policy, (nid, &user), membership).await });
+            let page: Vec<Revalidated> = looks.buffer_unordered(AT_ONCE).try_collect().await?;
+            found = page.into_iter().fold(found, Revalidated::and);
             match members.last() {
                 Some(last) if members.len() == PAGE => after = Some(*last),
                 _ => return Ok(found),
@@ -246,21 +234,34 @@ impl Care {
         }
     }
 
-    /// Looks at a user's rooms.
+    /// Looks at a user's rooms, and at the spaces of their roles.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn revalidate_user(&self, user: &UserId) -> Result<Revalidated, CareError> {
-        let mut found = Revalidated::default();
+        self.keep_spaces_of(&[user.to_owned()]).await?;
+        let (found, rooms) = self.look_for(user).await?;
+        for room in rooms {
+            self.settle_powers(room).await?;
+        }
+        Ok(found)
+    }
+
+    /// Looks at a user's rooms, and names those in which powers come from roles.
+    async fn look_for(&self, user: &UserId) -> Result<Touched, CareError> {
+        let (mut found, mut rooms) = (Revalidated::default(), Vec::new());
         let Some(nid) = self.0.store.interner().lookup(NS_USER, user.as_str()).await?.map(UserNid::new) else {
-            return Ok(found);
+            return Ok((found, rooms));
         };
         for entry in self.0.rooms.memberships(nid).await? {
             if matches!(entry.membership, Membership::Join | Membership::Invite | Membership::Knock) {
-                found.add(self.revalidate_one(entry.room, user).await?);
+                found = found.and(self.revalidate_one(entry.room, user).await?);
+                if policy_of(&*self.0.rooms.view_of(entry.room).await?).is_some_and(RoomPolicy::gives_powers) {
+                    rooms.push(entry.room);
+                }
             }
         }
-        Ok(found)
+        Ok((found, rooms))
     }
 
     async fn revalidate_one(&self, room: RoomNid, user: &UserId) -> Result<Revalidated, CareError> {
@@ -303,14 +304,20 @@ impl Care {
         if inner.attestations.asks_first(user.1, room, policy) {
             return Ok(found);
         }
-        let since_ms = inner.judge.losses().note(room.nid, user, now_ms).await?;
-        if policy.on_loss.action == LossAction::Notify {
-            let sentence = "somebody in the room does not have the role that its policy requires";
-            inner.alarms.raise(AlarmKind::RoleMissing, Some(&room.id), Some(user.1), sentence).await;
+        let (action, grace_ms) = (policy.on_loss.action, policy.on_loss.grace_ms);
+        let notifies = action == LossAction::Notify;
+        if grace_ms > 0 || notifies {
+            let noted = inner.judge.losses().note(room.nid, user, (now_ms, grace_ms)).await?;
+            if notifies && noted.is_new {
+                let sentence = "somebody in the room does not have the role that its policy requires";
+                inner.alarms.raise(AlarmKind::RoleMissing, Some(&room.id), Some(user.1), sentence).await;
+            }
+            if now_ms < noted.since_ms.saturating_add(grace_ms) {
+                return Ok(found);
+            }
         }
         // Invitations and knocks of people without the role are worth nothing, whatever becomes of members.
-        let goes = policy.on_loss.action == LossAction::Kick || membership != Membership::Join;
-        if !goes || now_ms < since_ms.saturating_add(policy.on_loss.grace_ms) {
+        if action != LossAction::Kick && membership == Membership::Join {
             return Ok(found);
         }
         match self.remove(room, user).await {

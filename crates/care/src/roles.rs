@@ -18,6 +18,7 @@ use wardroom_store::{Batch, Packed, Scan, Store};
 
 use crate::{
     CareError,
+    mappings::RoleMappings,
     role::{Requirement, Role},
     tables::{BindingRow, DUE, SOURCES, SourceRow, WATCH_ROLES},
 };
@@ -65,7 +66,7 @@ impl Source {
     }
 
     /// The number in keys: never given to another.
-    fn code(self) -> u8 {
+    pub(crate) fn code(self) -> u8 {
         match self {
             Self::Manual => 1,
             Self::Scim => 2,
@@ -76,8 +77,13 @@ impl Source {
         }
     }
 
-    fn of_code(code: u8) -> Option<Self> {
+    pub(crate) fn of_code(code: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|source| source.code() == code)
+    }
+
+    /// The source of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.name() == name)
     }
 }
 
@@ -225,6 +231,7 @@ pub struct Roles(Arc<Inner>);
 struct Inner {
     store: Store,
     clock: SharedClock,
+    mappings: RoleMappings,
     known: Arc<RwLock<Known>>,
     /// Held while what a source says of a user is read and written again.
     changing: tokio::sync::Mutex<()>,
@@ -279,7 +286,13 @@ impl Roles {
             }
         }
         let known = Arc::new(RwLock::new(known));
-        Ok(Self(Arc::new(Inner { store, clock, known, changing: tokio::sync::Mutex::default() })))
+        let mappings = RoleMappings::load(store.clone()).await?;
+        Ok(Self(Arc::new(Inner { store, clock, mappings, known, changing: tokio::sync::Mutex::default() })))
+    }
+
+    /// What values of sources mean.
+    pub fn mappings(&self) -> &RoleMappings {
+        &self.0.mappings
     }
 
     /// What is known of a user; none where no source has said anything.
@@ -293,6 +306,11 @@ impl Roles {
             holder.said.get(&source).map(|said| (user.clone(), said.clone()))
         };
         self.0.known.read().holders.iter().filter_map(said).collect()
+    }
+
+    /// Of how many users a source has said something.
+    pub fn spoken_for(&self, source: Source) -> usize {
+        self.0.known.read().holders.values().filter(|holder| holder.said.contains_key(&source)).count()
     }
 
     /// Those who have a role now that meets this, ordered by name, after that one.

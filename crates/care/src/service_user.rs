@@ -9,10 +9,10 @@ use wardroom_accounts::{Accounts, User};
 use wardroom_event::{PowerLevels, UserPower};
 use wardroom_rooms::{Actor, MemberProfile, Membership, RoomError, RoomView, Rooms, UserNid};
 
-use crate::CareError;
+use crate::{CareError, policy::ACCESS_POLICY};
 
 /// The level that the user wants in rooms, as a room's first administrator has.
-const LEVEL: i64 = 100;
+pub(crate) const LEVEL: i64 = 100;
 
 /// The server's own user in rooms.
 #[derive(Debug)]
@@ -47,6 +47,21 @@ impl ServiceUser {
         Ok(user)
     }
 
+    pub(crate) fn display_name(&self) -> &str {
+        &self.display_name
+    }
+
+    /// Whether a user of this server is there, and no guest.
+    pub(crate) async fn has_account(&self, user: &UserId) -> Result<bool, CareError> {
+        Ok(self.accounts.user(user).await?.is_some_and(|user| !user.deactivated && !user.guest))
+    }
+
+    /// How a user of this server is shown.
+    pub(crate) async fn profile_of(&self, user: &UserId) -> Result<MemberProfile, CareError> {
+        let profile = self.accounts.profile(user).await?.unwrap_or_default();
+        Ok(MemberProfile { displayname: profile.displayname, avatar_url: profile.avatar_url })
+    }
+
     /// Puts somebody out of a room.
     pub(crate) async fn kick(&self, room: &RoomView, user: &UserId, reason: &str) -> Result<(), CareError> {
         let account = self.account().await?;
@@ -64,6 +79,14 @@ impl ServiceUser {
         let account = self.account().await?;
         let nid = UserNid::new(account.nid.get());
         Ok(self.rooms.set_state(actor(&self.id, nid), &room.id, kind, "", content).await?)
+    }
+
+    /// Whether the user is in a room and has power there.
+    pub(crate) async fn is_able(&self, room: &RoomView) -> Result<bool, CareError> {
+        let account = self.account().await?;
+        let entry = self.rooms.membership(UserNid::new(account.nid.get()), room.nid).await?;
+        let joined = entry.is_some_and(|entry| entry.membership == Membership::Join);
+        Ok(joined && self.power(room, &self.id).await?.reaches(LEVEL))
     }
 
     /// Sees that the user is in a room and has power there. Where it is not, a local administrator of the room lets it
@@ -110,6 +133,12 @@ impl ServiceUser {
         let users = content.entry("users").or_insert_with(|| Map::new().into());
         if let Some(users) = users.as_object_mut() {
             users.insert(self.id.to_string(), level.into());
+        }
+        // The policy is not for moderators to change.
+        let events = content.entry("events").or_insert_with(|| Map::new().into());
+        if let Some(events) = events.as_object_mut() {
+            let now = events.get(ACCESS_POLICY).and_then(Value::as_i64);
+            events.insert(ACCESS_POLICY.to_owned(), now.unwrap_or(level).max(level).into());
         }
         Ok(content)
     }

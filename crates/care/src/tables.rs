@@ -64,6 +64,26 @@ pub(crate) struct RevokedRow {
     pub(crate) at_ms: u64,
 }
 
+/// A role that is a space.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct SpaceRow {
+    /// In its canonical form.
+    pub(crate) requirement: String,
+    pub(crate) room: RoomNid,
+    /// Whether those who have the role are to be in it; else nobody is.
+    pub(crate) on: bool,
+}
+
+/// What a value of a source means.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct AliasRow {
+    /// The source's number; none for each of them.
+    pub(crate) source: Option<u8>,
+    pub(crate) value: String,
+    /// In their canonical form.
+    pub(crate) roles: Vec<String>,
+}
+
 /// (user, source) -> what it says.
 pub(crate) const SOURCES: Table<(UserNid, u8), Packed<SourceRow>> =
     Table::new(0x0600, "role_sources", Profile::Scan, Seal::System);
@@ -91,6 +111,51 @@ pub(crate) const WORDS: Table<wardroom_store::Hash16, Packed<(wardroom_store::Ha
 pub(crate) const REVOKED: Table<UserNid, Packed<RevokedRow>> =
     Table::new(0x0632, "attestations_revoked", Profile::Churn, Seal::System);
 
+/// Hash of a requirement -> the space of those who meet it.
+pub(crate) const SPACES: Table<wardroom_store::Hash16, Packed<SpaceRow>> =
+    Table::new(0x0610, "role_spaces", Profile::Scan, Seal::System);
+
+/// (space, user) -> since when it is known that the user left it by their own will, or was put out by somebody else than
+/// the server, in milliseconds since 1970.
+pub(crate) const OPT_OUTS: Table<(RoomNid, UserNid), Packed<u64>> =
+    Table::new(0x0611, "role_space_opt_outs", Profile::Scan, Seal::System);
+
+/// Zero -> every alias.
+pub(crate) const MAPPINGS: Table<u8, Packed<Vec<AliasRow>>> =
+    Table::new(0x0614, "role_mappings", Profile::Point, Seal::System);
+
+/// (room, user) -> the power level that the user has there by a role.
+pub(crate) const POWERS: Table<(RoomNid, UserNid), Packed<i64>> =
+    Table::new(0x0604, "powers_by_role", Profile::Scan, Seal::System);
+
+/// Rooms in which the server's own user has been with power: where it is not any more, somebody has seen to that.
+pub(crate) const SERVED: Table<RoomNid, ()> = Table::new(0x0605, "served_rooms", Profile::Point, Seal::System);
+
+/// A policy for new rooms.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct TemplateRow {
+    pub(crate) name: String,
+    /// As JSON.
+    pub(crate) template: String,
+}
+
+/// Hash of a name -> the policy template of that name.
+pub(crate) const TEMPLATES: Table<wardroom_store::Hash16, Packed<TemplateRow>> =
+    Table::new(0x0606, "policy_templates", Profile::Scan, Seal::System);
+
 /// Every table of this crate.
-pub const TABLES: &[TableSpec] =
-    &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec(), *HANDED.spec(), *WORDS.spec(), *REVOKED.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *SOURCES.spec(),
+    *DUE.spec(),
+    *LOSSES.spec(),
+    *ALARMS.spec(),
+    *POWERS.spec(),
+    *SERVED.spec(),
+    *TEMPLATES.spec(),
+    *SPACES.spec(),
+    *OPT_OUTS.spec(),
+    *MAPPINGS.spec(),
+    *HANDED.spec(),
+    *WORDS.spec(),
+    *REVOKED.spec(),
+];

@@ -20,12 +20,14 @@ use ruma::{
     },
 };
 use tokio_util::sync::CancellationToken;
-use wardroom_accounts::Accounts;
+use wardroom_accounts::{Accounts, Session};
 use wardroom_federation::{RemoteMedia, RemoteMediaError};
 use wardroom_media::{Content, InvalidMediaId, Media, MediaError, MediaId};
+use wardroom_rooms::Rooms;
 use wardroom_web::{ApiError, ApiState, RateLimits, Reply, Routes, Ruma};
 
 use self::query::Params;
+use crate::{caller::actor, error::of_room};
 
 /// What the handlers of the content repository work with. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct MediaState {
     pub accounts: Accounts,
     /// The content repository.
     pub media: Media,
+    /// Rooms: what is named only in rooms with an access policy is for those who may read them.
+    pub rooms: Rooms,
     /// Media of other servers, where this one speaks to any.
     pub remote: Option<RemoteMedia>,
     /// Rate limits, one set for all listeners.
@@ -131,8 +135,17 @@ fn too_large_elsewhere(sentence: String) -> ApiError {
 }
 
 /// The content that a path names, once it is there.
-async fn content(state: &MediaState, server_name: &str, id: &str, params: &Params) -> Result<Content, ApiError> {
+async fn content(
+    state: &MediaState,
+    session: Option<&Session>,
+    (server_name, id): (&str, &str),
+    params: &Params,
+) -> Result<Content, ApiError> {
     let (media, wait) = (media_id(server_name, id)?, params.wait()?);
+    let actor = session.map(actor);
+    if !state.rooms.may_see_media(actor, &format!("mxc://{server_name}/{id}")).await.map_err(of_room)? {
+        return Err(ApiError::forbidden("This belongs to rooms that you may not read."));
+    }
     let may_fetch = params.parse("allow_remote", "\"true\" or \"false\"")?.unwrap_or(true);
     let found = async {
         if state.media.is_local(&media) {

@@ -1,5 +1,7 @@
 //! Time as a parameter: whoever needs the time gets a [`Clock`] in its constructor, so that tests set it.
 
+pub mod timestamp;
+
 use std::{
     fmt,
     sync::{

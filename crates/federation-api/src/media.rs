@@ -23,11 +23,11 @@ use ruma::{
     },
     media,
 };
-use tracing::error;
+use tracing::error as log_error;
 use wardroom_media::{Content, MediaError, MediaId, Method, Size, Thumbnail};
 use wardroom_web::{ApiError, Class, Routes, content_disposition};
 
-use crate::{FederationState, Signed, SignedRoutes as _};
+use crate::{FederationState, Signed, SignedRoutes as _, error};
 
 /// Characters of the line between the parts: too many to be met in a content by chance.
 const BOUNDARY_CHARS: usize = 40;
@@ -75,6 +75,10 @@ async fn content(
     state.limits.take(Class::Download, origin.as_str())?;
     let media = MediaId::parse(state.server_name.as_str(), id);
     let media = media.map_err(|error| ApiError::invalid_param(error.to_string()))?;
+    let uri = format!("mxc://{}/{id}", state.server_name);
+    if !state.rooms.server_may_see_media(origin, &uri).await.map_err(error::of_room)? {
+        return Err(ApiError::forbidden("This belongs to rooms in which your server is not."));
+    }
     state.media.content(&media, wait).await.map_err(told)
 }
 
@@ -99,7 +103,7 @@ async fn in_parts(content: &Content) -> Result<Response, ApiError> {
     let length = head.len() as u64 + content.length() + tail.len() as u64;
     let content = content.read(0..content.length()).await.map_err(told)?;
     let content = stream::try_unfold(content, async |mut content| {
-        let next = content.next().await.inspect_err(|error| error!(%error, "a download broke off"))?;
+        let next = content.next().await.inspect_err(|error| log_error!(%error, "a download broke off"))?;
         Ok::<_, MediaError>(next.map(|bytes| (bytes, content)))
     });
     let around = |bytes: Vec<u8>| stream::once(async { Ok(Bytes::from(bytes)) });

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use reqwest::{
-    Client, RequestBuilder, Response, Url,
+    Client, Method, RequestBuilder, Response, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     redirect::Policy,
 };
@@ -115,14 +115,18 @@ impl Outbound {
 
     /// Begins a request with GET.
     pub fn get(&self, url: Url) -> Result<RequestBuilder, OutboundError> {
-        self.check(&url)?;
-        Ok(self.client.get(url))
+        self.request(Method::GET, url)
     }
 
     /// Begins a request with POST.
     pub fn post(&self, url: Url) -> Result<RequestBuilder, OutboundError> {
+        self.request(Method::POST, url)
+    }
+
+    /// Begins a request.
+    pub fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, OutboundError> {
         self.check(&url)?;
-        Ok(self.client.post(url))
+        Ok(self.client.request(method, url))
     }
 
     /// Sends a request.

@@ -5,11 +5,11 @@ mod read;
 use std::cmp::Ordering;
 
 use serde_json::Value;
+use wardroom_clock::timestamp;
 
 use crate::{
     ScimError,
     schema::{ENTERPRISE_URN, boolean},
-    timestamp,
 };
 
 /// Longest filter, in bytes.

@@ -16,6 +16,7 @@
 mod error;
 mod filter;
 mod groups;
+mod leavers;
 mod listing;
 mod patch;
 mod query;
@@ -24,15 +25,14 @@ mod rules;
 mod schema;
 mod settling;
 mod tables;
-mod timestamp;
 mod users;
 
 use std::{fmt, sync::Arc};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, Semaphore};
 use wardroom_accounts::Accounts;
-use wardroom_care::Care;
+use wardroom_care::{Care, Source};
 use wardroom_clock::SharedClock;
 use wardroom_rooms::Rooms;
 use wardroom_store::Store;
@@ -63,6 +63,8 @@ pub struct Settings {
     pub accept_canonical_roles: bool,
     /// What else makes roles.
     pub rules: Vec<RoleRule>,
+    /// Who is not active leaves all rooms, and not only those that require roles.
+    pub leave_rooms: bool,
 }
 
 /// A resource as it is shown, and its version (an entity tag).
@@ -90,6 +92,7 @@ struct Inner {
     /// Held while something is changed.
     changing: Mutex<()>,
     scans: Semaphore,
+    leavers: leavers::Leavers,
 }
 
 impl Provisioning {
@@ -100,8 +103,12 @@ impl Provisioning {
         (accounts, rooms, care): (Accounts, Rooms, Care),
         settings: Settings,
     ) -> Self {
+        let mut rules: Vec<Value> = settings.rules.iter().map(RoleRule::shown).collect();
+        rules.extend(settings.accept_canonical_roles.then(|| json!({ "accept_canonical_roles": true })));
+        care.roles().mappings().show_rules(Source::Scim, rules);
         let (changing, scans) = (Mutex::default(), Semaphore::new(SCANS_MAX));
-        Self(Arc::new(Inner { store, clock, accounts, rooms, care, settings, changing, scans }))
+        let leavers = leavers::Leavers::default();
+        Self(Arc::new(Inner { store, clock, accounts, rooms, care, settings, changing, scans, leavers }))
     }
 
     /// Where the directory reaches this server.

@@ -1,6 +1,7 @@
 //! What users and groups have in common: finding, showing and changing one.
 
 use serde_json::{Map, Value, json};
+use wardroom_clock::timestamp;
 use wardroom_store::{Batch, Hash16, Json, Position, Scan};
 
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     query::Shown,
     schema::{ENTERPRISE_URN, ResourceKind},
     tables::{MEMBER_OF, MEMBERS, NAME_DOMAIN, NAMES, RESOURCES, ResourceRow},
-    timestamp,
 };
 
 /// Groups of a user, or members of a group, read at once.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use wardroom_care::{ROLES_PER_SOURCE_MAX, Role};
 
 use crate::{ScimError, filter::folded, schema::ENTERPRISE_URN};
@@ -70,6 +70,13 @@ struct Facts {
 }
 
 impl RoleRule {
+    /// As administrators see it.
+    pub(crate) fn shown(&self) -> Value {
+        let Self { group, role, department, organization, gives } = self;
+        let gives = gives.to_string();
+        json!({ "group": group, "role": role, "department": department, "organization": organization, "gives": gives })
+    }
+
     fn is_met_by(&self, facts: &Facts) -> bool {
         let in_list = |wanted: &Option<String>, list: &[String]| {
             wanted.as_ref().is_none_or(|wanted| list.contains(&folded(wanted)))
@@ -82,12 +89,13 @@ impl RoleRule {
     }
 }
 
-/// The roles of a user, in order, each once, with why; at most as many as a source can give.
+/// The roles of a user, in order, each once, with why; at most as many as a source can give. `mapped` tells what else a
+/// name of a group or role means.
 pub(crate) fn roles_of(
     user: &Map<String, Value>,
     groups: &[&str],
-    rules: &[RoleRule],
-    accept_canonical: bool,
+    (rules, accept_canonical): (&[RoleRule], bool),
+    mapped: impl Fn(&str) -> Vec<Role>,
 ) -> Vec<(Role, String)> {
     let roles: Vec<&str> = user
         .get("roles")
@@ -107,6 +115,9 @@ pub(crate) fn roles_of(
         organization: of_extension("organization"),
     };
     let mut given: Vec<(Role, String)> = Vec::new();
+    for name in groups.iter().chain(&roles) {
+        given.extend(mapped(name).into_iter().map(|role| (role, format!("of the directory: alias of \"{name}\""))));
+    }
     for rule in rules.iter().filter(|rule| rule.is_met_by(&facts)) {
         let named = [("group", &rule.group), ("role", &rule.role), ("department", &rule.department)];
         let named = named.into_iter().chain([("organization", &rule.organization)]);
@@ -168,11 +179,15 @@ mod tests {
             ENTERPRISE_URN: { "department": "icu" },
         }));
         let roles = |accept| {
-            let roles = roles_of(&alice, &["icu physicians"], &rules, accept);
+            let mapped = |name: &str| match name {
+                "icu physicians" => vec![Role::parse("staff@h1").unwrap(), Role::parse("nurse@h1").unwrap()],
+                _ => Vec::new(),
+            };
+            let roles = roles_of(&alice, &["icu physicians"], (&rules, accept), mapped);
             roles.into_iter().map(|(role, _)| role.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(roles(false), ["nurse@h1", "nurse@h1/icu", "physician@h1/icu"]);
-        assert_eq!(roles(true), ["nurse@h1", "nurse@h1/icu", "pharmacist@h1", "physician@h1/icu"]);
+        assert_eq!(roles(false), ["nurse@h1", "nurse@h1/icu", "physician@h1/icu", "staff@h1"]);
+        assert_eq!(roles(true), ["nurse@h1", "nurse@h1/icu", "pharmacist@h1", "physician@h1/icu", "staff@h1"]);
     }
 
     proptest! {

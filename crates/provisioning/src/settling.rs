@@ -48,9 +48,13 @@ impl Provisioning {
     /// Does what a crash or a failure left undone, as long as the server runs.
     pub async fn run(self) {
         let mut period = tokio::time::interval(AGAIN_AFTER);
+        let mut changes = self.0.care.roles().mappings().changes();
         let mut by_these_rules = false;
         loop {
-            period.tick().await;
+            tokio::select! {
+                _ = period.tick() => {}
+                Ok(()) = changes.changed() => by_these_rules = false,
+            }
             let _alone = self.0.changing.lock().await;
             if !by_these_rules {
                 match self.apply_rules().await {
@@ -65,7 +69,8 @@ impl Provisioning {
         }
     }
 
-    /// Applies the rules of the configuration, which may have changed while the server was down, to everybody. Where they
+    /// Applies the rules of the configuration, which may have changed while the server was down, and the aliases to
+    /// everybody. Where they
     /// would take too much away at once, the last roles stay and administrators are told.
     async fn apply_rules(&self) -> Result<(), ScimError> {
         let (mut list, mut groups, mut scan) = (HashMap::new(), HashMap::new(), Scan::all());
@@ -169,7 +174,7 @@ impl Provisioning {
             accounts.moderate(&user.id, |moderation| moderation.locked = true).await?;
         }
         accounts.logout_all(user.nid).await?;
-        Ok(())
+        self.leave_rooms(user).await
     }
 
     /// Takes back the directory's own lock, not an administrator's.
@@ -234,7 +239,10 @@ impl Provisioning {
         }
         let names: Vec<&str> = memberships.iter().filter_map(|id| groups.get(id)?.as_deref()).collect();
         let settings = &self.0.settings;
-        let roles = roles_of(&resource.row.attributes, &names, &settings.rules, settings.accept_canonical_roles);
+        let rules = (&*settings.rules, settings.accept_canonical_roles);
+        let mappings = self.0.care.roles().mappings();
+        let mapped = |name: &str| mappings.roles_of(Source::Scim, name);
+        let roles = roles_of(&resource.row.attributes, &names, rules, mapped);
         let holder = self.0.care.roles().of(&user.id);
         let before = holder.as_ref().and_then(|holder| holder.said().find(|(source, _)| *source == Source::Scim));
         let before = before.map_or(&[][..], |(_, said)| &said.bindings);

@@ -68,6 +68,15 @@ impl Rooms {
         self.kick(Actor { user: &by, nid: by_nid, device: None, guest: false }, room, user, reason).await
     }
 
+    /// Whether a user is in a room, invited or knocking anywhere.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_in_a_room(&self, nid: UserNid) -> Result<bool, RoomError> {
+        let there = |membership| matches!(membership, Membership::Join | Membership::Invite | Membership::Knock);
+        Ok(self.memberships(nid).await?.iter().any(|entry| there(entry.membership)))
+    }
+
     /// Takes a user of this server out of every room, and tells in how many that failed.
     ///
     /// # Errors
@@ -80,6 +89,7 @@ impl Rooms {
                 continue;
             }
             let left = match self.view_of(entry.room).await {
+                Ok(room) if self.engine.gate.keeps_members(room.nid) => self.send_away(user, &room.id).await,
                 Ok(room) => self.leave(actor, &room.id, None).await,
                 Err(error) => Err(error),
             };

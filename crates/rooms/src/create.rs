@@ -13,6 +13,7 @@ use wardroom_store::{Batch, Json};
 use crate::{
     Action, Actor, Engine, Rooms,
     error::RoomError,
+    gate::RoomBirth,
     ids::{EventNid, NS_ROOM, Place, RoomNid},
     membership::{MemberChange, MemberProfile},
     room::RoomView,
@@ -94,6 +95,16 @@ pub struct NewRoom {
 impl Rooms {
     /// Makes a room with the actor as its first member.
     pub async fn create(&self, actor: Actor<'_>, request: NewRoom) -> Result<OwnedRoomId, RoomError> {
+        self.create_with(actor, request, |_| Batch::default()).await
+    }
+
+    /// As [`Rooms::create`], with what else is to be written in the same commit, given the room's number.
+    pub async fn create_with(
+        &self,
+        actor: Actor<'_>,
+        mut request: NewRoom,
+        also: impl FnOnce(RoomNid) -> Batch + Send,
+    ) -> Result<OwnedRoomId, RoomError> {
         let id = request.version.as_ref().unwrap_or(&self.engine.default_version);
         let version = RoomVersion::new(id).ok_or_else(|| RoomError::unsupported(id))?;
         if request.invite.len() > INVITES_MAX {
@@ -109,6 +120,7 @@ impl Rooms {
         if let Some(alias) = &request.alias {
             self.engine.check_alias(alias)?;
         }
+        self.engine.give_policy(actor.user, version, &mut request)?;
         let create = self.engine.create_event(actor.user, version, &request)?;
         let mut writer = self.engine.found_room(actor, version, create, 0).await?;
         let room_id = writer.view().id;
@@ -116,12 +128,40 @@ impl Rooms {
             RoomError::Forbidden(sentence) => RoomError::InvalidRoomState(sentence),
             other => other,
         })?;
+        let also = also(writer.nid());
+        writer.batch.append(also);
         writer.commit().await?;
         Ok(room_id)
     }
 }
 
 impl Engine {
+    /// Gives the new room the policy that the gate has for it. Who acts for the server in a room with a policy becomes
+    /// one of its creators where those stand above everybody.
+    fn give_policy(&self, creator: &UserId, version: RoomVersion, request: &mut NewRoom) -> Result<(), RoomError> {
+        let Some(kind) = self.gate.policy_type().map(ToString::to_string) else { return Ok(()) };
+        let room_type = request.creation_content.get("type").and_then(Value::as_str);
+        let birth = RoomBirth { creator, room_type, alias: request.alias.as_deref() };
+        let is_policy = |(given, key, _): &(String, String, _)| *given == kind && key.is_empty();
+        match self.gate.policy_for(&birth).map_err(RoomError::Forbidden)? {
+            Some(content) => {
+                request.initial_state.retain(|state| !is_policy(state));
+                request.initial_state.push((kind, String::new(), content));
+            }
+            None if request.initial_state.iter().any(is_policy) => {}
+            None => return Ok(()),
+        }
+        let own_user = self.gate.own_user().filter(|own| *own != creator);
+        if let Some(own_user) = own_user.filter(|_| version.rules().authorization.additional_room_creators) {
+            let also = request.creation_content.entry("additional_creators").or_insert_with(|| json!([]));
+            // What is no list is refused with the rest of the create event.
+            if let Some(also) = also.as_array_mut().filter(|also| !also.contains(&json!(own_user))) {
+                also.push(json!(own_user));
+            }
+        }
+        Ok(())
+    }
+
     /// The create event; in version 12 the room's id is made of it.
     fn create_event(&self, creator: &UserId, version: RoomVersion, request: &NewRoom) -> Result<Arc<Pdu>, RoomError> {
         let rules = version.rules();
@@ -255,7 +295,8 @@ impl Writer {
         let creator = actor.user;
         let profile = request.profile.clone();
         self.append(MemberChange { profile, ..MemberChange::new(creator, creator, "join") }.event()?).await?;
-        let levels = power_levels(creator, version, &request);
+        let policy = self.engine.gate.policy_type().map(ToString::to_string);
+        let levels = power_levels(creator, version, &request, policy);
         self.set(creator, "m.room.power_levels", &levels).await?;
         if let Some(alias) = &request.alias {
             let nid = self.nid();
@@ -317,7 +358,7 @@ pub(crate) fn raw(content: &impl serde::Serialize) -> Result<Box<RawJsonValue>, 
 pub(crate) const TOMBSTONE_LEVEL_OF_OWNERS: i64 = 150;
 
 /// Content of the first power levels event.
-fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Value {
+fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom, policy: Option<String>) -> Value {
     let privileged_creators = version.rules().authorization.explicitly_privilege_room_creators;
     let mut users = Map::new();
     if !privileged_creators {
@@ -338,6 +379,10 @@ fn power_levels(creator: &UserId, version: RoomVersion, request: &NewRoom) -> Va
         },
         "notifications": { "room": 50 },
     });
+    if let (Some(policy), Some(Value::Object(events))) = (policy, levels.get_mut("events")) {
+        // Who may be in the room is not for moderators to say.
+        events.insert(policy, json!(100));
+    }
     if let Some(levels) = levels.as_object_mut() {
         levels.extend(request.power_levels.clone());
         let asked = request.power_levels.get("events").and_then(|events| events.get("m.room.tombstone")).is_some();

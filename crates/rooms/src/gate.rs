@@ -10,11 +10,10 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, ready},
 };
-use ruma::{UserId, events::StateEventType};
+use ruma::{RoomAliasId, UserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_event::Pdu;
 
-use crate::{room::RoomView, tables::Membership, visibility::Visibility};
+use crate::{events::Stored, ids::RoomNid, room::RoomView, tables::Membership, visibility::Visibility};
 
 /// What a user wants to do with a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +67,17 @@ pub struct Asker<'a> {
     pub was_joined: bool,
 }
 
+/// A room in the making.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomBirth<'a> {
+    /// Who makes it.
+    pub creator: &'a UserId,
+    /// Its type (specification, section "Types").
+    pub room_type: Option<&'a str>,
+    /// The alias that it gets at once.
+    pub alias: Option<&'a RoomAliasId>,
+}
+
 /// The gate's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -98,8 +108,34 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Reads that event as a room has it now, once for each change; none where it says nothing.
-    fn read_policy(&self, _event: &Pdu) -> Option<Policy> {
+    fn read_policy(&self, _event: &Stored) -> Option<Policy> {
         None
+    }
+
+    /// The content of that event with which a new room begins, whatever its maker asks for; none where the gate leaves
+    /// it to them.
+    ///
+    /// # Errors
+    /// A sentence for the maker, who may not make such a room.
+    fn policy_for(&self, _birth: &RoomBirth<'_>) -> Result<Option<Box<RawJsonValue>>, String> {
+        Ok(None)
+    }
+
+    /// The user that acts for the server in rooms with that event, if this gate has one.
+    fn own_user(&self) -> Option<&UserId> {
+        None
+    }
+
+    /// Whether somebody may come into a room without an invitation by what this gate knows of them, where the room's join
+    /// rule has the condition [`ROLE_CONDITION`](crate::ROLE_CONDITION). Most gates let nobody in that way.
+    fn admits_by_role(&self, _user: &UserId, _room: &RoomView) -> bool {
+        false
+    }
+
+    /// Whether this server decides who is in a room. Every change of a membership there is noted, for somebody to look at
+    /// ([`Rooms::arrivals`](crate::Rooms::arrivals)).
+    fn keeps_members(&self, _room: RoomNid) -> bool {
+        false
     }
 
     /// Whether that event may be sent from here with this content.

@@ -19,12 +19,18 @@ const ALLOW_RULES_MAX: usize = 200;
 /// Members that are looked at for one who may invite, besides those whom the power levels name.
 const UNNAMED_AUTHORISERS_MAX: usize = 100;
 
-/// A room's join rule and whose members it lets in.
+/// Type of the condition that those meet whom the gate admits ([`Gate::admits_by_role`](crate::Gate::admits_by_role)). The
+/// specification leaves room for further types; servers that do not know this one let nobody in by it.
+pub const ROLE_CONDITION: &str = "org.wardroom.role";
+
+/// A room's join rule and whom it lets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JoinRules {
     pub(crate) kind: JoinRuleKind,
-    /// Rooms of the conditions `m.room_membership`, each once; others are conditions that nobody meets.
+    /// Rooms of the conditions `m.room_membership`, each once.
     pub(crate) allow: Vec<OwnedRoomId>,
+    /// Whether [`ROLE_CONDITION`] is among the conditions. All others are conditions that nobody meets.
+    pub(crate) by_role: bool,
 }
 
 impl JoinRules {
@@ -39,17 +45,19 @@ impl JoinRules {
         }
         let content = event.and_then(|event| event.content_as::<Content>().ok());
         let Some(Content { join_rule, allow }) = content else {
-            return Self { kind: JoinRuleKind::Invite, allow: Vec::new() };
+            return Self { kind: JoinRuleKind::Invite, allow: Vec::new(), by_role: false };
         };
-        let mut rooms: Vec<OwnedRoomId> = Vec::new();
+        let (mut rooms, mut by_role): (Vec<OwnedRoomId>, bool) = (Vec::new(), false);
         // Each condition for itself: one that cannot be read must not close the door that another opens.
         for condition in allow.as_array().into_iter().flatten().take(ALLOW_RULES_MAX) {
-            let is_membership = condition.get("type").and_then(Value::as_str) == Some("m.room_membership");
+            let kind = condition.get("type").and_then(Value::as_str);
+            by_role |= kind == Some(ROLE_CONDITION);
+            let is_membership = kind == Some("m.room_membership");
             let room = condition.get("room_id").and_then(Value::as_str).filter(|_| is_membership);
             let room = room.and_then(|room| <&RoomId>::try_from(room).ok());
             rooms.extend(room.filter(|room| !rooms.iter().any(|known| known == room)).map(ToOwned::to_owned));
         }
-        Self { kind: JoinRuleKind::from(join_rule), allow: rooms }
+        Self { kind: JoinRuleKind::from(join_rule), allow: rooms, by_role }
     }
 
     /// Whether anybody may join.
@@ -57,7 +65,7 @@ impl JoinRules {
         self.kind == JoinRuleKind::Public
     }
 
-    /// Whether members of other rooms may join, in a version that knows such rules.
+    /// Whether those who meet a condition may join, in a version that knows such rules.
     pub(crate) fn is_restricted(&self, version: RoomVersion) -> bool {
         let rules = &version.rules().authorization;
         match self.kind {
@@ -102,7 +110,7 @@ impl Writer {
     /// for anybody, and the authorization rules decide alone.
     ///
     /// # Errors
-    /// [`RoomError::Forbidden`] where the rule asks for membership of other rooms and the user is in none of them,
+    /// [`RoomError::Forbidden`] where the rule has conditions and the user meets none of them,
     /// [`RoomError::CannotAuthorizeJoin`] where nobody of this server may invite.
     pub(crate) async fn authoriser_of_join(&self, user: &UserId) -> Result<Option<OwnedUserId>, RoomError> {
         let rules = self.state_event(&StateEventType::RoomJoinRules, "").await?;
@@ -110,13 +118,14 @@ impl Writer {
         if !rules.is_restricted(self.version()) {
             return Ok(None);
         }
-        let nid = self.engine.user_nid(user).await?;
-        let allowed = match nid {
+        let by_role = rules.by_role && self.engine.gate.admits_by_role(user, &self.view());
+        let allowed = match self.engine.user_nid(user).await? {
+            _ if by_role => true,
             Some(nid) => self.engine.is_in_one_of(nid, &rules.allow).await?,
             None => false,
         };
         if !allowed {
-            let sentence = "You are not invited, and in none of the rooms whose members may join this one.";
+            let sentence = "You are not invited, and meet none of the conditions under which one may join this room.";
             return Err(RoomError::Forbidden(sentence.to_owned()));
         }
         self.somebody_who_may_invite().await?.map(Some).ok_or(RoomError::CannotAuthorizeJoin)
@@ -156,4 +165,59 @@ fn named_users(create: &Pdu, levels: Option<&Pdu>) -> Vec<OwnedUserId> {
         named.extend(users.keys().filter_map(|id| user(id)));
     }
     named
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ruma::{RoomId, room::JoinRuleKind, user_id};
+    use serde_json::{Value, json, value::to_raw_value};
+    use wardroom_event::{Draft, Pdu, RoomVersion, SigningKey};
+
+    use super::JoinRules;
+
+    fn event(content: &Value) -> Pdu {
+        let draft = Draft {
+            room_id: Some(RoomId::new_v1(ruma::server_name!("a.example"))),
+            sender: user_id!("@a:a.example").to_owned(),
+            kind: "m.room.join_rules".into(),
+            state_key: Some(String::new()),
+            content: to_raw_value(content).unwrap(),
+            redacts: None,
+            prev_events: Vec::new(),
+            auth_events: Vec::new(),
+            depth: 1,
+            origin_server_ts: 1,
+        };
+        let key = SigningKey::from_seed([7; 32], "1").unwrap();
+        draft.sign(RoomVersion::V11, ruma::server_name!("a.example"), &key).unwrap()
+    }
+
+    #[test]
+    fn each_condition_counts_for_itself() {
+        let membership = |room: &str| json!({ "type": "m.room_membership", "room_id": room });
+        let role = json!({ "type": "org.wardroom.role" });
+        for (allow, rooms, by_role) in [
+            (json!([membership("!a:b"), membership("!a:b"), membership("none"), role]), 1, true),
+            (json!([{ "type": "com.example.weather" }, 7, null, membership("!a:b")]), 1, false),
+            (json!([{ "type": "org.wardroom.roles" }, { "type": 5 }, { "room_id": "!a:b" }]), 0, false),
+            (role, 0, false),
+        ] {
+            let rules = JoinRules::of(Some(&event(&json!({ "join_rule": "restricted", "allow": allow }))));
+            assert_eq!((rules.allow.len(), rules.by_role), (rooms, by_role), "{allow}");
+            assert!(rules.is_restricted(RoomVersion::V11) && !rules.is_restricted(RoomVersion::V6));
+        }
+        let nothing = JoinRules::of(Some(&event(&json!({ "allow": [] }))));
+        assert_eq!((nothing.kind, nothing.by_role), (JoinRuleKind::Invite, false));
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_opens_a_room_that_names_no_condition(kind in "[a-z._]{0,24}", room in "\\PC{0,20}") {
+            prop_assume!(kind != "m.room_membership" && kind != super::ROLE_CONDITION);
+            let allow = json!([{ "type": kind, "room_id": room }]);
+            let rules = JoinRules::of(Some(&event(&json!({ "join_rule": "restricted", "allow": allow }))));
+            prop_assert!(rules.allow.is_empty() && !rules.by_role);
+        }
+    }
 }

@@ -32,6 +32,7 @@ mod history_purge;
 mod ids;
 mod introduction;
 mod join_rules;
+mod kept;
 mod log;
 mod mass_redaction;
 mod members;
@@ -87,7 +88,7 @@ pub use self::{
     filter::passes,
     fsck::{FsckReport, fsck},
     gaps::{GAP_EVENTS_MAX, Gap},
-    gate::{Action, Asker, Gate, Policy, StandardGate, Verdict},
+    gate::{Action, Asker, Gate, Policy, RoomBirth, StandardGate, Verdict},
     glance::Glance,
     hierarchy::{
         Elsewhere, HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy, TheirRoom,
@@ -98,6 +99,8 @@ pub use self::{
         BadToken, EventNid, NS_EVENT, NS_ROOM, NS_SERVER, NS_SLOT, NS_USER, Place, RoomNid, ServerNid, Slot, UserNid,
         WATCH_MEMBERS, WATCH_OUTGOING, WATCH_POLICIES, WATCH_ROOM, WATCH_USER,
     },
+    join_rules::ROLE_CONDITION,
+    kept::{KeptMember, ROLE_LOST},
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     mass_redaction::{MassRedaction, REDACTION_EVENTS_MAX, REDACTION_ROOMS_MAX},
     members::MembershipEntry,

@@ -225,7 +225,7 @@ impl Writer {
             }
             self.batch.put(&MEMBERS, &(room, membership as u8, user), &());
             self.batch.touch(room.members_watch());
-            self.note_arrival(user, membership);
+            self.note_arrival((user, pdu.state_key().unwrap_or_default()), membership);
             self.count(before.as_ref().map(|before| before.membership), membership);
             if let Some(user) = pdu.state_key().and_then(|key| <&UserId>::try_from(key).ok()) {
                 self.count_server(user, before.map(|before| before.membership), membership).await?;

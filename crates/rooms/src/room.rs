@@ -214,7 +214,8 @@ impl Engine {
             // Boxed because reading events may load their room: it never does here, the version being known.
             read.push(Box::pin(self.events_in(nid, Some(version), event.as_slice())).await?.pop().flatten());
         }
-        let read = |index: usize| read.get(index).and_then(Option::as_ref).map(|event| &*event.pdu);
+        let read = |index: usize| read.get(index).and_then(Option::as_ref);
+        let pdu = |index: usize| read(index).map(|event| &*event.pdu);
         Ok(RoomView {
             nid,
             id,
@@ -224,8 +225,8 @@ impl Engine {
             state: head.state,
             joined: head.joined,
             invited: head.invited,
-            visibility: Visibility::of(read(0)),
-            public: JoinRules::of(read(1)).is_public(),
+            visibility: Visibility::of(pdu(0)),
+            public: JoinRules::of(pdu(1)).is_public(),
             policy: read(2).and_then(|event| self.gate.read_policy(event)),
             end: Place::after(written),
             servers: Arc::new(servers.into_iter().map(|((_, server), Packed(count))| (server, count)).collect()),

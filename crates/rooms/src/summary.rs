@@ -94,7 +94,7 @@ impl Summary {
         let encryption = room.encryption.as_ref().map(ToString::to_string);
         Self {
             state: Root::EMPTY,
-            join_rules: JoinRules { kind: room.join_rule.kind(), allow },
+            join_rules: JoinRules { kind: room.join_rule.kind(), allow, by_role: false },
             chunk,
             encryption: encryption.filter(|name| name.len() <= ALGORITHM_BYTES_MAX),
             version: RoomVersion::V12,
@@ -119,6 +119,11 @@ impl Summary {
     /// Rooms whose members may join, where the join rule is one of the restricted ones.
     pub fn allowed_room_ids(&self) -> &[OwnedRoomId] {
         if self.join_rules.is_restricted(self.version) { &self.join_rules.allow } else { &[] }
+    }
+
+    /// Whether those may join whom the gate admits by their role.
+    fn is_open_by_role(&self) -> bool {
+        self.join_rules.by_role && self.join_rules.is_restricted(self.version)
     }
 
     /// Whether the room is a space.
@@ -168,7 +173,11 @@ impl Engine {
             Some(Membership::Join | Membership::Invite) => true,
             // Nobody who is banned may join or ask to.
             Some(Membership::Ban) => summary.chunk.world_readable,
-            _ => summary.is_for_everybody() || self.is_in_one_of(actor.nid, summary.allowed_room_ids()).await?,
+            _ => {
+                summary.is_for_everybody()
+                    || summary.is_open_by_role() && self.gate.admits_by_role(actor.user, room)
+                    || self.is_in_one_of(actor.nid, summary.allowed_room_ids()).await?
+            }
         };
         Ok(may.then_some(ReadSummary { summary, membership }))
     }

@@ -363,6 +363,8 @@ pub const TABLES: &[TableSpec] = &[
     *crate::serving::ERASED.spec(),
     *crate::governed::GOVERNED.spec(),
     *crate::governed::ARRIVALS.spec(),
+    *crate::governed::CHANGED.spec(),
+    *crate::room_media::MEDIA_ROOMS.spec(),
     *crate::guests::GUESTS_OUT.spec(),
     *crate::blocked::BLOCKED.spec(),
     *crate::tasks::TASKS.spec(),

@@ -95,7 +95,7 @@ impl Writer {
     }
 
     /// Puts an action of somebody to the gate: the sentence with which it refuses.
-    async fn ask(&self, user: &UserId, action: Action<'_>) -> Result<Option<String>, RoomError> {
+    pub(crate) async fn ask(&self, user: &UserId, action: Action<'_>) -> Result<Option<String>, RoomError> {
         let nid = self.engine.store.interner().known(NS_USER, user.as_str()).await?.map(UserNid::new);
         let record = match nid {
             Some(nid) => self.membership(nid).await?,

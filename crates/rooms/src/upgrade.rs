@@ -105,11 +105,15 @@ impl Rooms {
             let sentence = format!("additional_creators: at most {ADDITIONAL_CREATORS_MAX} users are allowed.");
             return Err(RoomError::InvalidParam(sentence));
         }
+        // Who acts for the server in a room with a policy does so in the one that replaces it, above everybody.
+        let own_user = self.engine.gate.own_user().filter(|_| view.policy.is_some()).map(ToOwned::to_owned);
+        let mut additional_creators = request.additional_creators;
+        additional_creators.extend(own_user);
         let plan = Plan {
             sender: actor.user.to_owned(),
             nid: actor.nid,
             version,
-            additional_creators: request.additional_creators,
+            additional_creators,
             profile: request.profile,
         };
         // Until the commit: the aliases that are moved must still be this room's then.
@@ -217,7 +221,8 @@ impl Writer {
         let create = create.ok_or_else(|| RoomError::inconsistent("room without create event"))?;
         let levels = self.state_event(&StateEventType::RoomPowerLevels, "").await?;
         let mut state = Vec::new();
-        for kind in CARRIED_TYPES {
+        let policy = self.engine.gate.policy_type().cloned();
+        for kind in CARRIED_TYPES.into_iter().chain(policy) {
             let Some(stored) = self.state_event(&kind, "").await? else { continue };
             let mut fields = content(&stored.pdu).unwrap_or_default();
             if kind == StateEventType::RoomJoinRules {

@@ -24,6 +24,7 @@ mod interner;
 mod key;
 mod keyring;
 mod keys;
+mod marks;
 mod open;
 mod overlay;
 mod position;

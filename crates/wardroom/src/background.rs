@@ -25,7 +25,8 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care, provisioni
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
-    let looking = care.clone();
+    let (looking, inviting) = (care.clone(), care.clone());
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { inviting.run_invitations().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { looking.run().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(provisioning.clone().run()));
     let guests = accounts.clone();

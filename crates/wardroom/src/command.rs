@@ -1,9 +1,11 @@
 //! The command line.
 
+mod admin;
 mod check;
 mod federation;
 mod fsck;
 mod keys;
+mod secret;
 mod serve;
 mod user_create;
 
@@ -41,6 +43,8 @@ enum Command {
         #[arg(long, required = true)]
         example: bool,
     },
+    /// Administers the server while it runs, over its administration API.
+    Admin(admin::Admin),
     /// Manages users while the server is stopped.
     #[command(subcommand)]
     User(UserCommand),
@@ -83,6 +87,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Serve(file) => serve::run(&file),
         Command::Check(file) => check::run(&file),
         Command::Config { example: _ } => print(config::EXAMPLE).map_err(Failure::from),
+        Command::Admin(admin) => return admin::run(&admin),
         Command::User(UserCommand::Create(create)) => user_create::run(&create),
         Command::Keys(command) => keys::run(&command),
         Command::Federation(command) => federation::run(&command),
@@ -91,11 +96,16 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody reads standard error: nobody is left to tell that.
-            let _ = writeln!(io::stderr(), "wardroom: {}", in_full(&*failure));
+            complain(&*failure);
             ExitCode::FAILURE
         }
     }
+}
+
+/// Tells on standard error why a command failed.
+fn complain(failure: &(dyn Error + 'static)) {
+    // Nobody reads standard error: nobody is left to tell that.
+    let _ = writeln!(io::stderr(), "wardroom: {}", in_full(failure));
 }
 
 /// Writes to standard output.

@@ -24,6 +24,7 @@ mod roles;
 mod rooms;
 pub(crate) mod scim;
 mod server_notices;
+mod sessions;
 mod support;
 mod user_directory;
 
@@ -36,7 +37,7 @@ use std::{
 use ruma::OwnedServerName;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::load::load;
+pub(crate) use self::{environment::ADMIN_TOKEN, load::load};
 
 /// `config/wardroom.toml`.
 pub(crate) const EXAMPLE: &str = include_str!("../../../config/wardroom.toml");
@@ -63,6 +64,8 @@ pub(crate) struct Config {
     pub(crate) federation: federation::Federation,
     #[serde(default)]
     pub(crate) password: password::Password,
+    #[serde(default)]
+    pub(crate) sessions: sessions::Sessions,
     #[serde(default)]
     pub(crate) oidc: oidc::Oidc,
     #[serde(default)]
@@ -121,6 +124,7 @@ impl Config {
             registration: registration::Registration::default(),
             federation: federation::Federation::default(),
             password: password::Password::default(),
+            sessions: sessions::Sessions::default(),
             oidc: oidc::Oidc::default(),
             rooms: rooms::Rooms::default(),
             user_directory: user_directory::UserDirectory::default(),

@@ -8,6 +8,7 @@ mod causes;
 mod command;
 mod config;
 mod identity;
+mod inviting;
 mod keys;
 mod limits;
 mod listeners;

@@ -6,7 +6,7 @@ use axum::Router;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, TokenLifetimes};
+use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
 use wardroom_admin_api::{AdminState, Notices};
 use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
@@ -31,7 +31,7 @@ use crate::{
     attesters::{Asking, Telling},
     background,
     config::{Config, listener::Tls, push::Badge},
-    identity,
+    identity, inviting,
     keys::{self, KeyError},
     metrics,
     serves::Serves,
@@ -128,7 +128,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
             shared_secret: Some(config.registration.shared_secret.clone()).filter(|secret| !secret.is_empty()),
             guests: config.registration.guests,
         },
-        tokens: TokenLifetimes::default(),
+        tokens: config.sessions.lifetimes(),
         presence: config.presence.enabled,
         federation: config.federation.enabled,
         own_users: own_users(config),
@@ -244,6 +244,7 @@ async fn federation(config: &Config, parts: &Parts, care: &Care) -> Result<Optio
     federation.load().await?;
     care.attestations().ask_by(Arc::new(Asking(federation.attestations.clone())));
     care.tell_by(Arc::new(Telling(federation.outbox.clone())));
+    care.invite_by(Arc::new(inviting::ByFederation(federation.rooms.clone())));
     Ok(Some(federation))
 }
 
@@ -355,6 +356,7 @@ fn scim(
         localpart: section.localpart(),
         accept_canonical_roles: section.accept_canonical_roles,
         rules: section.rules(),
+        leave_rooms: !section.inactive_users_stay_in_rooms,
     };
     let services = (accounts.clone(), rooms.clone(), care.clone());
     let provisioning = Provisioning::new(store.clone(), Arc::clone(clock), services, settings);
@@ -405,6 +407,7 @@ impl App {
         let media = MediaState {
             accounts: accounts.clone(),
             media,
+            rooms: rooms.clone(),
             remote: federation.as_ref().map(|federation| federation.media.clone()),
             limits: Arc::clone(&limits),
             allow_unauthenticated: config.media.allow_unauthenticated,

@@ -107,8 +107,13 @@ pub(crate) async fn authenticate<A: Demand, S: ApiState>(
     } else {
         return A::demand(None);
     };
-    state.accounts().note_seen(&session, Some(client_ip));
+    state.accounts().note_seen(&session, Some(client_ip), !is_repeated(parts.uri.path()));
     A::demand(Some(session))
+}
+
+/// Whether clients ask for this by themselves, again and again: that nobody is there does not end it.
+fn is_repeated(path: &str) -> bool {
+    path.ends_with("/sync") || path.contains("/presence/")
 }
 
 /// The session of a token. Users of locked accounts may log out, and nothing else.

@@ -45,7 +45,7 @@ async fn being_seen_is_noted_at_once_and_written_rarely() {
     let session = world.accounts.authenticate(&login.access_token).await.unwrap();
     assert_eq!(world.accounts.devices(alice.nid).await.unwrap()[0].last_seen_ms, None);
 
-    world.accounts.note_seen(&session, WARD);
+    world.accounts.note_seen(&session, WARD, true);
     let seen = || async {
         let device = world.accounts.device(alice.nid, &login.device).await.unwrap().unwrap();
         (device.last_seen_ms, device.last_seen_ip)
@@ -57,13 +57,13 @@ async fn being_seen_is_noted_at_once_and_written_rarely() {
 
     let position = world.store.position();
     world.clock.advance_ms(60_000);
-    world.accounts.note_seen(&session, HOME);
+    world.accounts.note_seen(&session, HOME, true);
     world.accounts.flush_seen().await.unwrap();
     assert_eq!(seen().await, first, "a minute later is not worth a write");
     assert_eq!(world.store.position(), position);
 
     world.clock.advance_ms(4 * 60_000);
-    world.accounts.note_seen(&session, HOME);
+    world.accounts.note_seen(&session, HOME, true);
     assert_eq!(seen().await, (first.0.map(|ms| ms + 5 * 60_000), HOME));
 }
 
@@ -74,7 +74,7 @@ async fn a_deleted_device_leaves_no_sighting() {
     let request = LoginRequest { device_id: Some(device_id!("TABLET")), ..LoginRequest::default() };
     let login = world.accounts.login_as(&alice.id, &request).await.unwrap();
     let session = world.accounts.authenticate(&login.access_token).await.unwrap();
-    world.accounts.note_seen(&session, WARD);
+    world.accounts.note_seen(&session, WARD, true);
     world.accounts.logout(&session).await.unwrap();
     world.accounts.flush_seen().await.unwrap();
     world.accounts.login_as(&alice.id, &request).await.unwrap();

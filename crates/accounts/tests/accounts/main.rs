@@ -4,6 +4,7 @@
 mod account_data;
 mod backup;
 mod devices;
+mod idleness;
 mod keys;
 mod login;
 mod profiles;

@@ -1,5 +1,5 @@
-//! `GET`, `PUT` and `DELETE /_wardroom/admin/v1/role_bindings/{user}`: roles that administrators give, with a reason and
-//! an end; and `GET /_wardroom/admin/v1/users/{user}/access`: why somebody may be in a room or may not.
+//! `GET`, `PUT`, `POST` and `DELETE /_wardroom/admin/v1/role_bindings/{user}`: roles that administrators give, with a reason
+//! and an end; and `GET /_wardroom/admin/v1/users/{user}/access`: why somebody may be in a room or may not.
 
 use axum::Json;
 use ruma::OwnedRoomId;
@@ -24,6 +24,7 @@ pub(super) fn endpoints() -> Endpoints {
     Endpoints::new()
         .get(BINDINGS, Users, "Shows which roles a user has, and from where.", show)
         .put(BINDINGS, Users, "Sets the roles that administrators give a user.", set)
+        .post(BINDINGS, Users, "Gives a user one more role, or one that they have anew.", give)
         .delete(BINDINGS, Users, "Takes those roles back, or the one in `role`.", remove)
         .get(ACCESS, Users, "Tells why a user may be in a room (`room_id`), or in each of theirs, or may not.", access)
 }
@@ -65,33 +66,51 @@ async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> 
     Ok(Json(json!({ "active": holder.is_active(), "roles": roles, "in_force": in_force })))
 }
 
+/// A role as an administrator gives it.
+#[derive(Deserialize)]
+struct Given {
+    role: String,
+    from_ts: Option<u64>,
+    until_ts: Option<u64>,
+    reason: String,
+}
+
+impl Given {
+    /// What is kept of it; what is wrong is told with `place` before the field's name.
+    fn binding(self, state: &AdminState, asked: &Asked, place: &str) -> Result<Binding, ApiError> {
+        let Self { role, from_ts: from_ms, until_ts: until_ms, reason } = self;
+        let role = Role::parse(&role).map_err(|error| ApiError::invalid_param(format!("{place}role: {error}.")))?;
+        if reason.trim().is_empty() {
+            return Err(ApiError::invalid_param(format!("{place}reason: say why.")));
+        }
+        let set_by = asked.session.user.to_string();
+        Ok(Binding { role, from_ms, until_ms, reason, set_by, set_ms: state.care.now_ms() })
+    }
+}
+
 async fn set(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
     #[derive(Deserialize)]
     struct Body {
         roles: Vec<Given>,
     }
-    #[derive(Deserialize)]
-    struct Given {
-        role: String,
-        from_ts: Option<u64>,
-        until_ts: Option<u64>,
-        reason: String,
-    }
     let (user, Body { roles }) = (asked.user_id(0)?, asked.body()?);
-    let (set_by, set_ms) = (asked.session.user.to_string(), state.care.now_ms());
-    let mut bindings = Vec::with_capacity(roles.len());
-    for (index, given) in roles.into_iter().enumerate() {
-        let role = Role::parse(&given.role)
-            .map_err(|error| ApiError::invalid_param(format!("roles[{index}].role: {error}.")))?;
-        if given.reason.trim().is_empty() {
-            return Err(ApiError::invalid_param(format!("roles[{index}].reason: say why.")));
-        }
-        let Given { from_ts: from_ms, until_ts: until_ms, reason, .. } = given;
-        bindings.push(Binding { role, from_ms, until_ms, reason, set_by: set_by.clone(), set_ms });
-    }
+    let bindings = roles.into_iter().enumerate();
+    let bindings = bindings.map(|(index, given)| given.binding(&state, &asked, &format!("roles[{index}].")));
+    let bindings = bindings.collect::<Result<Vec<Binding>, ApiError>>()?;
     let said = Said { active: None, bindings };
     let changed = state.care.roles().say(&user, Source::Manual, said).await.map_err(error::of_care)?;
     Ok(Json(json!({ "changed": changed })))
+}
+
+async fn give(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
+    let (user, given) = (asked.user_id(0)?, asked.body::<Given>()?);
+    let binding = given.binding(&state, &asked, "")?;
+    let changed = state.care.roles().change(&user, Source::Manual, |mut said| {
+        said.bindings.retain(|known| known.role != binding.role);
+        said.bindings.push(binding);
+        Ok(said)
+    });
+    Ok(Json(json!({ "changed": changed.await.map_err(error::of_care)? })))
 }
 
 async fn remove(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {

@@ -50,8 +50,15 @@ async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> 
 }
 
 async fn set(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
-    let (view, content): (_, Map<String, Value>) = (view(&state, &asked).await?, asked.body()?);
-    let event = state.care.set_policy(&view, &Value::Object(content)).await.map_err(error::of_care)?;
+    let (view, mut content): (_, Map<String, Value>) = (view(&state, &asked).await?, asked.body()?);
+    let content = match content.remove("template") {
+        None => Value::Object(content),
+        Some(name) => {
+            let template = name.as_str().and_then(|name| state.care.templates().get(name));
+            template.ok_or_else(|| ApiError::invalid_param("template: there is none of this name."))?.policy
+        }
+    };
+    let event = state.care.set_policy(&view, &content).await.map_err(error::of_care)?;
     Ok(Json(json!({ "event_id": event })))
 }
 

@@ -25,6 +25,10 @@ const REVIEW: &str = "/_wardroom/admin/v1/access_review";
 
 /// Rooms of one page of the review.
 const REVIEWED_ROOMS_MAX: usize = 100;
+/// Members after which a page ends with the room that they are in.
+const PAGE_MEMBERS: usize = 20_000;
+/// Where a CSV has more pages: what `from` is for the next one.
+const NEXT_TOKEN: &str = "x-next-token";
 /// Members of a room who are shown.
 const MEMBERS_MAX: usize = 100_000;
 
@@ -68,18 +72,25 @@ struct Room {
 async fn review(state: AdminState, asked: Asked) -> Result<Response, ApiError> {
     let after = asked.number("from")?.map(RoomNid::new);
     let nids = state.rooms.governed(after, REVIEWED_ROOMS_MAX).await.map_err(error::of_room)?;
-    let mut rooms = Vec::with_capacity(nids.len());
-    for nid in &nids {
+    let (mut rooms, mut listed, mut next) = (Vec::with_capacity(nids.len()), 0, None);
+    for (index, nid) in nids.iter().enumerate() {
         let view = state.rooms.view_of(*nid).await.map_err(error::of_room)?;
         let policy = state.care.policy(&view);
         let members = state.care.assess_members(&view, policy.as_ref(), MEMBERS_MAX).await.map_err(error::of_care)?;
-        let members = members.into_iter().map(|(user_id, assessment)| Member { user_id, assessment }).collect();
+        let members: Vec<_> = members.into_iter().map(|(user_id, assessment)| Member { user_id, assessment }).collect();
+        listed += members.len();
         rooms.push(Room { room_id: view.id.clone(), members });
+        if listed >= PAGE_MEMBERS || index + 1 == REVIEWED_ROOMS_MAX {
+            next = Some(nid.get());
+            break;
+        }
     }
-    let next = nids.last().filter(|_| nids.len() == REVIEWED_ROOMS_MAX).map(|nid| nid.get());
     match asked.get("format") {
         None | Some("json") => Ok(Json(json!({ "rooms": rooms, "next_token": next })).into_response()),
-        Some("csv") => Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&rooms)).into_response()),
+        Some("csv") => {
+            let next = next.map(|next| [(NEXT_TOKEN, next.to_string())]);
+            Ok(([(CONTENT_TYPE, "text/csv; charset=utf-8")], next, csv(&rooms)).into_response())
+        }
         Some(_) => Err(ApiError::invalid_param("format: neither json nor csv.")),
     }
 }

@@ -9,7 +9,7 @@ use ruma::{OwnedServerName, OwnedUserId, RoomId, ServerName, UserId};
 use serde::Serialize;
 use serde_json::value::to_raw_value;
 use wardroom_rooms::{NS_SERVER, NS_USER, RoomError, ServerNid, UserNid};
-use wardroom_store::{Batch, Packed, Scan};
+use wardroom_store::{Batch, Packed, Position, Scan};
 
 use super::{AttestTo, Attestation, Attestations, ROLE_REVOKED, word::LIFETIME_MS_MAX};
 use crate::{
@@ -152,8 +152,15 @@ struct Revocation<'a> {
 }
 
 impl Care {
-    /// Tells the servers that may still believe in them which roles a user has lost.
-    pub(crate) async fn tell_losses(&self, user: UserNid) -> Result<(), CareError> {
+    /// Tells the servers that may still believe in them which roles these users have lost.
+    pub(crate) async fn tell_losses_of(&self, changed: &[(UserNid, Position)]) -> Result<(), CareError> {
+        for (user, _) in changed {
+            self.tell_losses(*user).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_losses(&self, user: UserNid) -> Result<(), CareError> {
         let (Some(tellers), inner) = (self.0.tellers.get(), &*self.0.attestations.0) else { return Ok(()) };
         let _alone = inner.handing.lock().await;
         let rows = inner.store.latest().scan(&HANDED, Scan::prefix(&user).limit(ROWS_MAX)).await?;

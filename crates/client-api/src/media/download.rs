@@ -21,6 +21,7 @@ use ruma::api::{
     path_builder::PathBuilder as _,
 };
 use tracing::error;
+use wardroom_accounts::Session;
 use wardroom_media::{Content, ContentStream, check_filename};
 use wardroom_web::{ApiError, Caller, Class, Routes, Subject, content_disposition};
 
@@ -59,9 +60,21 @@ pub(super) fn routes() -> Routes<MediaState> {
     routes
 }
 
+/// Who asks for a content.
+pub(super) trait Downloader: FromRequestParts<MediaState, Rejection = ApiError> + Send + 'static {
+    /// Their session, if they have one.
+    fn session(&self) -> Option<&Session>;
+}
+
 /// Somebody with an access token, within the limit of downloads.
 #[derive(Debug)]
-pub(super) struct SignedIn;
+pub(super) struct SignedIn(Session);
+
+impl Downloader for SignedIn {
+    fn session(&self) -> Option<&Session> {
+        Some(&self.0)
+    }
+}
 
 impl FromRequestParts<MediaState> for SignedIn {
     type Rejection = ApiError;
@@ -69,13 +82,19 @@ impl FromRequestParts<MediaState> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, state: &MediaState) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, state).await?;
         state.limits.take(Class::Download, caller.session.nid)?;
-        Ok(Self)
+        Ok(Self(caller.session))
     }
 }
 
 /// Anybody, where the operator has not frozen the old paths.
 #[derive(Debug)]
 pub(super) struct Anybody;
+
+impl Downloader for Anybody {
+    fn session(&self) -> Option<&Session> {
+        None
+    }
+}
 
 impl FromRequestParts<MediaState> for Anybody {
     type Rejection = ApiError;
@@ -91,26 +110,26 @@ impl FromRequestParts<MediaState> for Anybody {
     }
 }
 
-async fn download<C>(
+async fn download<C: Downloader>(
     State(state): State<MediaState>,
-    _caller: C,
+    caller: C,
     Path((server_name, id)): Path<(String, String)>,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let content = content(&state, &server_name, &id, &params).await?;
+    let content = content(&state, caller.session(), (&server_name, &id), &params).await?;
     serve(&content, &headers).await
 }
 
-async fn download_as<C>(
+async fn download_as<C: Downloader>(
     State(state): State<MediaState>,
-    _caller: C,
+    caller: C,
     Path((server_name, id, filename)): Path<(String, String, String)>,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let filename = check_filename(Some(&filename)).map_err(told)?.map(str::to_owned);
-    let content = content(&state, &server_name, &id, &params).await?;
+    let content = content(&state, caller.session(), (&server_name, &id), &params).await?;
     serve(&content.named(filename), &headers).await
 }
 

@@ -16,7 +16,7 @@ use wardroom_web::{ApiError, Routes};
 
 use super::{
     MediaState, content,
-    download::{Anybody, SignedIn, serve},
+    download::{Anybody, Downloader, SignedIn, serve},
     query::Params,
     told,
 };
@@ -33,15 +33,15 @@ pub(super) fn routes() -> Routes<MediaState> {
     routes
 }
 
-async fn thumbnail<C>(
+async fn thumbnail<C: Downloader>(
     State(state): State<MediaState>,
-    _caller: C,
+    caller: C,
     Path((server_name, id)): Path<(String, String)>,
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&params)?;
-    let content = content(&state, &server_name, &id, &params).await?;
+    let content = content(&state, caller.session(), (&server_name, &id), &params).await?;
     let thumbnail = state.media.thumbnail(&content, wanted).await.map_err(told)?;
     serve(&thumbnail, &headers).await
 }

@@ -14,6 +14,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue as RawJsonValue};
 use wardroom_event::{Pdu, RoomVersion, stripped_state};
+use wardroom_rooms::RoomView;
 use wardroom_web::{ApiError, Routes};
 
 use super::{Sent, verified};
@@ -62,14 +63,15 @@ async fn invite(
     let pdu = sent.read()?;
     let user = invited_user(&state, &pdu)?;
     let pdu = verified(&state, &pdu).await?;
-    if !resident {
-        require_account(&state, &user).await?;
+    match &resident {
+        Some(room) => state.rooms.permit_invitation(room, pdu.sender(), &user).await.map_err(error::of_room)?,
+        None => require_account(&state, &user).await?,
     }
     may_be_invited(&state, &user).await?;
     let signed = pdu.cosigned(&state.server_name, &state.signing_key);
     let signed = Arc::new(signed.map_err(|error| error::of_event("event", error))?);
     // Where this server is in the room, the invite comes by a transaction too, and is then part of it.
-    if !resident {
+    if resident.is_none() {
         let mut stripped = told(&state, &room_id, version, body.invite_room_state).await?;
         stripped.push(stripped_state(&signed));
         state.rooms.note_membership(&room_id, Arc::clone(&signed), stripped).await.map_err(error::of_room)?;
@@ -77,21 +79,21 @@ async fn invite(
     Ok(Json(Invited { event: with_unsigned(&signed, &body.event)? }))
 }
 
-/// Whether this server is in the room; refuses servers that the room's access control list does not admit, and a
+/// The room, where this server is in it; refuses servers that the room's access control list does not admit, and a
 /// version that is not the room's.
 async fn admitted(
     state: &FederationState,
     room: &RoomId,
     version: RoomVersion,
     origin: &ServerName,
-) -> Result<bool, ApiError> {
+) -> Result<Option<Arc<RoomView>>, ApiError> {
     // From version 12 on a room's id is a hash, and names no server.
     if version.rules().authorization.room_create_event_id_as_room_id == room.server_name().is_some() {
         return Err(ApiError::invalid_param("room_version: rooms of this version have other ids."));
     }
-    let Some(view) = state.rooms.view(room).await.map_err(error::of_room)? else { return Ok(false) };
+    let Some(view) = state.rooms.view(room).await.map_err(error::of_room)? else { return Ok(None) };
     if !is_in(state, &view, &state.server_name).await? {
-        return Ok(false);
+        return Ok(None);
     }
     if view.version != version {
         return Err(ApiError::invalid_param("room_version: the room has another version."));
@@ -99,7 +101,7 @@ async fn admitted(
     if !state.rooms.admits_server(view.nid, origin).await.map_err(error::of_room)? {
         return Err(ApiError::forbidden("The room's access control list does not admit your server."));
     }
-    Ok(true)
+    Ok(Some(view))
 }
 
 fn invited_user(state: &FederationState, pdu: &Pdu) -> Result<OwnedUserId, ApiError> {

@@ -39,7 +39,8 @@ async fn check_conditions(state: &FederationState, view: &RoomView, user: &UserI
     match state.rooms.admission(view, user).await.map_err(error::of_room)? {
         Admission::Unconditional | Admission::Granted => Ok(()),
         Admission::Refused => {
-            let sentence = "The user is not invited, and in none of the rooms whose members may join this one.";
+            let sentence =
+                "The user is not invited, and meets none of the conditions under which one may join this room.";
             Err(ApiError::forbidden(sentence))
         }
         Admission::Unknown => {

@@ -115,6 +115,10 @@ impl Inner {
         let answer = self.send_join(server, &join).await?;
         let ask = &*self.ingest.fetcher().ask;
         let mut state = answer.room_state;
+        if state.members_omitted {
+            // Nobody asked for that, and who may be in a room is decided by all of its state.
+            return Err(RemoteError::Untrustworthy("the members of the room are left out of its state"));
+        }
         let join = entry::countersigned(ask, version, join, state.event.take()).await?;
         if self.is_resident(passage.room).await? {
             return self.receive_own(server, passage, version, join).await;

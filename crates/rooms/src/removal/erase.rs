@@ -14,6 +14,7 @@ use super::deletion;
 use crate::{
     Rooms,
     error::RoomError,
+    governed::{ARRIVALS, CHANGED, GOVERNED},
     ids::{Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
@@ -48,12 +49,14 @@ impl Rooms {
         batch.delete(&ROOMS, &room);
         batch.delete(&HEADS, &room);
         batch.delete(&LISTED, &room);
+        batch.delete(&GOVERNED, &room);
+        batch.delete(&CHANGED, &room);
         macro_rules! all_of {
             ($($table:ident),*) => { $(batch.delete_prefix(&$table, &room);)* };
         }
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
-        all_of!(THREAD_USERS, SEARCH_WORDS);
+        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS);
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
         self.engine.forget_pictures(room);
@@ -84,6 +87,10 @@ impl Rooms {
         batch.delete(&ROOMS, &room);
         batch.delete(&HEADS, &room);
         batch.delete(&LISTED, &room);
+        // Nobody is to look for its members any more.
+        batch.delete(&GOVERNED, &room);
+        batch.delete(&CHANGED, &room);
+        batch.delete_prefix(&ARRIVALS, &room);
         batch.touch(room.watch());
         deletion(task)?.done.closed = true;
         self.save_task(task, batch).await?;

@@ -3,7 +3,7 @@
 
 use ruma::{UserId, events::StateEventType};
 
-use crate::{Rooms, error::RoomError, join_rules::JoinRules, room::RoomView, tables::Membership};
+use crate::{Action, Actor, Rooms, error::RoomError, join_rules::JoinRules, room::RoomView, tables::Membership};
 
 /// What the conditions of a restricted room say of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,15 @@ impl Rooms {
         if !rules.is_restricted(room.version) {
             return Ok(Admission::Unconditional);
         }
-        let user = self.engine.user_nid(user).await?;
+        let (id, user) = (user, self.engine.user_nid(user).await?);
         if let Some(user) = user {
             let entry = self.engine.membership(user, room.nid).await?;
             if entry.is_some_and(|entry| matches!(entry.membership, Membership::Join | Membership::Invite)) {
                 return Ok(Admission::Unconditional);
             }
+        }
+        if rules.by_role && self.engine.gate.admits_by_role(id, room) {
+            return Ok(Admission::Granted);
         }
         let mut all_known = true;
         for allowed in &rules.allow {
@@ -55,5 +58,17 @@ impl Rooms {
             }
         }
         Ok(if all_known { Admission::Refused } else { Admission::Unknown })
+    }
+
+    /// Refuses an invitation to a room that this server is in, where the gate refuses it.
+    ///
+    /// # Errors
+    /// [`RoomError::Forbidden`]; when the store fails.
+    pub async fn permit_invitation(&self, room: &RoomView, by: &UserId, user: &UserId) -> Result<(), RoomError> {
+        let Some(nid) = self.engine.user_nid(by).await? else {
+            return Err(RoomError::Forbidden("The inviting user is not in the room.".to_owned()));
+        };
+        let actor = Actor { user: by, nid, device: None, guest: false };
+        self.engine.permit(actor, room, Action::Invite(user)).await.map(drop)
     }
 }

@@ -271,7 +271,8 @@ impl Writer {
             TimelineEventType::RoomJoinRules if pdu.state_key() == Some("") => {
                 self.public = JoinRules::of(Some(pdu)).is_public();
             }
-            kind if pdu.state_key() == Some("") && self.engine.is_policy(kind) => self.note_policy(Some(pdu)),
+            TimelineEventType::RoomPowerLevels | TimelineEventType::RoomTombstone => self.note_powers(),
+            kind if pdu.state_key() == Some("") && self.engine.is_policy(kind) => self.note_policy(Some(stored)),
             _ => {}
         }
         Ok(())
@@ -312,6 +313,7 @@ impl Writer {
         self.batch.put(&EVENT_TIMES, &(room, pdu.origin_server_ts(), at.0, at.1), &());
         self.fresh_places.insert(stored.nid, at);
         self.index_words(pdu, at);
+        self.note_media(pdu).await?;
         self.relate(stored, at, named_before).await?;
         if named_before {
             self.redact_late(stored).await?;

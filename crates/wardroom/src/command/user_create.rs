@@ -1,22 +1,13 @@
 //! `wardroom user create`.
 
-use std::{
-    fs,
-    io::{self, Read as _},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use wardroom_clock::SystemClock;
 use wardroom_store::OpenError;
-use zeroize::Zeroizing;
 
-use super::{ConfigFile, Failure, print, runtime};
+use super::{ConfigFile, Failure, print, runtime, secret};
 use crate::wiring::{self, StartError, StoreUse};
-
-/// Longest password file that is read.
-const PASSWORD_FILE_BYTES_MAX: u64 = 4_096;
 
 #[derive(Debug, Args)]
 pub(super) struct UserCreate {
@@ -34,10 +25,7 @@ pub(super) struct UserCreate {
 
 pub(super) fn run(create: &UserCreate) -> Result<(), Failure> {
     let config = create.config.load()?;
-    let password = match &create.password_file {
-        Some(path) => from_file(path)?,
-        None => ask()?,
-    };
+    let password = secret::new_password(create.password_file.as_deref())?;
     runtime()?.block_on(async {
         let store = wiring::open_store(&config, &SystemClock, StoreUse::Create).await.map_err(explain)?;
         let accounts = wiring::accounts(&config, store.clone(), Arc::new(SystemClock)).await?;
@@ -61,33 +49,4 @@ fn explain(error: StartError) -> Failure {
         }
         other => other.into(),
     }
-}
-
-fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let mut text = Zeroizing::new(String::new());
-    let read = if path == Path::new("-") {
-        io::stdin().take(PASSWORD_FILE_BYTES_MAX).read_to_string(&mut text)
-    } else {
-        fs::File::open(path).and_then(|file| file.take(PASSWORD_FILE_BYTES_MAX).read_to_string(&mut text))
-    };
-    read.map_err(|error| format!("--password-file {}: {error}", path.display()))?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        return Err(format!("--password-file {}: the first line is empty", path.display()).into());
-    }
-    Ok(Zeroizing::new(line.to_owned()))
-}
-
-fn ask() -> Result<Zeroizing<String>, Failure> {
-    let prompt = |question| {
-        let answer = rpassword::prompt_password(question);
-        answer
-            .map(Zeroizing::new)
-            .map_err(|error| format!("no password: {error} (--password-file takes it from a file)"))
-    };
-    let password = prompt("Password: ")?;
-    if *password != *prompt("Again: ")? {
-        return Err("the two passwords differ".into());
-    }
-    Ok(password)
 }

@@ -16,6 +16,9 @@ pub(super) const SOURCE: &str = "environment";
 
 const PREFIX: &str = "WARDROOM_";
 
+/// The access token of `wardroom admin`, which is no key.
+pub(crate) const ADMIN_TOKEN: &str = "WARDROOM_ADMIN_TOKEN";
+
 /// Keys whose values are text, whatever they look like.
 const TEXT: [&str; 10] = [
     "server_name",
@@ -44,7 +47,8 @@ impl Environment {
 
     pub(super) fn of(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let ours = |(name, value): (String, String)| {
-            let key = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
+            let key =
+                name.strip_prefix(PREFIX).filter(|_| name != ADMIN_TOKEN)?.to_ascii_lowercase().replace("__", ".");
             Some((key, value))
         };
         let mut variables: Vec<_> = variables.into_iter().filter_map(ours).collect();

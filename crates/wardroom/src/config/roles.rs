@@ -147,3 +147,36 @@ impl Roles {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::server_name;
+
+    use super::{Attest, Roles};
+
+    #[test]
+    fn what_is_wrong_with_whom_roles_are_told_is_named() {
+        let told = |server: &str, roles: &[&str]| Attest {
+            server: server.to_owned(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            before_invitations: false,
+        };
+        let problems = |attest_to: Vec<Attest>| {
+            let roles = Roles { attest_to, ..Roles::default() };
+            (roles.problems(server_name!("h1.example")), roles.settings(server_name!("h1.example")).unwrap().attest_to)
+        };
+        let (good, read) = problems(vec![told("h2.example", &["physician@h1/*"])]);
+        assert!(good.is_empty() && read.len() == 1);
+        for (attest, problem) in [
+            (told("no server", &["physician@h1"]), "roles.attest_to[0].server: is no server name"),
+            (told("h1.example", &["physician@h1"]), "roles.attest_to[0].server: is this server"),
+            (told("h2.example", &[]), "roles.attest_to[0].roles: is empty"),
+            (told("h2.example", &["physician@h1", "x"]), "roles.attest_to[0].roles[1]: "),
+        ] {
+            let (found, _) = problems(vec![attest]);
+            assert!(found.len() == 1 && found[0].starts_with(problem), "{found:?}");
+        }
+        let twice = vec![told("h2.example", &["physician@h1"]), told("h2.example", &["nurse@h1"])];
+        assert_eq!(problems(twice).0, ["roles.attest_to[1].server: is there twice"]);
+    }
+}

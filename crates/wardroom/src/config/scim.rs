@@ -21,6 +21,8 @@ pub(crate) struct Scim {
     pub(crate) accept_canonical_roles: bool,
     /// What else gives roles.
     roles: Vec<Rule>,
+    /// Users who are not active stay in the rooms that require no role.
+    pub(crate) inactive_users_stay_in_rooms: bool,
 }
 
 /// A token by its hash.

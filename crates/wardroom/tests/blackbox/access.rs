@@ -3,12 +3,23 @@
 mod administration;
 mod attestations;
 mod doors;
+mod guards;
 mod losing;
+mod mappings;
+mod media;
 mod partners;
+mod powers;
+mod restricted;
+mod spaces;
+mod templates;
+mod watching;
 
-use wardroom_testkit::{Actor, Server, User, Value, json};
+use wardroom_testkit::{Actor, Server, User, Value, json, wait_until};
 
-use crate::admin::{admin_of, own};
+use crate::{
+    SOON,
+    admin::{admin_of, own},
+};
 
 const POLICY: &str = "org.wardroom.access_policy";
 
@@ -23,6 +34,16 @@ fn policy(roles: &[&str]) -> Value {
 fn give(admin: &User, user: &str, roles: &[&str]) {
     let roles: Vec<Value> = roles.iter().map(|role| json!({ "role": role, "reason": "on duty" })).collect();
     admin.put(own(&["role_bindings", user]), json!({ "roles": roles })).ok();
+}
+
+/// Waits for an alarm of this kind about this room.
+#[track_caller]
+fn alarm(admin: &User, kind: &str, room: &str) -> Value {
+    wait_until(&format!("the alarm {kind}"), SOON, || {
+        let alarms = admin.get(own(&["alarms"])).ok();
+        let mut all = alarms["alarms"].as_array().unwrap().iter();
+        all.find(|alarm| alarm["kind"] == kind && alarm["room_id"] == room).cloned()
+    })
 }
 
 /// A server with a room that requires a role, which its creator has.

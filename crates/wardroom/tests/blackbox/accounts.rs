@@ -3,6 +3,7 @@
 mod account_data;
 mod capabilities;
 mod devices;
+mod idleness;
 mod password;
 mod profile;
 mod push_rules;

@@ -1,5 +1,6 @@
 //! The command line and the configuration.
 
+mod admin;
 mod configuration;
 mod process;
 mod user_create;

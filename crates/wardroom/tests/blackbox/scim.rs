@@ -14,8 +14,8 @@ const TOKEN_SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410
 const PATCH_OP: &str = "urn:ietf:params:scim:api:messages:2.0:PatchOp";
 
 /// A server with a directory.
-struct Hospital {
-    server: Server,
+pub(crate) struct Hospital {
+    pub(crate) server: Server,
 }
 
 fn config() -> Config {
@@ -26,7 +26,7 @@ fn config() -> Config {
 }
 
 impl Hospital {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self { server: server_with(config()) }
     }
 
@@ -47,14 +47,14 @@ impl Hospital {
     }
 
     #[track_caller]
-    fn make(&self, kind: &str, body: Value) -> Value {
+    pub(crate) fn make(&self, kind: &str, body: Value) -> Value {
         let reply = self.ask("POST", &format!("/{kind}"), body);
         assert_eq!(reply.status, 201, "{}", reply.story());
         reply.json()
     }
 
     #[track_caller]
-    fn patch(&self, path: &str, operations: Value) -> Reply {
+    pub(crate) fn patch(&self, path: &str, operations: Value) -> Reply {
         let mut body = json!({ "schemas": [PATCH_OP] });
         body["Operations"] = operations;
         let reply = self.ask("PATCH", path, body);

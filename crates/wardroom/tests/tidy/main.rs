@@ -6,6 +6,7 @@
 
 mod dependencies;
 mod floors;
+mod guards;
 mod policy;
 mod sources;
 mod spdx;

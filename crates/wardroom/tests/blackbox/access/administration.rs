@@ -76,6 +76,26 @@ fn roles_are_listed_with_their_holders_and_taken_back() {
 }
 
 #[test]
+fn a_role_is_given_beside_the_others() {
+    let gated = Gated::of("public_chat");
+    let Gated { admin, alice, role, .. } = &gated;
+    let bindings = || own(&["role_bindings", &alice.id]);
+    let other = format!("{}@h1", unique("charge-nurse"));
+    admin.post(bindings(), json!({ "role": other, "reason": "this week" })).ok();
+    // Once more is no second one.
+    let until_ts = 4_000_000_000_000_u64;
+    admin.post(bindings(), json!({ "role": other, "reason": "this year", "until_ts": until_ts })).ok();
+    let shown = admin.get(bindings()).ok();
+    let roles: Vec<_> = shown["roles"].as_array().unwrap().iter().map(|one| (&one["role"], &one["reason"])).collect();
+    assert_eq!(roles, [(&json!(role), &json!("on duty")), (&json!(other), &json!("this year"))], "{shown}");
+    assert_eq!(shown["roles"][1]["until_ts"], until_ts);
+    for wrong in [json!({ "role": "no role", "reason": "x" }), json!({ "role": "a@b", "reason": " " })] {
+        admin.post(bindings(), wrong).refused(400, "M_INVALID_PARAM");
+    }
+    admin.post(bindings(), json!({ "role": "a@b" })).refused(400, "M_BAD_JSON");
+}
+
+#[test]
 fn the_review_lists_everybody_in_rooms_that_require_roles() {
     let gated = Gated::of("public_chat");
     let Gated { admin, alice, room, role, .. } = &gated;

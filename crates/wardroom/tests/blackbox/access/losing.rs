@@ -1,6 +1,6 @@
 //! Losing a role.
 
-use wardroom_testkit::{Actor, Body, json, unique, v3, wait_until};
+use wardroom_testkit::{Actor, Body, json, unique, v3};
 
 use super::{Gated, give, policy};
 use crate::{SOON, admin::own};
@@ -106,11 +106,7 @@ fn administrators_hear_of_those_who_stay() {
     let bob = gated.colleague();
     bob.join(room);
     give(admin, &bob.id, &[]);
-    let alarm = wait_until("the alarm", SOON, || {
-        let alarms = admin.get(own(&["alarms"])).ok();
-        let ours = alarms["alarms"].as_array().unwrap().iter();
-        ours.clone().find(|alarm| alarm["kind"] == "role_missing" && alarm["room_id"] == **room).cloned()
-    });
+    let alarm = super::alarm(admin, "role_missing", room);
     assert_eq!(alarm["user_id"], *bob.id);
     bob.say(room, "still here");
     admin.request("DELETE", &own(&["alarms", alarm["id"].as_str().unwrap()]), Body::Empty).ok();
@@ -134,23 +130,4 @@ fn a_time_of_grace_is_kept() {
     rules["on_loss"]["grace_ms"] = json!(0);
     admin.put(own(&["rooms", room, "policy"]), rules).ok();
     sync.until("the end", SOON, |sync| sync["rooms"]["leave"].get(room).is_some());
-}
-
-#[test]
-fn the_servers_own_user_may_be_put_out_and_comes_back() {
-    let gated = Gated::of("private_chat");
-    let Gated { server, admin, alice, room, .. } = &gated;
-    let service = format!("@_access:{}", server.name());
-    assert_eq!(alice.state(room, "m.room.member", &service)["membership"], "join");
-    // Who made the room is above everybody, in this version of rooms.
-    alice.on_member_id("kick", room, &service).ok();
-    // Local users leave without anybody's power.
-    let bob = gated.colleague();
-    alice.invite(room, &bob);
-    bob.join(room);
-    let mut sync = server.follow(&bob);
-    give(admin, &bob.id, &[]);
-    sync.until("the end", SOON, |sync| sync["rooms"]["leave"].get(room).is_some());
-    admin.post(own(&["revalidate"]), json!({ "room_id": room })).ok();
-    assert_eq!(alice.state(room, "m.room.member", &service)["membership"], "join");
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use wardroom_testkit::{Actor, Config, json, run};
+use wardroom_testkit::{Actor, Config, TlsFiles, command_in, json, run};
 
 use super::{Dir, LIMIT};
 use crate::server_with;
@@ -15,6 +15,35 @@ fn the_example_is_the_file_in_the_repository() {
     assert_eq!(printed.ok(), fs::read_to_string(&file).unwrap(), "{} is not what the binary prints", file.display());
     let example: toml::Table = toml::from_str(printed.ok()).expect("the example is TOML");
     assert!(example.contains_key("server_name"), "{example}");
+}
+
+#[test]
+fn the_hospitals_of_the_demonstration_work_and_know_each_other() {
+    let root = Dir::new();
+    fs::create_dir(root.path().join("authority")).unwrap();
+    let issued = TlsFiles::issued(&root.path().join("authority"));
+    assert!(issued.root.ends_with("authority.pem"));
+    let hospitals = ["hospital-a", "hospital-b"].map(|name| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name).with_extension("toml");
+        let directory = root.path().join(name);
+        fs::create_dir_all(directory.join("tls")).unwrap();
+        fs::copy(&issued.cert, directory.join("tls/server.pem")).unwrap();
+        fs::copy(&issued.key, directory.join("tls/server.key")).unwrap();
+        let check = command_in(crate::BINARY, &directory, &["check", "--config", file.to_str().unwrap()]);
+        let checked = run(check, LIMIT);
+        assert!(checked.ok().contains("good") && !checked.stdout.contains("note:"), "{checked:#?}");
+        fs::read_to_string(file).unwrap().parse::<toml::Table>().unwrap()
+    });
+    for (own, other) in [(0, 1), (1, 0)] {
+        assert_eq!(hospitals[own]["federation"]["allow"][0], hospitals[other]["server_name"]);
+        assert_eq!(hospitals[own]["federation"]["partner"][0]["name"], hospitals[other]["server_name"]);
+    }
+    let addresses = |hospital: &toml::Table| {
+        let listeners = hospital["listener"].as_array().unwrap().iter();
+        listeners.map(|listener| listener["address"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let both = hospitals.iter().flat_map(addresses).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(both.len(), 4, "each listens on addresses of its own: {both:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use wardroom_testkit::{Actor, Reply, User, Value, json, unique, v3};
 
 use super::{Scene, ward};
+use crate::admin::{admin_of, own};
 
 fn list(user: &User, parameters: &[(&str, &str)]) -> Reply {
     let target = v3(&["notifications"]);
@@ -88,4 +89,25 @@ fn bad_parameters_are_refused_by_name() {
     }
     assert_eq!(list(&bob, &[("limit", "0")]).ok()["notifications"], json!([]));
     ward().anonymous().get(v3(&["notifications"])).refused(401, "M_MISSING_TOKEN");
+}
+
+#[test]
+fn who_lost_the_role_of_a_room_is_pushed_nothing_of_it() {
+    let server = super::own_server();
+    let admin = admin_of(&server);
+    let Scene { alice, bob, room, gateway } = Scene::new(&server);
+    for user in [&alice, &bob] {
+        let roles = json!({ "roles": [{ "role": "physician@h1", "reason": "on duty" }] });
+        admin.put(own(&["role_bindings", &user.id]), roles).ok();
+    }
+    let require = json!({ "any_of": [{ "all_of": ["physician@h1"] }] });
+    admin.put(own(&["rooms", &room, "policy"]), json!({ "version": 1, "require": require })).ok();
+    let before = alice.say(&room, "on duty");
+    gateway.of_event(&before);
+    let free = alice.create_public_room(&[&bob]);
+    admin.put(own(&["role_bindings", &bob.id]), json!({ "roles": [] })).ok();
+    let after = alice.say(&room, "not for bob");
+    let marker = alice.say(&free, "for bob");
+    gateway.of_event(&marker);
+    assert!(!gateway.heard().iter().any(|push| push["notification"]["event_id"] == *after));
 }

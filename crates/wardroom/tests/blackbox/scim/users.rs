@@ -131,3 +131,45 @@ fn roles_of_a_user_open_rooms_and_their_end_closes_them() {
     wait_until("bob is put out again", SOON, || (!alice.members(&room, "join").contains(&bob.id)).then_some(()));
     bob.get(v3(&["sync"])).refused(401, "M_UNKNOWN_TOKEN");
 }
+
+#[test]
+fn who_is_gone_leaves_all_rooms_and_no_token_is_good() {
+    let hospital = Hospital::start();
+    let (alice, _) = hospital.employee("alice");
+    let (bob, id) = hospital.employee("bob");
+    let (canteen, asked) = (alice.create_public_room(&[&bob]), alice.create_room(json!({})));
+    alice.invite(&asked, &bob);
+    let phone = bob.other_device();
+    let mut sync = hospital.server.follow(&alice);
+    hospital.patch(&format!("/Users/{id}"), json!([{ "op": "replace", "path": "active", "value": false }]));
+    for device in [&bob, &phone] {
+        device.get(v3(&["account", "whoami"])).refused(401, "M_UNKNOWN_TOKEN");
+    }
+    assert_eq!(alice.state(&canteen, "m.room.member", &bob.id)["membership"], "leave");
+    assert_eq!(alice.state(&asked, "m.room.member", &bob.id)["membership"], "leave");
+    // Messages to devices that are gone wait for nobody.
+    sync.until("the end of bob's devices", SOON, |sync| {
+        sync["device_lists"]["left"].as_array().is_some_and(|left| left.contains(&json!(bob.id)))
+    });
+    let devices = alice.post(v3(&["keys", "query"]), json!({ "device_keys": { bob.id.as_str(): [] } })).ok();
+    assert_eq!(devices["device_keys"][&bob.id], json!({}), "{devices}");
+}
+
+#[test]
+fn a_directory_that_says_that_many_are_gone_empties_no_rooms() {
+    let hospital = Hospital::start();
+    let (alice, _) = hospital.employee("alice");
+    let staff: Vec<_> = (0..12).map(|number| hospital.employee(&format!("nurse{number}"))).collect();
+    let canteen = alice.create_public_room(&staff.iter().map(|(user, _)| user).collect::<Vec<_>>());
+    for (user, id) in &staff {
+        hospital.patch(&format!("/Users/{id}"), json!([{ "op": "replace", "path": "active", "value": false }]));
+        user.get(v3(&["account", "whoami"])).refused(401, "M_UNKNOWN_TOKEN");
+    }
+    let left = staff.iter().filter(|(user, _)| !alice.members(&canteen, "join").contains(&user.id)).count();
+    assert_eq!(left, 10, "the last good state of the others stays");
+    let secret = "a shared secret of the tests";
+    let admin = hospital.server.anonymous().register_with_secret(secret, &unique("admin"), true).ok();
+    let admin = wardroom_testkit::User::from_answer(hospital.server.http(), &admin, "x");
+    let alarms = admin.get(crate::admin::own(&["alarms"])).ok();
+    assert!(alarms.to_string().contains("removal_brake"), "{alarms}");
+}

@@ -1,4 +1,4 @@
-//! Times in the form of XML Schema's `dateTime` (RFC 7643, section 2.3.5), always in UTC.
+//! Times as people and other systems write them: RFC 3339, and XML Schema's `dateTime`, which is its elder.
 
 const MS_PER_DAY: u64 = 86_400_000;
 /// Days from 0000-03-01, where the years of this reckoning begin, to 1970-01-01.
@@ -6,8 +6,8 @@ const EPOCH_DAYS: i64 = 719_468;
 /// Days in 400 years, after which the calendar repeats itself.
 const ERA_DAYS: i64 = 146_097;
 
-/// Milliseconds since 1970 as `2026-11-23T12:00:00.000Z`.
-pub(crate) fn format(ms: u64) -> String {
+/// Milliseconds since 1970 as `2026-11-23T12:00:00.000Z`, in UTC.
+pub fn format(ms: u64) -> String {
     let (days, rest) = (ms / MS_PER_DAY, ms % MS_PER_DAY);
     let (year, month, day) = civil(i64::try_from(days).unwrap_or(0));
     let (seconds, millis) = (rest / 1_000, rest % 1_000);
@@ -15,8 +15,8 @@ pub(crate) fn format(ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
-/// Reads such a time, with an offset from UTC too; none where it is no time.
-pub(crate) fn parse(text: &str) -> Option<i64> {
+/// Milliseconds since 1970 of such a time, with an offset from UTC too; none where it is no time.
+pub fn parse(text: &str) -> Option<i64> {
     let (date, time) = text.split_once(['T', 't'])?;
     let mut date = date.splitn(3, '-').map(digits);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
