@@ -5,7 +5,7 @@ use parking_lot::Mutex;
 use ruma::{RoomId, UserId, owned_user_id, room_id, server_name, user_id};
 use serde_json::{Value, json};
 use wardroom_clock::ManualClock;
-use wardroom_store::{Catalogue, Store};
+use wardroom_store::{Catalogue, Scan, Store};
 
 use super::{AttestTo, Attestations, Attesters, Unheard};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     policy::AccessPolicy,
     role::{Requirement, Role},
     roles::{Binding, Said, Source},
-    tables::TABLES,
+    tables::{TABLES, WORDS},
 };
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -163,6 +163,6 @@ async fn those_who_wait_at_the_same_time_share_an_answer_and_it_holds_for_a_minu
     // Words that are not good any more are forgotten.
     world.clock.advance_ms(DAY_MS);
     world.attestations.forget_words().await.unwrap();
-    let rows = world.attestations.0.store.latest().scan_keys(&crate::tables::WORDS, wardroom_store::Scan::all());
-    assert!(rows.await.unwrap().is_empty());
+    let kept = world.attestations.0.store.latest();
+    assert!(kept.scan_keys(&WORDS, Scan::all()).await.unwrap().is_empty());
 }
