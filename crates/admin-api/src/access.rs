@@ -2,6 +2,7 @@
 //! they come from, and looking again.
 
 mod alarms;
+mod attestations;
 mod bindings;
 mod mappings;
 mod policy;
@@ -21,4 +22,5 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(review::endpoints())
         .merge(alarms::endpoints())
         .merge(sources::endpoints())
+        .merge(attestations::endpoints())
 }

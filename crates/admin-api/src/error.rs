@@ -39,7 +39,7 @@ pub(crate) fn of_care(error: CareError) -> ApiError {
         CareError::Brake { .. } => ApiError::new(StatusCode::CONFLICT, ErrorKind::Unknown, sentence),
         CareError::Rooms(error) => of_room(error),
         CareError::Accounts(error) => error.into(),
-        error @ (CareError::Read(_) | CareError::Commit(_)) => ApiError::internal(&error),
+        error @ (CareError::Teller(_) | CareError::Read(_) | CareError::Commit(_)) => ApiError::internal(&error),
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Settings, TABLES};
 use wardroom_admin_api::{AdminState, router};
-use wardroom_care::{Care, Judge};
+use wardroom_care::{Attestations, Care, Judge};
 use wardroom_clock::ManualClock;
 use wardroom_directories::Directories;
 use wardroom_event::SigningKey;
@@ -55,9 +55,12 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         display_name: "Access".to_owned(),
         recheck_ms: 1,
         removal_percent_max: 20,
+        attest_to: Vec::new(),
     };
     let judge = Judge::load(&store, clock.clone(), access.service_user.clone()).await.unwrap();
-    let care = Care::new(store, clock.clone(), (rooms.clone(), accounts.clone()), judge, access);
+    let attestations = Attestations::new(store.clone(), clock.clone(), judge.clone(), Vec::new());
+    let services = (rooms.clone(), accounts.clone());
+    let care = Care::new(store, clock.clone(), services, (judge, attestations), access);
     let none = wardroom_directories::Settings {
         server_name: owned_server_name!("hospital-a.example"),
         ldap: Vec::new(),

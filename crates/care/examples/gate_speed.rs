@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ruma::{OwnedRoomId, OwnedUserId, UserId, owned_server_name, owned_user_id, room_version_id};
 use serde_json::{Map, json, value::to_raw_value};
 use wardroom_accounts::Accounts;
-use wardroom_care::{ACCESS_POLICY, Binding, Care, CareGate, Judge, Role, Said, Source};
+use wardroom_care::{ACCESS_POLICY, Attestations, Binding, Care, CareGate, Judge, Role, Said, Source};
 use wardroom_clock::{SharedClock, SystemClock};
 use wardroom_event::SigningKey;
 use wardroom_rooms::{
@@ -117,7 +117,8 @@ async fn main() -> Result<(), Failure> {
         default_version: room_version_id!("11"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
     };
-    let gate = Arc::new(CareGate::new(judge.clone()));
+    let attestations = Attestations::new(store.clone(), Arc::clone(&clock), judge.clone(), Vec::new());
+    let gate = Arc::new(CareGate::new(judge.clone(), attestations.clone()));
     let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::clone(&gate) as _, settings);
     let accounts = wardroom_accounts::Settings::new(owned_server_name!("a.example"));
     let accounts = Accounts::new(store.clone(), Arc::clone(&clock), accounts).await?;
@@ -126,8 +127,9 @@ async fn main() -> Result<(), Failure> {
         display_name: "Access".to_owned(),
         recheck_ms: u64::MAX,
         removal_percent_max: 100,
+        attest_to: Vec::new(),
     };
-    let care = Care::new(store.clone(), clock, (rooms.clone(), accounts), judge.clone(), settings);
+    let care = Care::new(store.clone(), clock, (rooms.clone(), accounts), (judge.clone(), attestations), settings);
     let users = users(&store, &judge).await?;
     let made = fill(&rooms, &users).await?;
 

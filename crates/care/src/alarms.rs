@@ -1,7 +1,7 @@
 //! What an administrator has to look at: policies that cannot be read, people who could not be put out, lists that would
 //! take too much away. An alarm about the same thing counts up; it stays until somebody takes it away.
 
-use ruma::{RoomId, UserId};
+use ruma::{RoomId, ServerName, UserId};
 use serde::Serialize;
 use wardroom_clock::SharedClock;
 use wardroom_store::{Batch, Packed, Scan, Store};
@@ -43,6 +43,8 @@ pub(crate) enum AlarmKind {
     SpaceLost,
     /// A source fails again and again.
     SourceUnavailable,
+    /// A partner does not say anew which roles its users have, and what it said ends soon.
+    PartnerSilent,
 }
 
 impl AlarmKind {
@@ -59,6 +61,7 @@ impl AlarmKind {
             Self::SpaceIncomplete => "space_incomplete",
             Self::SpaceLost => "space_lost",
             Self::SourceUnavailable => "source_unavailable",
+            Self::PartnerSilent => "partner_silent",
         }
     }
 }
@@ -104,7 +107,17 @@ impl Alarms {
         tracing::warn!(kind = kind.name(), sentence, "an administrator is needed");
         let (room, user) = (room.map(ToString::to_string), user.map(ToString::to_string));
         let about = format!("{}\n{}\n{}", kind.name(), room.as_deref().unwrap_or(""), user.as_deref().unwrap_or(""));
-        if let Err(error) = self.keep(kind, &about, (room, user), sentence).await {
+        self.keep_or_log(kind, about, (room, user), sentence).await;
+    }
+
+    /// As [`Alarms::raise`], about another server.
+    pub(crate) async fn raise_of_server(&self, kind: AlarmKind, server: &ServerName, sentence: &str) {
+        tracing::warn!(kind = kind.name(), sentence, "an administrator is needed");
+        self.keep_or_log(kind, format!("{}\n{server}", kind.name()), (None, None), sentence).await;
+    }
+
+    async fn keep_or_log(&self, kind: AlarmKind, about: String, of: (Option<String>, Option<String>), sentence: &str) {
+        if let Err(error) = self.keep(kind, &about, of, sentence).await {
             tracing::error!(%error, "an alarm could not be kept");
         }
     }

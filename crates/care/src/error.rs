@@ -30,6 +30,9 @@ pub enum CareError {
         /// What is let pass, in percent.
         percent_max: u8,
     },
+    /// What other servers have to hear could not be queued.
+    #[error("other servers cannot be told: {0}")]
+    Teller(String),
     /// The rooms failed.
     #[error(transparent)]
     Rooms(#[from] RoomError),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use ruma::{UserId, events::StateEventType};
 use serde_json::{
     Value,
@@ -12,6 +13,7 @@ use wardroom_rooms::{
 };
 
 use crate::{
+    attestations::Attestations,
     judge::Judge,
     policy::{ACCESS_POLICY, AccessPolicy, InviteRule, LossAction, RoomPolicy},
     role::Requirement,
@@ -21,6 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct CareGate {
     judge: Judge,
+    attestations: Attestations,
     policy_type: StateEventType,
 }
 
@@ -31,8 +34,8 @@ pub(crate) fn policy_of(room: &RoomView) -> Option<&RoomPolicy> {
 
 impl CareGate {
     /// The gate by what is known of users.
-    pub fn new(judge: Judge) -> Self {
-        Self { judge, policy_type: StateEventType::from(ACCESS_POLICY) }
+    pub fn new(judge: Judge, attestations: Attestations) -> Self {
+        Self { judge, attestations, policy_type: StateEventType::from(ACCESS_POLICY) }
     }
 
     fn by_policy(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView, policy: &AccessPolicy) -> bool {
@@ -90,6 +93,10 @@ impl Gate for CareGate {
             }
             _ => "You do not have the role that the room's access policy requires.".to_owned(),
         })
+    }
+
+    fn prepare<'a>(&'a self, user: &'a UserId, room: &'a RoomView) -> BoxFuture<'a, ()> {
+        self.attestations.prepare(user, room).boxed()
     }
 
     fn policy_type(&self) -> Option<&StateEventType> {

@@ -1,6 +1,6 @@
 //! Whether somebody may be in a room: by its policy, and by what is known of them.
 
-use ruma::{OwnedUserId, UserId};
+use ruma::{OwnedUserId, ServerName, UserId};
 use wardroom_clock::SharedClock;
 use wardroom_rooms::RoomNid;
 use wardroom_store::Store;
@@ -79,14 +79,31 @@ impl Judge {
         *user == *self.service
     }
 
-    /// The roles of a user that count now, for a policy where there is one.
+    /// The name of this server.
+    pub(crate) fn server(&self) -> &ServerName {
+        self.service.server_name()
+    }
+
+    /// The roles of a user that count now, for a policy where there is one: of those that the user's server attests, the
+    /// ones that the policy lets it vouch for.
     pub(crate) fn counted<'a>(
         &self,
         holder: &'a Holder,
-        _user: &UserId,
-        _policy: Option<&AccessPolicy>,
+        user: &UserId,
+        policy: Option<&AccessPolicy>,
     ) -> Vec<&'a Role> {
-        holder.roles_at(self.now_ms())
+        let now_ms = self.now_ms();
+        let mut counted = holder.roles_at(now_ms);
+        // Nobody else knows better than this server who its own users are.
+        if user.server_name() == self.server() {
+            return counted;
+        }
+        let mut attested = holder.attested_at(now_ms);
+        if let Some(policy) = policy {
+            attested.retain(|role| policy.lets_vouch(user.server_name(), role));
+        }
+        counted.append(&mut attested);
+        counted
     }
 
     /// Whether a user's roles are what a policy requires.

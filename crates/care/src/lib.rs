@@ -6,6 +6,7 @@
 
 mod access;
 mod alarms;
+mod attestations;
 mod claims;
 mod error;
 mod gate;
@@ -21,9 +22,13 @@ mod service_user;
 mod spaces;
 mod tables;
 mod templates;
+mod turns;
 mod watching;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use ruma::OwnedUserId;
 use wardroom_accounts::Accounts;
@@ -34,6 +39,7 @@ use wardroom_store::Store;
 pub use self::{
     access::{Assessment, Standing},
     alarms::{Alarm, Alarms},
+    attestations::{AttestTo, Attestation, Attestations, Attesters, Handed, ROLE_REVOKED, Received, Tellers, Unheard},
     claims::{ClaimRoles, ClaimRule},
     error::CareError,
     gate::CareGate,
@@ -63,6 +69,8 @@ pub struct Settings {
     pub recheck_ms: u64,
     /// Of the users to whom a directory gives roles, how many it may take something away from at once, in percent.
     pub removal_percent_max: u8,
+    /// Which roles of this server's users other servers are told.
+    pub attest_to: Vec<AttestTo>,
 }
 
 /// Sees that those who are in rooms may be. Clones share everything.
@@ -75,6 +83,9 @@ struct Inner {
     clock: SharedClock,
     rooms: Rooms,
     judge: Judge,
+    attestations: Attestations,
+    /// Who tells other servers what is taken back.
+    tellers: OnceLock<Arc<dyn Tellers>>,
     alarms: Alarms,
     service: ServiceUser,
     recheck_ms: u64,
@@ -82,12 +93,12 @@ struct Inner {
 }
 
 impl Care {
-    /// Over the rooms whose gate was made with the same judge.
+    /// Over the rooms whose gate was made with the same judge and attestations.
     pub fn new(
         store: Store,
         clock: SharedClock,
         (rooms, accounts): (Rooms, Accounts),
-        judge: Judge,
+        (judge, attestations): (Judge, Attestations),
         settings: Settings,
     ) -> Self {
         let alarms = Alarms::new(store.clone(), Arc::clone(&clock));
@@ -97,6 +108,8 @@ impl Care {
             clock,
             rooms,
             judge,
+            attestations,
+            tellers: OnceLock::new(),
             alarms,
             service,
             recheck_ms: settings.recheck_ms,
@@ -107,6 +120,16 @@ impl Care {
     /// Who has which roles.
     pub fn roles(&self) -> &Roles {
         self.0.judge.roles()
+    }
+
+    /// What servers say to each other about roles.
+    pub fn attestations(&self) -> &Attestations {
+        &self.0.attestations
+    }
+
+    /// Says who tells other servers what is taken back. Counts the first time only.
+    pub fn tell_by(&self, tellers: Arc<dyn Tellers>) {
+        let _ = self.0.tellers.set(tellers);
     }
 
     /// Policies that new rooms get by themselves.

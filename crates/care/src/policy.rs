@@ -4,7 +4,7 @@ mod read;
 
 use std::collections::BTreeMap;
 
-use ruma::{OwnedServerName, OwnedUserId};
+use ruma::{OwnedServerName, OwnedUserId, ServerName};
 use serde_json::Value;
 
 use crate::role::{Requirement, Role};
@@ -115,6 +115,19 @@ impl RoomPolicy {
             Ok(policy) => Self::Known(Box::new(policy)),
             Err(reason) => Self::Unknown { reason },
         })
+    }
+}
+
+impl AccessPolicy {
+    /// Whether a server may vouch for a role of its users.
+    pub(crate) fn lets_vouch(&self, server: &ServerName, role: &Role) -> bool {
+        let roles = self.authorities.get(server);
+        roles.is_some_and(|roles| roles.iter().any(|requirement| requirement.is_met_by(role)))
+    }
+
+    /// Whether a server may vouch for anything.
+    pub(crate) fn names(&self, server: &ServerName) -> bool {
+        self.authorities.get(server).is_some_and(|roles| !roles.is_empty())
     }
 }
 

@@ -108,6 +108,7 @@ impl Care {
             }
         }
         self.keep_all_spaces().await?;
+        self.tell_losses_of(&due).await?;
         self.0.store.unmark(&DUE, &due).await?;
         Ok(found)
     }
@@ -124,6 +125,7 @@ impl Care {
             let due = self.0.store.marks(&DUE, PAGE).await?;
             let users: Vec<UserNid> = due.iter().map(|(user, _)| *user).collect();
             self.revalidate_users(self.0.rooms.user_ids(&users).await?).await?;
+            self.tell_losses_of(&due).await?;
             self.0.store.unmark(&DUE, &due).await?;
             if due.len() < PAGE {
                 return Ok(());
@@ -301,6 +303,9 @@ impl Care {
             return Ok(found);
         }
         found.unmet = 1;
+        if inner.attestations.asks_first(user.1, room, policy) {
+            return Ok(found);
+        }
         let (action, grace_ms) = (policy.on_loss.action, policy.on_loss.grace_ms);
         let notifies = action == LossAction::Notify;
         if grace_ms > 0 || notifies {

@@ -185,13 +185,26 @@ impl Holder {
         self.said.values().find_map(|said| said.active).unwrap_or(true)
     }
 
-    /// The roles that count now.
+    /// The roles that count now, as far as this server knows them itself: not what another one attests.
     pub fn roles_at(&self, now_ms: u64) -> Vec<&Role> {
-        if !self.is_active() {
-            return Vec::new();
-        }
-        let bindings = self.said.values().flat_map(|said| &said.bindings);
-        bindings.filter(|binding| binding.holds_at(now_ms)).map(|binding| &binding.role).collect()
+        self.own_bindings_at(now_ms).map(|binding| &binding.role).collect()
+    }
+
+    /// Why those count.
+    pub(crate) fn own_bindings_at(&self, now_ms: u64) -> impl Iterator<Item = &Binding> {
+        self.bindings_at(now_ms, |source| source != Source::Attestation)
+    }
+
+    /// The roles that the user's own server attests now. They count only where a room's policy says so.
+    pub fn attested_at(&self, now_ms: u64) -> Vec<&Role> {
+        let attested = self.bindings_at(now_ms, |source| source == Source::Attestation);
+        attested.map(|binding| &binding.role).collect()
+    }
+
+    fn bindings_at(&self, now_ms: u64, of: impl Fn(Source) -> bool) -> impl Iterator<Item = &Binding> {
+        let active = self.is_active();
+        let said = self.said.iter().filter(move |(source, _)| active && of(**source));
+        said.flat_map(|(_, said)| &said.bindings).filter(move |binding| binding.holds_at(now_ms))
     }
 
     /// The moments at which that changes by itself.

@@ -1,7 +1,9 @@
 //! What this crate keeps in the store, table ids 0x0600 to 0x06FF. Keys hold user and room numbers only.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
-use wardroom_rooms::{RoomNid, UserNid};
+use wardroom_rooms::{RoomNid, ServerNid, UserNid};
 use wardroom_store::{Packed, Profile, Seal, Table, TableSpec, WatchKey};
 
 /// Touched when somebody's roles changed.
@@ -39,6 +41,29 @@ pub(crate) struct AlarmRow {
     pub(crate) count: u64,
 }
 
+/// What another server was told of a user. Times are milliseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct HandedRow {
+    /// The room that it asked about last.
+    pub(crate) room: String,
+    /// Roles that it may still believe in, in their canonical form.
+    pub(crate) roles: Vec<String>,
+    pub(crate) said_ms: u64,
+    /// Until when.
+    pub(crate) until_ms: u64,
+    /// Roles that were taken back since.
+    pub(crate) taken_back: Vec<String>,
+    pub(crate) taken_back_ms: Option<u64>,
+}
+
+/// Roles of a user that their server has taken back, before the answer to what they have now.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub(crate) struct RevokedRow {
+    pub(crate) roles: BTreeSet<String>,
+    /// When the server said so, by its clock, in milliseconds since 1970.
+    pub(crate) at_ms: u64,
+}
+
 /// A role that is a space.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct SpaceRow {
@@ -73,6 +98,18 @@ pub(crate) const LOSSES: Table<(RoomNid, UserNid), Packed<u64>> =
 /// Hash of what an alarm is about -> the alarm.
 pub(crate) const ALARMS: Table<wardroom_store::Hash16, Packed<AlarmRow>> =
     Table::new(0x0603, "alarms", Profile::Scan, Seal::System);
+
+/// (user, server) -> what the server was told of the user.
+pub(crate) const HANDED: Table<(UserNid, ServerNid), Packed<HandedRow>> =
+    Table::new(0x0630, "attestations_handed", Profile::Scan, Seal::System);
+
+/// Hash of another server and of the id of a word of its -> hash of the word, and until when it is good.
+pub(crate) const WORDS: Table<wardroom_store::Hash16, Packed<(wardroom_store::Hash16, u64)>> =
+    Table::new(0x0631, "attestations_heard", Profile::Churn, Seal::System);
+
+/// Users of other servers from whom these took roles back, until they were asked again.
+pub(crate) const REVOKED: Table<UserNid, Packed<RevokedRow>> =
+    Table::new(0x0632, "attestations_revoked", Profile::Churn, Seal::System);
 
 /// Hash of a requirement -> the space of those who meet it.
 pub(crate) const SPACES: Table<wardroom_store::Hash16, Packed<SpaceRow>> =
@@ -118,4 +155,7 @@ pub const TABLES: &[TableSpec] = &[
     *SPACES.spec(),
     *OPT_OUTS.spec(),
     *MAPPINGS.spec(),
+    *HANDED.spec(),
+    *WORDS.spec(),
+    *REVOKED.spec(),
 ];

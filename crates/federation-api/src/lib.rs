@@ -3,6 +3,7 @@
 //! One endpoint is one function `(State<FederationState>, Signed<T>) -> Result<Reply<_>, ApiError>`, listed in the
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
+mod attestation;
 mod directory;
 mod error;
 mod events;
@@ -47,6 +48,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(transactions::routes())
         .merge(membership::routes())
         .merge(events::routes())
+        .merge(attestation::routes())
         .merge(directory::routes())
         .merge(hierarchy::routes())
         .merge(media::routes())

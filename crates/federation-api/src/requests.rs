@@ -1,11 +1,12 @@
 //! Requests of our own at endpoints where ruma's type reads too much: a room's events are checked against the room's
 //! version, and what is wrong with them is told by name; old paths that servers still ask; fields that may be absent.
 
-use std::{fmt, marker::PhantomData};
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
+use axum::extract::Query;
 use http::Method;
 use ruma::{
-    OwnedEventId, OwnedRoomId, OwnedServerName, OwnedServerSigningKeyId, UInt,
+    OwnedEventId, OwnedRoomId, OwnedServerName, OwnedServerSigningKeyId, OwnedUserId, UInt,
     api::{
         IncomingRequest, Metadata,
         auth_scheme::NoAuthentication,
@@ -141,6 +142,41 @@ impl IncomingRequest for KeyOfAnother {
         let mut query = request.uri().query().unwrap_or_default().split('&');
         let until = query.find_map(|parameter| parameter.strip_prefix("minimum_valid_until_ts="));
         Ok(Self { server_name, key_id, minimum_valid_until_ts: until.and_then(|until| until.parse().ok()) })
+    }
+}
+
+/// `GET /_matrix/federation/unstable/org.wardroom/v1/attestation/{userId}?room_id=`: what this server says of the roles of
+/// one of its users.
+#[derive(Debug)]
+pub(crate) struct RolesOf {
+    /// The user.
+    pub(crate) user_id: OwnedUserId,
+    /// The room for which it is asked.
+    pub(crate) room_id: OwnedRoomId,
+}
+
+impl Metadata for RolesOf {
+    const METHOD: Method = Method::GET;
+    const RATE_LIMITED: bool = true;
+    type Authentication = ServerSignatures;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath =
+        SinglePath::new("/_matrix/federation/unstable/org.wardroom/v1/attestation/{user_id}");
+}
+
+impl IncomingRequest for RolesOf {
+    type EndpointError = Error;
+    type OutgoingResponse = create_leave_event::Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        path_args: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        let user_id = path_args.first().copied().unwrap_or_default().try_into()?;
+        let parameters = Query::<BTreeMap<String, String>>::try_from_uri(request.uri());
+        let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
+        let room_id = parameters.get("room_id").map(String::as_str).unwrap_or_default().try_into()?;
+        Ok(Self { user_id, room_id })
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ruma::OwnedServerName;
 use wardroom_accounts::Accounts;
+use wardroom_care::Care;
 use wardroom_clock::SharedClock;
 use wardroom_event::SigningKey;
 use wardroom_federation::Federation;
@@ -27,6 +28,8 @@ pub struct FederationState {
     pub media: Media,
     /// Presence and what clients have to hear.
     pub sync: Syncer,
+    /// Who may be in which room, by role.
+    pub care: Care,
     /// Other servers.
     pub federation: Federation,
     /// Rate limits, one set for all listeners.

@@ -15,7 +15,9 @@ use ruma::{
 };
 use wardroom_web::{ApiError, Reply, Routes};
 
-use crate::{FederationState, Signed, TRANSACTION_BYTES_MAX, error::of_federation, signed::SignedRoutes as _};
+use crate::{
+    FederationState, Signed, TRANSACTION_BYTES_MAX, attestation, error::of_federation, signed::SignedRoutes as _,
+};
 
 /// Events of one transaction (specification, "Transactions").
 const PDUS_MAX: usize = 50;
@@ -90,6 +92,7 @@ async fn send(
     }
     state.federation.outbox.heard_from(&origin);
     let work = async {
+        attestation::revocations(&state, &origin, &edus).await?;
         // Neither waits for the other: what an event lacks may take long to fetch.
         let (results, taken) = futures_util::future::join(
             state.federation.ingest.receive_transaction(&origin, pdus),

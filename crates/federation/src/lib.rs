@@ -10,6 +10,7 @@
 //! Deliberately absent: HTTP towards us, which is `federation-api`.
 
 mod ask;
+mod attestations;
 mod devices;
 mod edus;
 mod error;
@@ -36,6 +37,7 @@ use wardroom_rooms::Rooms;
 use wardroom_store::{Store, TableSpec};
 
 pub use self::{
+    attestations::{AttestationError, RemoteAttestations},
     devices::{KEYS_TIMEOUT_MAX, KeyAnswers, KeyClaim, KeyClaims, RemoteDevices, RemoteKeys},
     edus::{Edus, OwnDeviceList},
     error::FederationError,
@@ -113,6 +115,8 @@ pub struct Federation {
     pub media: RemoteMedia,
     /// Invitations of people whose user id was not known.
     pub third_party: ThirdPartyInvites,
+    /// What they say of the roles of their users.
+    pub attestations: RemoteAttestations,
     filling: user_directory::Filling,
 }
 
@@ -135,7 +139,8 @@ impl Federation {
         user_directory::Listing::start(parts);
         let filling = user_directory::Filling::new(parts);
         let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
-        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party, filling })
+        let attestations = RemoteAttestations::new(&partners);
+        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party, attestations, filling })
     }
 
     /// Reads what was decided before this start. To be called once, before anything else.

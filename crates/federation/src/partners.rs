@@ -25,7 +25,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use ruma::{
-    ServerName,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedServerSigningKeyId, ServerName,
     api::{
         IncomingResponseExt as _, OutgoingRequest, OutgoingRequestExt as _,
         federation::{
@@ -44,6 +44,7 @@ use self::{
     checking::Checkers,
     client::Client,
     federation_list::{AllowList, FederationList},
+    key_document::is_signed_by,
     keyring::{Keyring, Known, Wanted},
     own_keys::OwnKeys,
     policy::Policies,
@@ -65,6 +66,9 @@ pub(crate) use self::{
     policy::POLICY,
 };
 use crate::Parts;
+
+/// Signatures of one server that are looked at.
+const SIGNATURES_MAX: usize = 16;
 
 /// Other servers. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -265,6 +269,22 @@ impl Partners {
         path_and_query: &str,
         limits: Limits,
     ) -> Result<reqwest::Response, PartnerError> {
+        let request = self.signed_get(server, path_and_query).await?;
+        Client::good(self.inner.client.send(server, request, limits).await?).await
+    }
+
+    /// Asks another server with a signed GET. Redirections are not followed; statuses from 400 on are errors.
+    pub(crate) async fn get_signed(
+        &self,
+        server: &ServerName,
+        path_and_query: &str,
+        limits: Limits,
+    ) -> Result<Bytes, PartnerError> {
+        let request = self.signed_get(server, path_and_query).await?;
+        self.inner.client.exchange(server, request, limits).await.map(|(_, _, body)| body)
+    }
+
+    async fn signed_get(&self, server: &ServerName, path_and_query: &str) -> Result<Request<Bytes>, PartnerError> {
         self.permit(server).await?;
         let mut request = get(path_and_query)?;
         let own = &self.inner.own_keys;
@@ -272,7 +292,27 @@ impl Partners {
         let signed = XMatrix::sign_http_request(&request, input);
         let signed = signed.map_err(|error| PartnerError::Malformed(error.to_string()))?;
         request.headers_mut().insert(http::header::AUTHORIZATION, (&signed).into());
-        Client::good(self.inner.client.send(server, request, limits).await?).await
+        Ok(request)
+    }
+
+    /// What a server has signed with a key that it publishes now, as canonical JSON without signatures. Keys that it
+    /// published before are not enough.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub(crate) async fn signed_now(&self, server: &ServerName, json: &[u8]) -> Result<Vec<u8>, String> {
+        let mut object: CanonicalJsonObject = serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let key_ids = signing_keys(&object, server);
+        if key_ids.is_empty() {
+            return Err(format!("{server} has not signed it"));
+        }
+        self.permit(server).await.map_err(|error| error.to_string())?;
+        let keys = self.inner.keyring.current(server, &key_ids).await.map_err(|error| error.to_string())?;
+        if !keys.iter().any(|(id, key)| is_signed_by(&object, server, id, key)) {
+            return Err(format!("no key that {server} publishes now has signed it"));
+        }
+        object.retain(|key, _| key != "signatures" && key != "unsigned");
+        serde_json::to_vec(&object).map_err(|error| error.to_string())
     }
 
     /// Asks another server with a GET that is not signed.
@@ -305,6 +345,19 @@ impl Partners {
         }
         self.inner.keyring.known(server).await?.ok_or_else(|| PartnerError::Denied(server.to_owned()))
     }
+}
+
+/// The keys with which a server says that it has signed something.
+fn signing_keys(object: &CanonicalJsonObject, server: &ServerName) -> Vec<OwnedServerSigningKeyId> {
+    let of_server = |signatures: &CanonicalJsonValue| match signatures {
+        CanonicalJsonValue::Object(all) => all.get(server.as_str()).cloned(),
+        _ => None,
+    };
+    let Some(CanonicalJsonValue::Object(signatures)) = object.get("signatures").and_then(of_server) else {
+        return Vec::new();
+    };
+    let key_ids = signatures.keys().take(SIGNATURES_MAX);
+    key_ids.filter_map(|id| OwnedServerSigningKeyId::try_from(id.as_str()).ok()).collect()
 }
 
 fn get(path_and_query: &str) -> Result<Request<Bytes>, PartnerError> {

@@ -11,6 +11,7 @@ mod invite;
 mod join;
 mod knock;
 mod leave;
+mod passing;
 mod template;
 mod timestamps;
 mod turns;
@@ -26,11 +27,11 @@ use wardroom_clock::SharedClock;
 use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_rooms::{Actor, MemberProfile, RoomError, Rooms};
 
-use self::turns::Turns;
 pub use self::{
     hierarchy::{Lookups, ToldRoom},
     invite::Invitation,
 };
+use self::{passing::Passing, turns::Turns};
 use crate::{Ingest, Limits, Outbox, PartnerError, Partners, Parts, ingest::invites::Told};
 
 /// Servers that are asked for the same thing.
@@ -106,6 +107,8 @@ struct Inner {
     ingest: Ingest,
     /// Who enters which room.
     entering: Turns,
+    /// Who is on the way into which room.
+    passing: Passing,
     /// Whose gaps are filled.
     filling: Turns,
     stopping: CancellationToken,
@@ -138,6 +141,7 @@ impl RemoteRooms {
             partners: partners.clone(),
             ingest: ingest.clone(),
             entering: Turns::default(),
+            passing: Passing::default(),
             filling: Turns::default(),
             stopping: parts.stopping.clone(),
             told_rooms: hierarchy::told_rooms(),

@@ -6,6 +6,10 @@
 
 use std::{any::Any, fmt, sync::Arc};
 
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, ready},
+};
 use ruma::{RoomAliasId, UserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 
@@ -90,6 +94,12 @@ pub type Policy = Arc<dyn Any + Send + Sync>;
 pub trait Gate: fmt::Debug + Send + Sync + 'static {
     /// May this user do this in this room?
     fn may(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView) -> Verdict;
+
+    /// Finds out what is not known yet of a user who wants into a room, is wanted there, or does something in it from another
+    /// server: before [`Gate::may`] is asked, and while no room waits. Ends within seconds.
+    fn prepare<'a>(&'a self, _user: &'a UserId, _room: &'a RoomView) -> BoxFuture<'a, ()> {
+        ready(()).boxed()
+    }
 
     /// Type of the state event, with an empty state key, by which this gate decides besides what the specification
     /// says. Most gates have none.

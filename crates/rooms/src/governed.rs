@@ -1,6 +1,13 @@
 //! Rooms in which the gate decides by a state event of theirs ([`Gate::policy_type`](crate::Gate::policy_type)).
 
-use ruma::events::{StateEventType, TimelineEventType};
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use ruma::{
+    UserId,
+    events::{StateEventType, TimelineEventType, room::member::MembershipState},
+};
+use wardroom_event::Pdu;
 use wardroom_store::{Position, Profile, Scan, Seal, Table};
 
 use crate::{
@@ -8,6 +15,7 @@ use crate::{
     error::RoomError,
     events::Stored,
     ids::{RoomNid, UserNid, WATCH_POLICIES},
+    room::RoomView,
     tables::Membership,
     writer::{NewEvent, Writer},
 };
@@ -96,6 +104,18 @@ impl Writer {
 }
 
 impl Rooms {
+    /// Has the gate find out what it does not know yet of those who sent events, and of those who are invited.
+    pub(crate) async fn prepare_for(&self, events: impl Iterator<Item = &Pdu>, room: &RoomView) {
+        let mut users = BTreeSet::new();
+        for event in events {
+            users.insert(event.sender());
+            if event.membership() == Some(MembershipState::Invite) {
+                users.extend(event.state_key().and_then(|key| <&UserId>::try_from(key).ok()));
+            }
+        }
+        join_all(users.into_iter().map(|user| self.engine.gate.prepare(user, room))).await;
+    }
+
     /// Who came to be in rooms with a policy, or came or went where this server keeps the members, and was not looked at
     /// since, at most so many; [`Rooms::arrivals_seen`] takes them away.
     ///

@@ -78,6 +78,7 @@ impl Rooms {
             let sentence = "Policy servers are not asked about the event that names them.";
             return Err(RoomError::Forbidden(sentence.to_owned()));
         }
+        self.prepare_for(std::iter::once(&*event), room).await;
         let (room, asked) = (self.engine.room(room.nid).await?, Arc::clone(&event));
         self.engine
             .write(&room, move |writer| async move { writer.require_recommendable(&asked).await }.boxed())

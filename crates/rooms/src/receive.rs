@@ -487,6 +487,7 @@ impl Rooms {
         events: Vec<(Arc<Pdu>, Before)>,
     ) -> Result<Vec<Result<Received, RoomError>>, RoomError> {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
+        self.prepare_for(events.iter().map(|(event, _)| &**event), &room.view()).await;
         let events = self.recommend(&room.view(), events).await?;
         let received = self.engine.write(&room, move |writer| {
             async move {
@@ -511,6 +512,7 @@ impl Rooms {
     pub async fn admit(&self, room: &RoomId, event: Arc<Pdu>, origin: &ServerName) -> Result<(), RoomError> {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let origin = origin.to_owned();
+        self.prepare_for(std::iter::once(&*event), &room.view()).await;
         let event = self.recommend(&room.view(), vec![(event, Before::Derived)]).await?.pop();
         let (event, _) = event.ok_or_else(|| RoomError::inconsistent("event that was lost"))?;
         self.engine.write(&room, move |writer| async move { writer.admit(event, &origin).await }.boxed()).await

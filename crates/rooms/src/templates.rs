@@ -40,6 +40,9 @@ impl Rooms {
         membership: Membership,
     ) -> Result<Template, RoomError> {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
+        if membership != Membership::Leave {
+            self.engine.gate.prepare(user, &room.view()).await;
+        }
         let user = user.to_owned();
         self.engine.write(&room, move |writer| async move { writer.template(&user, membership).await }.boxed()).await
     }
@@ -57,6 +60,7 @@ impl Rooms {
         content: Box<RawJsonValue>,
     ) -> Result<Arc<Pdu>, RoomError> {
         let room = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
+        self.engine.gate.prepare(target, &room.view()).await;
         self.require_joined(actor, &room.view(), Action::Invite(target)).await?;
         self.engine.check_unblocked(room.nid).await?;
         let new = NewEvent::state(actor.user.to_owned(), "m.room.member", target, content);

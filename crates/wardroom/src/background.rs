@@ -31,9 +31,9 @@ pub(crate) fn start(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
-    let (care, inviting) = (care.clone(), care.clone());
+    let (looking, inviting) = (care.clone(), care.clone());
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { inviting.run_invitations().await }));
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { looking.run().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(directories.clone().run()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(provisioning.clone().run()));
     let guests = accounts.clone();
@@ -42,6 +42,10 @@ pub(crate) fn start(
         async move { guests.user(&user).await.ok().map(|user| user.is_some_and(|user| user.guest)) }
     };
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_guests(is_guest)));
+    if federation.is_some() {
+        let care = care.clone();
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run_attestations().await }));
+    }
     if federation.is_none() {
         tokio::spawn(unfollow(rooms.clone()));
     }

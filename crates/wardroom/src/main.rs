@@ -2,6 +2,7 @@
 //!
 //! Everything is wired in one place, [`wiring`]; nothing here knows a rule of Matrix.
 
+mod attesters;
 mod background;
 mod causes;
 mod command;

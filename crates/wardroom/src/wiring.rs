@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
 use wardroom_admin_api::{AdminState, Notices};
-use wardroom_care::{Care, CareGate, ClaimRoles, Judge};
+use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
 };
@@ -29,6 +29,7 @@ use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
+    attesters::{Asking, Telling},
     background,
     config::{
         Config,
@@ -242,13 +243,16 @@ fn sso(config: &Config, accounts: Accounts, clock: SharedClock) -> Result<Option
 }
 
 /// Other servers as the configuration wants them; none where federation is off.
-async fn federation(config: &Config, parts: &Parts) -> Result<Option<Federation>, StartError> {
+async fn federation(config: &Config, parts: &Parts, care: &Care) -> Result<Option<Federation>, StartError> {
     if !config.federation.enabled {
         return Ok(None);
     }
     let old_keys = identity::old_keys(&parts.store).await?;
     let federation = Federation::new(parts, PartnerSettings { old_keys, ..partner_settings(config)? })?;
     federation.load().await?;
+    care.attestations().ask_by(Arc::new(Asking(federation.attestations.clone())));
+    care.tell_by(Arc::new(Telling(federation.outbox.clone())));
+    care.invite_by(Arc::new(inviting::ByFederation(federation.rooms.clone())));
     Ok(Some(federation))
 }
 
@@ -323,7 +327,8 @@ async fn rooms(
 ) -> Result<(Rooms, Care), StartError> {
     let settings = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
     let judge = Judge::load(store, Arc::clone(clock), settings.service_user.clone()).await?;
-    let gate = CareGate::new(judge.clone());
+    let attestations = Attestations::new(store.clone(), Arc::clone(clock), judge.clone(), settings.attest_to.clone());
+    let gate = CareGate::new(judge.clone(), attestations.clone());
     let rooms = wardroom_rooms::Settings {
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
@@ -334,7 +339,7 @@ async fn rooms(
     let claims = ClaimRoles::new(judge.roles().clone(), Arc::clone(clock), config.roles.claim_rules());
     accounts.tell_claims_to(Box::new(claims));
     let services = (rooms.clone(), accounts.clone());
-    let care = Care::new(store.clone(), Arc::clone(clock), services, judge, settings);
+    let care = Care::new(store.clone(), Arc::clone(clock), services, (judge, attestations), settings);
     Ok((rooms, care))
 }
 
@@ -387,7 +392,7 @@ fn federation_api(
     config: &Config,
     parts: Parts,
     federation: Federation,
-    sync: &Syncer,
+    (sync, care): (&Syncer, &Care),
     limits: &Arc<RateLimits>,
 ) -> FederationState {
     FederationState {
@@ -396,6 +401,7 @@ fn federation_api(
         rooms: parts.rooms,
         media: parts.media,
         sync: sync.clone(),
+        care: care.clone(),
         federation,
         limits: Arc::clone(limits),
         signing_key: parts.signing_key,
@@ -446,10 +452,7 @@ impl App {
             signing_key,
             stopping: stopping.clone(),
         };
-        let federation = federation(config, &parts).await?;
-        if let Some(federation) = &federation {
-            care.invite_by(Arc::new(inviting::ByFederation(federation.rooms.clone())));
-        }
+        let federation = federation(config, &parts, &care).await?;
         let media = MediaState {
             accounts: accounts.clone(),
             media,
@@ -472,7 +475,7 @@ impl App {
             impersonation: config.admin.impersonation,
         };
         let federation_api =
-            federation.clone().map(|federation| federation_api(config, parts, federation, &sync, &limits));
+            federation.clone().map(|federation| federation_api(config, parts, federation, (&sync, &care), &limits));
         let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
         let scim = scim(config, (&store, &clock), (&accounts, &rooms, &care), &limits)?;
         let client = ClientState {

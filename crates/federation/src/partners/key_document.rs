@@ -81,7 +81,7 @@ fn ed25519(id: &OwnedServerSigningKeyId, key: &Base64) -> Option<[u8; 32]> {
 }
 
 /// Whether this one signature is there and good.
-fn is_signed_by(
+pub(crate) fn is_signed_by(
     object: &CanonicalJsonObject,
     server: &ServerName,
     id: &OwnedServerSigningKeyId,

@@ -27,6 +27,8 @@ const NAME_DOMAIN: u8 = 0x60;
 
 /// A key is believed for this long after it was fetched, whatever the server says (section "Publishing keys").
 const BELIEVED_MS: u64 = 7 * 24 * 60 * 60 * 1_000;
+/// How long a document is taken for what its server publishes now.
+const CURRENT_MS: u64 = 10 * 60 * 1_000;
 /// Servers whose keys are kept in memory.
 const SERVERS_CACHED_MAX: usize = 4_096;
 /// Keys of one server that are kept, old ones included.
@@ -229,6 +231,30 @@ impl Keyring {
     pub(crate) async fn with(&self, server: &ServerName, wanted: &[Wanted]) -> Result<Arc<Known>, PartnerError> {
         let enough = |known: &Known| wanted.iter().all(|wanted| known.has(wanted));
         self.fetch_unless(server, enough, Attempts::Own).await
+    }
+
+    /// The keys that a server publishes now, asked for again where what is known is not of the last minutes, or has none of
+    /// those that are wanted.
+    ///
+    /// # Errors
+    /// When nothing is known of the server and nothing can be fetched.
+    pub(crate) async fn current(
+        &self,
+        server: &ServerName,
+        wanted: &[OwnedServerSigningKeyId],
+    ) -> Result<Vec<(OwnedServerSigningKeyId, [u8; 32])>, PartnerError> {
+        let now_ms = self.clock.now_ms();
+        let keys_of = |known: &Known| {
+            let good_until_ms = known.document_valid_until_ts.min(known.fetched_ms.saturating_add(BELIEVED_MS));
+            let document = KeyDocument::read(server, known.document.clone()).ok();
+            document.filter(|_| good_until_ms >= now_ms).map(|document| document.current).unwrap_or_default()
+        };
+        let enough = |known: &Known| {
+            known.fetched_ms.saturating_add(CURRENT_MS) >= now_ms
+                && keys_of(known).iter().any(|(id, _)| wanted.contains(id))
+        };
+        let known = self.fetch_unless(server, enough, Attempts::Own).await?;
+        Ok(keys_of(&known))
     }
 
     /// The key documents of a server in which these keys are: the newest, asked for again unless it is good until a

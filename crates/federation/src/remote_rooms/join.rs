@@ -96,6 +96,7 @@ impl Inner {
         if passage.actor.guest && !self.lets_guests_in(server, passage.room).await? {
             return Err(RoomError::Forbidden("This room does not let guests in.".to_owned()).into());
         }
+        let _on_the_way = self.passing.note(passage, server);
         let mut request = make_join::Request::new(passage.room.to_owned(), passage.actor.user.to_owned());
         request.ver = spoken();
         let answer = self.ask(server, request).await?;

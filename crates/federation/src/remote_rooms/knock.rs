@@ -69,6 +69,7 @@ impl Inner {
     }
 
     async fn knock_through(&self, server: &OwnedServerName, passage: &Passage<'_>) -> Result<(), RemoteError> {
+        let _on_the_way = self.passing.note(passage, server);
         let mut request = make_knock::Request::new(passage.room.to_owned(), passage.actor.user.to_owned());
         request.ver = spoken();
         let answer = self.ask(server, request).await?;

@@ -24,6 +24,7 @@ impl Rooms {
     /// # Errors
     /// When the store fails.
     pub async fn admission(&self, room: &RoomView, user: &UserId) -> Result<Admission, RoomError> {
+        self.engine.gate.prepare(user, room).await;
         let rules = self.engine.state_event(room.nid, room.state, &StateEventType::RoomJoinRules, "").await?;
         let rules = JoinRules::of(rules.as_ref().map(|stored| &*stored.pdu));
         if !rules.is_restricted(room.version) {

@@ -1,8 +1,8 @@
 //! `[roles]`
 
-use ruma::{ServerName, UserId};
+use ruma::{OwnedServerName, ServerName, UserId};
 use serde::{Deserialize, Serialize};
-use wardroom_care::{ClaimRule, Role, Settings};
+use wardroom_care::{AttestTo, ClaimRule, Requirement, Role, Settings};
 
 const MS_PER_MINUTE: u64 = 60_000;
 
@@ -20,6 +20,36 @@ pub(crate) struct Roles {
     pub(crate) removal_percent_max: u8,
     /// Which claims of identity providers give which roles.
     pub(crate) claims: Vec<Claim>,
+    /// Which roles of this server's users are told to which other servers.
+    pub(crate) attest_to: Vec<Attest>,
+}
+
+/// Which roles another server is told.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Attest {
+    /// Name of the server.
+    pub(crate) server: String,
+    /// Roles that meet one of these requirements.
+    pub(crate) roles: Vec<String>,
+    /// Whether it is told before it invites somebody to a room, too.
+    #[serde(default)]
+    pub(crate) before_invitations: bool,
+}
+
+impl Attest {
+    fn read(&self) -> Result<AttestTo, String> {
+        let server = OwnedServerName::try_from(self.server.as_str());
+        let server = server.map_err(|_| "server: is no server name".to_owned())?;
+        if self.roles.is_empty() {
+            return Err("roles: is empty".to_owned());
+        }
+        let requirement = |(index, role): (usize, &String)| {
+            Requirement::parse(role).map_err(|error| format!("roles[{index}]: {error}"))
+        };
+        let roles = self.roles.iter().enumerate().map(requirement).collect::<Result<_, _>>()?;
+        Ok(AttestTo { server, roles, before_invitations: self.before_invitations })
+    }
 }
 
 /// A rule: who has this value in a claim has this role.
@@ -67,6 +97,7 @@ impl Default for Roles {
             recheck_minutes: 30,
             removal_percent_max: 20,
             claims: Vec::new(),
+            attest_to: Vec::new(),
         }
     }
 }
@@ -86,6 +117,16 @@ impl Roles {
         for (index, claim) in self.claims.iter().enumerate() {
             problems.extend(claim.problem().map(|problem| format!("roles.claims[{index}].{problem}")));
         }
+        for (index, attest) in self.attest_to.iter().enumerate() {
+            let twice = self.attest_to.iter().take(index).any(|other| other.server == attest.server);
+            let problem = match attest.read() {
+                Err(problem) => Some(problem),
+                Ok(to) if to.server == server => Some("server: is this server".to_owned()),
+                Ok(_) if twice => Some("server: is there twice".to_owned()),
+                Ok(_) => None,
+            };
+            problems.extend(problem.map(|problem| format!("roles.attest_to[{index}].{problem}")));
+        }
         problems
     }
 
@@ -102,6 +143,40 @@ impl Roles {
             display_name: self.service_display_name.clone(),
             recheck_ms: self.recheck_minutes.saturating_mul(MS_PER_MINUTE),
             removal_percent_max: self.removal_percent_max,
+            attest_to: self.attest_to.iter().filter_map(|attest| attest.read().ok()).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::server_name;
+
+    use super::{Attest, Roles};
+
+    #[test]
+    fn what_is_wrong_with_whom_roles_are_told_is_named() {
+        let told = |server: &str, roles: &[&str]| Attest {
+            server: server.to_owned(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            before_invitations: false,
+        };
+        let problems = |attest_to: Vec<Attest>| {
+            let roles = Roles { attest_to, ..Roles::default() };
+            (roles.problems(server_name!("h1.example")), roles.settings(server_name!("h1.example")).unwrap().attest_to)
+        };
+        let (good, read) = problems(vec![told("h2.example", &["physician@h1/*"])]);
+        assert!(good.is_empty() && read.len() == 1);
+        for (attest, problem) in [
+            (told("no server", &["physician@h1"]), "roles.attest_to[0].server: is no server name"),
+            (told("h1.example", &["physician@h1"]), "roles.attest_to[0].server: is this server"),
+            (told("h2.example", &[]), "roles.attest_to[0].roles: is empty"),
+            (told("h2.example", &["physician@h1", "x"]), "roles.attest_to[0].roles[1]: "),
+        ] {
+            let (found, _) = problems(vec![attest]);
+            assert!(found.len() == 1 && found[0].starts_with(problem), "{found:?}");
+        }
+        let twice = vec![told("h2.example", &["physician@h1"]), told("h2.example", &["nurse@h1"])];
+        assert_eq!(problems(twice).0, ["roles.attest_to[1].server: is there twice"]);
     }
 }

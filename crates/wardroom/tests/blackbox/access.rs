@@ -1,6 +1,7 @@
 //! Rooms that require roles (`org.wardroom.access_policy`).
 
 mod administration;
+mod attestations;
 mod doors;
 mod guards;
 mod losing;

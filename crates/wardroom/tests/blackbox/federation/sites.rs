@@ -38,7 +38,8 @@ impl Site {
         Self::new(Config::default().federating_behind(proxy.name()), Some(proxy))
     }
 
-    fn new(config: Config, proxy: Option<FaultProxy>) -> Self {
+    /// A server with this configuration, behind this proxy if there is one.
+    pub(crate) fn new(config: Config, proxy: Option<FaultProxy>) -> Self {
         let server = Server::start_with(BINARY, config);
         if let Some(proxy) = &proxy {
             proxy.point_at(&server.base());
