@@ -2,6 +2,7 @@
 
 mod alarms;
 mod bindings;
+mod emergencies;
 mod policy;
 mod review;
 mod roles;
@@ -14,4 +15,5 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(roles::endpoints())
         .merge(review::endpoints())
         .merge(alarms::endpoints())
+        .merge(emergencies::endpoints())
 }

@@ -31,6 +31,10 @@ pub(crate) enum AlarmKind {
     RoleMissing,
     /// A source's list was not taken, since it would take too much away.
     Brake,
+    /// Somebody who is to hear of emergencies cannot be told.
+    CannotTell,
+    /// Emergencies wait for their review for too long.
+    EmergencyUnreviewed,
 }
 
 impl AlarmKind {
@@ -41,6 +45,8 @@ impl AlarmKind {
             Self::ServiceUserWithoutPower => "service_user_without_power",
             Self::RoleMissing => "role_missing",
             Self::Brake => "removal_brake",
+            Self::CannotTell => "cannot_tell",
+            Self::EmergencyUnreviewed => "emergency_unreviewed",
         }
     }
 }

@@ -6,7 +6,10 @@
 
 mod access;
 mod alarms;
+mod bot;
 mod claims;
+mod direct;
+mod emergency;
 mod error;
 mod gate;
 mod judge;
@@ -31,6 +34,10 @@ pub use self::{
     access::{Assessment, Standing},
     alarms::{Alarm, Alarms},
     claims::{ClaimRoles, ClaimRule},
+    emergency::{
+        BREAK_GLASS, EMERGENCIES_PER_HOUR_MAX, Emergency, EmergencyPage, EmergencyQuery, EmergencyReason, EndedWhy,
+        NOTE_CHARS_MAX, PATIENT_REF_BYTES_MAX, REASON_TEXT_CHARS_MAX, Review, ReviewVerdict,
+    },
     error::CareError,
     gate::CareGate,
     judge::Judge,
@@ -67,6 +74,7 @@ struct Inner {
     store: Store,
     clock: SharedClock,
     rooms: Rooms,
+    accounts: Accounts,
     judge: Judge,
     alarms: Alarms,
     service: ServiceUser,
@@ -74,6 +82,10 @@ struct Inner {
     removal_percent_max: u8,
     /// The policies by which rooms were last looked at, by room.
     seen: Mutex<HashMap<RoomNid, RoomPolicy>>,
+    /// Held while it is seen whether an emergency may begin, and written that it does.
+    beginning: tokio::sync::Mutex<()>,
+    /// Held while a direct chat is looked for and made, so that a user gets one.
+    chatting: tokio::sync::Mutex<()>,
 }
 
 impl Care {
@@ -86,17 +98,20 @@ impl Care {
         settings: Settings,
     ) -> Self {
         let alarms = Alarms::new(store.clone(), Arc::clone(&clock));
-        let service = ServiceUser::new(settings.service_user, settings.display_name, accounts, rooms.clone());
+        let service = ServiceUser::new(settings.service_user, settings.display_name, accounts.clone(), rooms.clone());
         Self(Arc::new(Inner {
             store,
             clock,
             rooms,
+            accounts,
             judge,
             alarms,
             service,
             recheck_ms: settings.recheck_ms,
             removal_percent_max: settings.removal_percent_max,
             seen: Mutex::default(),
+            beginning: tokio::sync::Mutex::default(),
+            chatting: tokio::sync::Mutex::default(),
         }))
     }
 

@@ -55,4 +55,16 @@ pub(crate) const ALARMS: Table<wardroom_store::Hash16, Packed<AlarmRow>> =
     Table::new(0x0603, "alarms", Profile::Scan, Seal::System);
 
 /// Every table of this crate.
-pub const TABLES: &[TableSpec] = &[*SOURCES.spec(), *DUE.spec(), *LOSSES.spec(), *ALARMS.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *SOURCES.spec(),
+    *DUE.spec(),
+    *LOSSES.spec(),
+    *ALARMS.spec(),
+    *crate::emergency::RECORDS.spec(),
+    *crate::emergency::GOING_ON.spec(),
+    *crate::emergency::UNREVIEWED.spec(),
+    *crate::emergency::BY_ROOM.spec(),
+    *crate::emergency::BY_USER.spec(),
+    *crate::direct::DIRECT_ROOMS.spec(),
+    *crate::direct::CHATS.spec(),
+];

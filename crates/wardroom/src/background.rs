@@ -25,8 +25,10 @@ pub(crate) fn start(client: &ClientState, media: &Media, care: &Care, provisioni
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
-    let care = care.clone();
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run().await }));
+    let (looking, emergencies, listening) = (care.clone(), care.clone(), care.clone());
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { looking.run().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { emergencies.run_emergencies().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { listening.run_access_bot().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(provisioning.clone().run()));
     let guests = accounts.clone();
     let is_guest = move |user: ruma::OwnedUserId| {
