@@ -2,6 +2,7 @@
 
 mod administration;
 mod doors;
+mod emergency;
 mod losing;
 mod partners;
 
