@@ -21,6 +21,8 @@ mod grants;
 mod record;
 mod review;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod when;
 
 use serde::{Deserialize, Serialize};

@@ -35,7 +35,7 @@ const GATHER: Duration = Duration::from_millis(50);
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 /// Attempts at an entry of the log.
 const ATTEMPTS_MAX: u32 = 5;
-/// Messages of one user that are answered in [`WINDOW_MS`].
+/// Messages and invitations of one user that are answered in [`WINDOW_MS`].
 const ANSWERS_MAX: u32 = 30;
 /// Ten minutes.
 const WINDOW_MS: u64 = 10 * 60 * 1_000;
@@ -156,7 +156,8 @@ impl Listener {
 
     /// Accepts an invitation to a direct chat, and declines others.
     async fn invited(&mut self, room: RoomNid) -> Result<(), CareError> {
-        let inner = &*self.care.0;
+        let care = self.care.clone();
+        let inner = &*care.0;
         // The server may be on its way into the room by this very invitation.
         let _moving = inner.service.moving().await;
         let invitation = inner.rooms.membership(self.own, room).await?;
@@ -169,6 +170,7 @@ impl Listener {
         let own = actor(inner.service.id(), self.own);
         if let Some(event) = event
             && let Some(user) = self.chats_with(&view, &event.pdu).await?
+            && self.count(user) < ANSWERS_MAX
         {
             let mut batch = Batch::default();
             batch.put(&CHATS, &room, &Packed(user));
@@ -273,7 +275,7 @@ impl Listener {
         }
     }
 
-    /// Counts a message of a user. Returns how many there were before it.
+    /// Counts a message or an invitation of a user. Returns how many there were before it.
     fn count(&mut self, user: UserNid) -> u32 {
         let now_ms = self.care.now_ms();
         if self.answered.len() >= USERS_COUNTED_MAX {

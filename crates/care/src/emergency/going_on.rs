@@ -22,10 +22,9 @@ const SLEEP_MIN: Duration = Duration::from_millis(100);
 const FAILURE_PAUSE_MS: u64 = 5_000;
 /// Emergencies that are worked on at once.
 const AT_ONCE: usize = 8;
-/// A review is due so long after the beginning, 3 days.
-const REVIEW_WITHIN_MS: u64 = 3 * 24 * 60 * 60 * 1_000;
-/// How often it is looked for reviews that are due, 1 day.
-const REVIEWS_EVERY_MS: u64 = 24 * 60 * 60 * 1_000;
+/// A review is due so many days after the beginning. It is looked for those that are due once a day.
+const REVIEW_WITHIN_DAYS: u64 = 3;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Emergencies without a review that are counted.
 const UNREVIEWED_MAX: usize = 1_000;
 
@@ -58,7 +57,7 @@ impl Care {
             }
             while tasks.try_join_next().is_some() {}
             if self.now_ms() >= reviews_at_ms {
-                reviews_at_ms = self.now_ms().saturating_add(REVIEWS_EVERY_MS);
+                reviews_at_ms = self.now_ms().saturating_add(DAY_MS);
                 self.look_for_reviews().await;
             }
             sleep(SLEEP_MIN).await;
@@ -146,7 +145,7 @@ impl Care {
     async fn over(&self, room: RoomNid, user: &UserId, grant: &Grant) -> Result<Option<EndedWhy>, CareError> {
         let account = self.0.accounts.user(user).await?.filter(|account| !account.deactivated);
         let moderation = self.0.accounts.moderation(user).await?.unwrap_or_default();
-        if account.is_none() || moderation.suspended || !self.0.judge.is_there(user) {
+        if account.is_none() || moderation.suspended || moderation.locked || !self.0.judge.is_there(user) {
             return Ok(Some(EndedWhy::AccountClosed));
         }
         let view = match self.0.rooms.view_of(room).await {
@@ -177,7 +176,7 @@ impl Care {
         let Some(row) = self.record(id).await?.filter(|row| row.end.is_none()) else { return Ok(()) };
         let view = self.0.rooms.view_of(row.room).await?;
         match self.let_in(&view, (row.user, user)).await {
-            Err(error) if is_passing(&error) => return Err(error),
+            Err(error) if is_passing(&error) => Err(error),
             Err(error) => {
                 tracing::info!(%error, emergency = id, "somebody could not be let in in an emergency");
                 self.record_end(id, EndedWhy::Failed, None).await.map(drop)
@@ -209,15 +208,16 @@ impl Care {
     }
 
     /// Tells administrators of emergencies that nobody has reviewed for long.
-    async fn look_for_reviews(&self) {
-        let before_ms = self.now_ms().saturating_sub(REVIEW_WITHIN_MS);
+    pub(super) async fn look_for_reviews(&self) {
+        let before_ms = self.now_ms().saturating_sub(REVIEW_WITHIN_DAYS * DAY_MS);
         let late = match self.unreviewed_since(before_ms).await {
             Ok(late) if late > 0 => late,
             Ok(_) => return,
             Err(error) => return tracing::warn!(%error, "it could not be seen which emergencies wait for a review"),
         };
-        let days = REVIEW_WITHIN_MS / REVIEWS_EVERY_MS;
-        let sentence = format!("{late} or more emergency accesses have waited for a review for {days} days");
+        let more = if late < UNREVIEWED_MAX { "" } else { " or more" };
+        let sentence =
+            format!("emergency accesses that have waited for a review for {REVIEW_WITHIN_DAYS} days: {late}{more}");
         self.0.alarms.raise(AlarmKind::EmergencyUnreviewed, None, None, &sentence).await;
     }
 

@@ -198,3 +198,68 @@ impl Drop for Working {
         self.grants.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::user_id;
+    use wardroom_rooms::{RoomNid, UserNid};
+    use wardroom_store::{Catalogue, Store};
+
+    use super::{Grant, Grants, Pass, Stage};
+    use crate::TABLES;
+
+    #[tokio::test]
+    async fn an_emergency_lets_pass_until_its_time_is_over_and_nobody_else() {
+        let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+        let grants = Grants::load(&store).await.unwrap();
+        let (room, user) = (RoomNid::new(1), user_id!("@a:b.c"));
+        let grant = |brought_in, stage| Grant {
+            id: 7,
+            nid: UserNid::new(2),
+            until_ms: 1_000,
+            brought_in,
+            stage,
+            busy: false,
+            not_before_ms: 0,
+        };
+        assert_eq!(grants.pass(room, user, 0, true), Pass::None);
+        for (brought_in, over) in [(true, Pass::Over), (false, Pass::None)] {
+            for stage in [Stage::Begun, Stage::Entered, Stage::Told] {
+                grants.put(room, user.to_owned(), grant(brought_in, stage));
+                assert_eq!(grants.pass(room, user, 999, true), Pass::Open);
+                assert_eq!(grants.pass(room, user, 1_000, true), over);
+                assert_eq!(grants.pass(room, user, 999, false), over);
+                assert_eq!(grants.pass(room, user_id!("@b:b.c"), 999, true), Pass::None);
+                assert_eq!(grants.pass(RoomNid::new(2), user, 999, true), Pass::None);
+            }
+            grants.put(room, user.to_owned(), grant(brought_in, Stage::Ended));
+            assert_eq!(grants.pass(room, user, 999, true), over);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_works_on_an_emergency_at_a_time() {
+        let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+        let grants = Grants::load(&store).await.unwrap();
+        let (room, user) = (RoomNid::new(1), user_id!("@a:b.c"));
+        let grant = Grant {
+            id: 7,
+            nid: UserNid::new(2),
+            until_ms: 1_000,
+            brought_in: true,
+            stage: Stage::Begun,
+            busy: false,
+            not_before_ms: 0,
+        };
+        grants.put(room, user.to_owned(), grant);
+        let working = grants.work_on(room, user, 7).unwrap();
+        assert!(grants.work_on(room, user, 7).is_none() && grants.idle().is_empty());
+        drop(working);
+        grants.changed().await;
+        assert!(grants.work_on(room, user, 8).is_none() && grants.idle().len() == 1);
+        grants.remove(room, user, 8);
+        assert_eq!(grants.of_user(user), [7]);
+        grants.remove(room, user, 7);
+        assert!(grants.get(room, user).is_none());
+    }
+}
