@@ -16,7 +16,7 @@ fn bot_of(server: &Server) -> String {
 
 /// A direct chat of somebody with the bot, which is in it.
 #[track_caller]
-fn chat(server: &Server, user: &User, more: Value) -> String {
+fn chat(server: &Server, user: &User, more: &Value) -> String {
     let mut body = json!({ "is_direct": true, "preset": "trusted_private_chat", "invite": [bot_of(server)] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let room = user.create_room(body);
@@ -49,7 +49,7 @@ fn an_emergency_goes_by_direct_chat() {
     let alias = format!("#{}:{}", unique("ward"), server.name());
     ward.gated.alice.put(v3(&["directory", "room", &alias]), json!({ "room_id": room })).ok();
     let short = alias.split(':').next().unwrap();
-    let chat = chat(server, doctor, json!({}));
+    let chat = chat(server, doctor, &json!({}));
     wait_until("the greeting", SOON, || (answers(server, doctor, &chat).len() == 1).then_some(()));
     let wrong = ask(server, doctor, &chat, &format!("breakglass {short} FUN \"{REASON}\""), 2);
     assert!(wrong.contains("ETREAT, BTG"), "{wrong}");
@@ -80,7 +80,7 @@ fn in_an_encrypted_chat_the_bot_says_once_that_it_cannot_read() {
     let encryption = json!([{
         "type": "m.room.encryption", "state_key": "", "content": { "algorithm": "m.megolm.v1.aes-sha2" },
     }]);
-    let room = chat(server, &user, json!({ "initial_state": encryption }));
+    let room = chat(server, &user, &json!({ "initial_state": encryption }));
     wait_until("the sentence", SOON, || (answers(server, &user, &room).len() == 1).then_some(()));
     for txn in ["e1", "e2"] {
         user.try_send(&room, "m.room.encrypted", txn, json!({ "algorithm": "m.megolm.v1.aes-sha2" })).ok();
@@ -108,7 +108,7 @@ fn other_invitations_are_declined() {
         });
     }
     // A third person ends the conversation.
-    let chat = chat(server, alice, json!({}));
+    let chat = chat(server, alice, &json!({}));
     wait_until("the greeting", SOON, || (answers(server, alice, &chat).len() == 1).then_some(()));
     alice.invite(&chat, &crowd);
     alice.say(&chat, "status");
@@ -121,7 +121,7 @@ fn other_invitations_are_declined() {
 fn only_the_sender_of_a_command_counts() {
     let ward = Ward::new();
     let (server, stranger) = (ward.server(), ward.server().user("stranger"));
-    let chat = chat(server, &stranger, json!({}));
+    let chat = chat(server, &stranger, &json!({}));
     wait_until("the greeting", SOON, || (answers(server, &stranger, &chat).len() == 1).then_some(()));
     let refused = ask(server, &stranger, &chat, &format!("breakglass {} ETREAT \"{REASON}\"", ward.room()), 2);
     assert!(refused.contains("no such room"), "{refused}");
@@ -140,7 +140,7 @@ fn what_is_written_while_the_server_stops_is_answered_once() {
         "enabled": true, "who": { "any_of": [{ "all_of": ["clinician@h1"] }] }, "reasons": ["ETREAT"],
     });
     admin.put(own(&["rooms", &room, "policy"]), rules).ok();
-    let chat = chat(&server, &doctor, json!({}));
+    let chat = chat(&server, &doctor, &json!({}));
     wait_until("the greeting", SOON, || (answers(&server, &doctor, &chat).len() == 1).then_some(()));
     let mut asked = 1;
     for pause_ms in [0, 60, 90, 120] {
