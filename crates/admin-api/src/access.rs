@@ -4,6 +4,7 @@
 mod alarms;
 mod attestations;
 mod bindings;
+mod emergencies;
 mod mappings;
 mod policy;
 mod review;
@@ -23,4 +24,5 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(alarms::endpoints())
         .merge(sources::endpoints())
         .merge(attestations::endpoints())
+        .merge(emergencies::endpoints())
 }

@@ -36,6 +36,10 @@ pub(crate) fn of_care(error: CareError) -> ApiError {
     match error {
         CareError::Role(_) | CareError::Invalid(_) => ApiError::invalid_param(sentence),
         CareError::NoSuchRoom => ApiError::not_found(sentence),
+        CareError::Refused(_) => ApiError::forbidden(sentence),
+        CareError::Conflict(_) => ApiError::new(StatusCode::CONFLICT, ErrorKind::Unknown, sentence),
+        CareError::NoSuchEmergency => ApiError::not_found("There is no such emergency access."),
+        CareError::TooOften { retry_ms } => ApiError::limit_exceeded(Duration::from_millis(retry_ms)),
         CareError::Brake { .. } => ApiError::new(StatusCode::CONFLICT, ErrorKind::Unknown, sentence),
         CareError::Rooms(error) => of_room(error),
         CareError::Accounts(error) => error.into(),

@@ -9,6 +9,7 @@ use wardroom_rooms::{Membership, NS_USER, RoomError, RoomNid, RoomView, UserNid}
 
 use crate::{
     Care, CareError,
+    emergency::Pass,
     gate::policy_of,
     policy::{ACCESS_POLICY, AccessPolicy, InviteRule, RoomPolicy},
 };
@@ -81,6 +82,16 @@ impl Care {
         }
     }
 
+    /// As [`Care::assess`], of somebody in a room: an emergency counts, too.
+    pub fn assess_in(&self, room: &RoomView, user: &UserId, policy: Option<&RoomPolicy>) -> Assessment {
+        let assessed = self.assess(user, policy);
+        let Some(RoomPolicy::Known(policy)) = policy else { return assessed };
+        if assessed.verdict == Standing::Compliant || self.0.judge.pass(room.nid, user, policy) != Pass::Open {
+            return assessed;
+        }
+        Assessment { verdict: Standing::Compliant, reason: "The user has emergency access.".to_owned(), ..assessed }
+    }
+
     /// The content of a room's policy event; none where it has none.
     ///
     /// # Errors
@@ -150,7 +161,7 @@ impl Care {
         for membership in [Membership::Join, Membership::Invite, Membership::Knock] {
             let members = self.0.rooms.members(room.nid, membership, None, limit.saturating_sub(found.len())).await?;
             for user in self.0.rooms.user_ids(&members).await? {
-                let assessment = self.assess(&user, policy);
+                let assessment = self.assess_in(room, &user, policy);
                 found.push((user, assessment));
             }
         }

@@ -45,6 +45,10 @@ pub(crate) enum AlarmKind {
     SourceUnavailable,
     /// A partner does not say anew which roles its users have, and what it said ends soon.
     PartnerSilent,
+    /// Somebody who is to hear of emergencies cannot be told.
+    CannotTell,
+    /// Emergencies wait for their review for too long.
+    EmergencyUnreviewed,
 }
 
 impl AlarmKind {
@@ -62,6 +66,8 @@ impl AlarmKind {
             Self::SpaceLost => "space_lost",
             Self::SourceUnavailable => "source_unavailable",
             Self::PartnerSilent => "partner_silent",
+            Self::CannotTell => "cannot_tell",
+            Self::EmergencyUnreviewed => "emergency_unreviewed",
         }
     }
 }

@@ -33,6 +33,21 @@ pub enum CareError {
     /// What other servers have to hear could not be queued.
     #[error("other servers cannot be told: {0}")]
     Teller(String),
+    /// What is asked may not be; the sentence says why.
+    #[error("{0}")]
+    Refused(String),
+    /// What is asked does not go together with how things are; the sentence says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// There is no such emergency, or it is over.
+    #[error("there is no such emergency access")]
+    NoSuchEmergency,
+    /// A user began as many emergencies as one may in an hour.
+    #[error("you have entered rooms in an emergency too often: try again in {} minutes", retry_ms.div_ceil(60_000))]
+    TooOften {
+        /// How long to wait, in milliseconds.
+        retry_ms: u64,
+    },
     /// The rooms failed.
     #[error(transparent)]
     Rooms(#[from] RoomError),

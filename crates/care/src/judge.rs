@@ -7,8 +7,9 @@ use wardroom_store::Store;
 
 use crate::{
     CareError,
+    emergency::{Grants, Pass},
     losses::Losses,
-    policy::AccessPolicy,
+    policy::{AccessPolicy, BreakGlass},
     role::Role,
     roles::{Holder, Roles},
     spaces::{RoleSpace, Spaces},
@@ -20,6 +21,7 @@ use crate::{
 pub struct Judge {
     roles: Roles,
     losses: Losses,
+    grants: Grants,
     spaces: Spaces,
     templates: Templates,
     clock: SharedClock,
@@ -35,9 +37,10 @@ impl Judge {
     pub async fn load(store: &Store, clock: SharedClock, service: OwnedUserId) -> Result<Self, CareError> {
         let roles = Roles::load(store.clone(), clock.clone()).await?;
         let losses = Losses::load(store.clone()).await?;
+        let grants = Grants::load(store).await?;
         let spaces = Spaces::load(store.clone()).await?;
         let templates = Templates::load(store).await?;
-        Ok(Self { roles, losses, spaces, templates, clock, service })
+        Ok(Self { roles, losses, grants, spaces, templates, clock, service })
     }
 
     /// Who has which roles.
@@ -47,6 +50,11 @@ impl Judge {
 
     pub(crate) fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    /// The emergencies that go on.
+    pub(crate) fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// Which roles are spaces.
@@ -115,9 +123,30 @@ impl Judge {
                 .is_some_and(|holder| policy.require.is_met_by(&self.counted(&holder, user, Some(policy))))
     }
 
-    /// Whether a room's policy lets a user be in it.
-    pub(crate) fn admits(&self, _room: RoomNid, user: &UserId, policy: &AccessPolicy) -> bool {
-        self.is_judged_elsewhere(user, policy) || self.meets(user, policy)
+    /// Whether a room's policy lets a user be in it, by their roles or in an emergency.
+    pub(crate) fn admits(&self, room: RoomNid, user: &UserId, policy: &AccessPolicy) -> bool {
+        self.is_judged_elsewhere(user, policy)
+            || self.meets(user, policy)
+            || self.pass(room, user, policy) == Pass::Open
+    }
+
+    /// What an emergency means now for somebody who does not meet a room's policy.
+    pub(crate) fn pass(&self, room: RoomNid, user: &UserId, policy: &AccessPolicy) -> Pass {
+        let allowed = policy.break_glass.is_some() && self.is_there(user);
+        self.grants.pass(room, user, self.now_ms(), allowed)
+    }
+
+    /// How a user may come into a room with this policy in an emergency; none where they may not.
+    pub(crate) fn break_glass<'a>(&self, user: &UserId, policy: &'a AccessPolicy) -> Option<&'a BreakGlass> {
+        // What another server says may be is asked of that one.
+        let rules = policy.break_glass.as_ref().filter(|_| !policy.elsewhere)?;
+        let holder = self.roles.of(user)?;
+        rules.who.is_met_by(&self.counted(&holder, user, Some(policy))).then_some(rules)
+    }
+
+    /// Whether no directory says that a user is not there any more.
+    pub(crate) fn is_there(&self, user: &UserId) -> bool {
+        self.roles.of(user).is_none_or(|holder| holder.is_active())
     }
 
     /// Whether it is for another server to say whether this user may be in the room.

@@ -7,7 +7,10 @@
 mod access;
 mod alarms;
 mod attestations;
+mod bot;
 mod claims;
+mod direct;
+mod emergency;
 mod error;
 mod gate;
 mod judge;
@@ -41,6 +44,10 @@ pub use self::{
     alarms::{Alarm, Alarms},
     attestations::{AttestTo, Attestation, Attestations, Attesters, Handed, ROLE_REVOKED, Received, Tellers, Unheard},
     claims::{ClaimRoles, ClaimRule},
+    emergency::{
+        BREAK_GLASS, EMERGENCIES_PER_HOUR_MAX, Emergency, EmergencyPage, EmergencyQuery, EmergencyReason, EndedWhy,
+        NOTE_CHARS_MAX, PATIENT_REF_BYTES_MAX, REASON_TEXT_CHARS_MAX, Review, ReviewVerdict,
+    },
     error::CareError,
     gate::CareGate,
     judge::Judge,
@@ -82,6 +89,7 @@ struct Inner {
     store: Store,
     clock: SharedClock,
     rooms: Rooms,
+    accounts: Accounts,
     judge: Judge,
     attestations: Attestations,
     /// Who tells other servers what is taken back.
@@ -90,6 +98,10 @@ struct Inner {
     service: ServiceUser,
     recheck_ms: u64,
     removal_percent_max: u8,
+    /// Held while it is seen whether an emergency may begin, and written that it does.
+    beginning: tokio::sync::Mutex<()>,
+    /// Held while a direct chat is looked for and made, so that a user gets one.
+    chatting: tokio::sync::Mutex<()>,
 }
 
 impl Care {
@@ -102,11 +114,12 @@ impl Care {
         settings: Settings,
     ) -> Self {
         let alarms = Alarms::new(store.clone(), Arc::clone(&clock));
-        let service = ServiceUser::new(settings.service_user, settings.display_name, accounts, rooms.clone());
+        let service = ServiceUser::new(settings.service_user, settings.display_name, accounts.clone(), rooms.clone());
         Self(Arc::new(Inner {
             store,
             clock,
             rooms,
+            accounts,
             judge,
             attestations,
             tellers: OnceLock::new(),
@@ -114,6 +127,8 @@ impl Care {
             service,
             recheck_ms: settings.recheck_ms,
             removal_percent_max: settings.removal_percent_max,
+            beginning: tokio::sync::Mutex::default(),
+            chatting: tokio::sync::Mutex::default(),
         }))
     }
 

@@ -266,7 +266,7 @@ impl Care {
         Ok((found, rooms))
     }
 
-    async fn revalidate_one(&self, room: RoomNid, user: &UserId) -> Result<Revalidated, CareError> {
+    pub(crate) async fn revalidate_one(&self, room: RoomNid, user: &UserId) -> Result<Revalidated, CareError> {
         let view = self.0.rooms.view_of(room).await?;
         let Some(nid) = self.0.store.interner().lookup(NS_USER, user.as_str()).await?.map(UserNid::new) else {
             return Ok(Revalidated::default());

@@ -1,6 +1,6 @@
 //! The user that acts for the server in rooms with a policy: it removes whom only a member with power can remove.
 
-use ruma::{OwnedEventId, OwnedUserId, UserId, events::StateEventType};
+use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId, device_id, events::StateEventType};
 use serde_json::{
     Map, Value,
     value::{RawValue as RawJsonValue, to_raw_value},
@@ -21,6 +21,7 @@ pub(crate) struct ServiceUser {
     display_name: String,
     accounts: Accounts,
     rooms: Rooms,
+    moving: tokio::sync::Mutex<()>,
 }
 
 /// Acts for a user of this server.
@@ -30,7 +31,7 @@ pub(crate) fn actor<'a>(id: &'a UserId, nid: UserNid) -> Actor<'a> {
 
 impl ServiceUser {
     pub(crate) fn new(id: OwnedUserId, display_name: String, accounts: Accounts, rooms: Rooms) -> Self {
-        Self { id, display_name, accounts, rooms }
+        Self { id, display_name, accounts, rooms, moving: tokio::sync::Mutex::default() }
     }
 
     pub(crate) fn id(&self) -> &UserId {
@@ -76,9 +77,46 @@ impl ServiceUser {
         kind: &StateEventType,
         content: Box<RawJsonValue>,
     ) -> Result<OwnedEventId, CareError> {
+        self.set_state_at(room, kind, "", content).await
+    }
+
+    /// Sets a state of a room, under a state key.
+    pub(crate) async fn set_state_at(
+        &self,
+        room: &RoomView,
+        kind: &StateEventType,
+        state_key: &str,
+        content: Box<RawJsonValue>,
+    ) -> Result<OwnedEventId, CareError> {
         let account = self.account().await?;
         let nid = UserNid::new(account.nid.get());
-        Ok(self.rooms.set_state(actor(&self.id, nid), &room.id, kind, "", content).await?)
+        Ok(self.rooms.set_state(actor(&self.id, nid), &room.id, kind, state_key, content).await?)
+    }
+
+    /// Asks a user of this server into a room.
+    pub(crate) async fn invite(&self, room: &RoomView, user: &UserId, profile: MemberProfile) -> Result<(), CareError> {
+        let account = self.account().await?;
+        let nid = UserNid::new(account.nid.get());
+        Ok(self.rooms.invite(actor(&self.id, nid), &room.id, user, profile, None).await?)
+    }
+
+    /// Says something in a room. With the same transaction it is said once.
+    pub(crate) async fn send(
+        &self,
+        room: &RoomId,
+        transaction: &str,
+        content: Box<RawJsonValue>,
+    ) -> Result<OwnedEventId, CareError> {
+        let account = self.account().await?;
+        // No client of the user has this device: its transactions are those of the server.
+        let device = Some(device_id!("access"));
+        let actor = Actor { device, ..actor(&self.id, UserNid::new(account.nid.get())) };
+        Ok(self.rooms.send(actor, room, "m.room.message", content, Some(transaction.into())).await?)
+    }
+
+    /// Held while the user is on its way into a room: nobody takes its invitations for those of others.
+    pub(crate) async fn moving(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.moving.lock().await
     }
 
     /// Whether the user is in a room and has power there.
@@ -106,7 +144,8 @@ impl ServiceUser {
         let admin = (admin.id.clone(), UserNid::new(admin.nid.get()));
         let admin = actor(&admin.0, admin.1);
         if membership != Some(Membership::Join) {
-            let profile = MemberProfile { displayname: Some(self.display_name.clone()), avatar_url: None };
+            let _moving = self.moving().await;
+            let profile = self.profile();
             if membership != Some(Membership::Invite) && !room.public {
                 self.rooms.invite(admin, &room.id, &self.id, profile.clone(), None).await?;
             }
@@ -123,6 +162,11 @@ impl ServiceUser {
         let levels = to_raw_value(&levels).map_err(|error| RoomError::BadContent(error.to_string()))?;
         self.rooms.set_state(admin, &room.id, &StateEventType::RoomPowerLevels, "", levels).await?;
         Ok(())
+    }
+
+    /// How the user is shown in rooms.
+    pub(crate) fn profile(&self) -> MemberProfile {
+        MemberProfile { displayname: Some(self.display_name.clone()), avatar_url: None }
     }
 
     /// The room's power levels with this user's in them.

@@ -158,4 +158,11 @@ pub const TABLES: &[TableSpec] = &[
     *HANDED.spec(),
     *WORDS.spec(),
     *REVOKED.spec(),
+    *crate::emergency::RECORDS.spec(),
+    *crate::emergency::GOING_ON.spec(),
+    *crate::emergency::UNREVIEWED.spec(),
+    *crate::emergency::BY_ROOM.spec(),
+    *crate::emergency::BY_USER.spec(),
+    *crate::direct::DIRECT_ROOMS.spec(),
+    *crate::direct::CHATS.spec(),
 ];

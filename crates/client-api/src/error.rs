@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
 use serde_json::{Map, Value};
+use wardroom_care::CareError;
 use wardroom_federation::{FederationError, PartnerError, RemoteError};
 use wardroom_rooms::RoomError;
 use wardroom_sync::SyncError;
@@ -45,6 +46,24 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
         RoomError::DiskFull => ApiError::disk_full(),
         RoomError::Storage(_) => ApiError::internal(&error),
+    }
+}
+
+/// What a client is told of a failure of roles and access.
+pub(crate) fn of_care(error: CareError) -> ApiError {
+    let sentence = error.to_string();
+    match error {
+        CareError::Refused(_) => ApiError::forbidden(sentence),
+        CareError::Conflict(_) => ApiError::new(StatusCode::CONFLICT, ErrorKind::Unknown, sentence),
+        CareError::NoSuchEmergency => ApiError::not_found("You have no emergency access to this room."),
+        CareError::TooOften { retry_ms } => ApiError::limit_exceeded(Duration::from_millis(retry_ms)),
+        CareError::Role(_) | CareError::Invalid(_) => ApiError::invalid_param(sentence),
+        CareError::Rooms(error) => of_room(error),
+        CareError::Accounts(error) => error.into(),
+        CareError::Commit(error) => error.into(),
+        CareError::NoSuchRoom | CareError::Brake { .. } | CareError::Teller(_) | CareError::Read(_) => {
+            ApiError::internal(&error)
+        }
     }
 }
 

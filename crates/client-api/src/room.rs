@@ -3,6 +3,7 @@
 //! Handlers say who acts and hand on what was asked; whether it may be done is decided by `rooms`.
 
 mod alias;
+mod break_glass;
 mod create_room;
 mod create_typing_event;
 mod directory;
@@ -76,6 +77,7 @@ pub(crate) fn routes() -> Routes<ClientState> {
         .merge(threads::routes())
         .merge(thread_subscriptions::routes())
         .merge(peeking::routes())
+        .merge(break_glass::routes())
 }
 
 fn member_profile(profile: Profile) -> MemberProfile {

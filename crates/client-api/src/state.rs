@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
+use wardroom_care::Care;
 use wardroom_clock::SharedClock;
 use wardroom_federation::Federation;
 use wardroom_push::Push;
@@ -22,6 +23,8 @@ pub struct ClientState {
     pub accounts: Accounts,
     /// Rooms, their events and members.
     pub rooms: Rooms,
+    /// Who may be in which room, by role.
+    pub care: Care,
     /// What clients have to hear.
     pub sync: Syncer,
     /// Push notifications.

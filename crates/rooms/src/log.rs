@@ -46,6 +46,8 @@ pub enum Follower {
     Push = 1,
     /// What other servers are told besides events.
     Edus = 2,
+    /// The server's own user, who listens in direct chats.
+    Access = 3,
 }
 
 /// Something that happened in a room.

@@ -32,8 +32,11 @@ pub(crate) fn start(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(upkeep(rooms.clone(), accounts.clone())));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(push.clone().run()));
     let (looking, inviting) = (care.clone(), care.clone());
+    let (emergencies, listening) = (care.clone(), care.clone());
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { inviting.run_invitations().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { looking.run().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { emergencies.run_emergencies().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { listening.run_access_bot().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(directories.clone().run()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(provisioning.clone().run()));
     let guests = accounts.clone();

@@ -340,6 +340,7 @@ async fn rooms(
     accounts.tell_claims_to(Box::new(claims));
     let services = (rooms.clone(), accounts.clone());
     let care = Care::new(store.clone(), Arc::clone(clock), services, (judge, attestations), settings);
+    care.start().await?;
     Ok((rooms, care))
 }
 
@@ -481,6 +482,7 @@ impl App {
         let client = ClientState {
             accounts,
             rooms,
+            care: care.clone(),
             sync,
             push,
             federation,

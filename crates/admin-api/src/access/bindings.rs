@@ -164,7 +164,7 @@ async fn access(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError
             room_id: view.id.clone(),
             membership: memberships.get(&view.nid).map(|membership| membership.word()),
             requires_roles: policy.is_some(),
-            assessment: state.care.assess(&user, policy.as_ref()),
+            assessment: state.care.assess_in(&view, &user, policy.as_ref()),
         }
     });
     Ok(Json(json!({ "rooms": answer.collect::<Vec<_>>() })))

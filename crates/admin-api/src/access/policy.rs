@@ -107,7 +107,7 @@ async fn evaluate(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiErr
         }
         Some(users) => {
             let judge = |user: OwnedUserId| {
-                let assessment = state.care.assess(&user, policy.as_ref());
+                let assessment = state.care.assess_in(&view, &user, policy.as_ref());
                 (user, assessment)
             };
             users.into_iter().map(judge).collect()

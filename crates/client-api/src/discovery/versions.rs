@@ -30,6 +30,7 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc4151",
     "org.matrix.msc4380",
     "org.matrix.simplified_msc3575",
+    "org.wardroom.break_glass",
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
     "uk.tcpip.msc4133",

@@ -7,10 +7,11 @@ use axum::{
     body::{Body, to_bytes},
 };
 use http::{Request, header};
-use ruma::{owned_server_name, room_version_id};
+use ruma::{owned_server_name, owned_user_id, room_version_id};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
+use wardroom_care::{Attestations, Care, Judge};
 use wardroom_client_api::{ClientSettings, ClientState, router};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
@@ -45,7 +46,7 @@ pub(crate) async fn world() -> World {
 }
 
 pub(crate) async fn world_with(registration: Registration, rate_limits: bool) -> World {
-    let tables = [wardroom_accounts::TABLES, wardroom_rooms::TABLES, wardroom_push::TABLES];
+    let tables = [wardroom_accounts::TABLES, wardroom_rooms::TABLES, wardroom_push::TABLES, wardroom_care::TABLES];
     let store = Store::in_memory(Catalogue::new(&tables).unwrap());
     let clock = Arc::new(ManualClock::new(1_700_000_000_000));
     let mut settings = Settings::new(owned_server_name!("hospital-a.example"));
@@ -58,10 +59,22 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
+    let access = wardroom_care::Settings {
+        service_user: owned_user_id!("@_access:hospital-a.example"),
+        display_name: "Access".to_owned(),
+        recheck_ms: 60_000,
+        removal_percent_max: 100,
+        attest_to: Vec::new(),
+    };
+    let judge = Judge::load(&store, clock.clone(), access.service_user.clone()).await.unwrap();
+    let attestations = Attestations::new(store.clone(), clock.clone(), judge.clone(), Vec::new());
+    let services = (rooms.clone(), accounts.clone());
+    let care = Care::new(store.clone(), clock.clone(), services, (judge, attestations), access);
     let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), clock.clone());
     let state = ClientState {
         federation: None,
         sso: None,
+        care,
         accounts: accounts.clone(),
         rooms: rooms.clone(),
         push: Push::new(store, sync.unread().clone(), clock.clone(), wardroom_push::Settings::default()).unwrap(),

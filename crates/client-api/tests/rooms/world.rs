@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::{Router, body::Body, body::to_bytes};
 use http::{Request, header::AUTHORIZATION};
-use ruma::{owned_server_name, room_version_id};
+use ruma::{owned_server_name, owned_user_id, room_version_id};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, LoginRequest, NewUser, PasswordCost};
+use wardroom_care::{Attestations, Care, Judge};
 use wardroom_client_api::{ClientSettings, ClientState, router};
 use wardroom_clock::{ManualClock, SharedClock};
 use wardroom_event::SigningKey;
@@ -43,8 +44,13 @@ pub(crate) type Answer = (u16, Value);
 impl World {
     pub(crate) async fn new() -> Self {
         let server_name = owned_server_name!("a.example");
-        let catalogue =
-            Catalogue::new(&[wardroom_accounts::TABLES, wardroom_rooms::TABLES, wardroom_push::TABLES]).unwrap();
+        let catalogue = Catalogue::new(&[
+            wardroom_accounts::TABLES,
+            wardroom_rooms::TABLES,
+            wardroom_push::TABLES,
+            wardroom_care::TABLES,
+        ])
+        .unwrap();
         let store = Store::in_memory(catalogue);
         let manual = Arc::new(ManualClock::new(1_700_000_000_000));
         let clock: SharedClock = manual.clone();
@@ -58,10 +64,22 @@ impl World {
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
+        let access = wardroom_care::Settings {
+            service_user: owned_user_id!("@_access:a.example"),
+            display_name: "Access".to_owned(),
+            recheck_ms: 60_000,
+            removal_percent_max: 100,
+            attest_to: Vec::new(),
+        };
+        let judge = Judge::load(&store, Arc::clone(&clock), access.service_user.clone()).await.unwrap();
+        let attestations = Attestations::new(store.clone(), Arc::clone(&clock), judge.clone(), Vec::new());
+        let services = (rooms.clone(), accounts.clone());
+        let care = Care::new(store.clone(), Arc::clone(&clock), services, (judge, attestations), access);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let state = ClientState {
             federation: None,
             sso: None,
+            care,
             accounts: accounts.clone(),
             push: Push::new(store, sync.unread().clone(), Arc::clone(&clock), wardroom_push::Settings::default())
                 .unwrap(),

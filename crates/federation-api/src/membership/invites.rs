@@ -114,7 +114,8 @@ fn invited_user(state: &FederationState, pdu: &Pdu) -> Result<OwnedUserId, ApiEr
 
 /// An invitation to a name that nobody has would wait for whoever gets that name one day, so it is refused.
 async fn require_account(state: &FederationState, user: &UserId) -> Result<(), ApiError> {
-    if state.accounts.is_active(user).await? {
+    // The server's own users chat with users of this server alone.
+    if !state.accounts.is_own_user(user) && state.accounts.is_active(user).await? {
         Ok(())
     } else {
         Err(ApiError::forbidden("state_key: there is no such user on this server."))

@@ -3,6 +3,7 @@
 mod administration;
 mod attestations;
 mod doors;
+mod emergency;
 mod guards;
 mod losing;
 mod mappings;

@@ -12,7 +12,7 @@ use wardroom_testkit::{Actor as _, Body, Config, IdentityProvider, Reply, Server
 use crate::server_with;
 
 /// A client that the operator trusts.
-const TRUSTED: &str = "https://chat.hospital-a.example/";
+pub(crate) const TRUSTED: &str = "https://chat.hospital-a.example/";
 
 /// A server with one provider, called "clinic"; `more` is TOML for it.
 fn clinic(more: &str) -> (IdentityProvider, Server) {
@@ -73,7 +73,7 @@ fn redeem(server: &Server, token: &str) -> Reply {
 
 /// A person on a new device.
 #[track_caller]
-fn signed_in(server: &Server, provider: &IdentityProvider, claims: &Value) -> User {
+pub(crate) fn signed_in(server: &Server, provider: &IdentityProvider, claims: &Value) -> User {
     let token = login_token(&sign_in(server, provider, "clinic", TRUSTED, claims));
     User::from_answer(server.http(), &redeem(server, &token).ok(), "")
 }
