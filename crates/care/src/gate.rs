@@ -42,7 +42,7 @@ impl CareGate {
     fn by_policy(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView, policy: &AccessPolicy) -> bool {
         let by_invitation = policy.invite == InviteRule::RoleOrInvite;
         let joined = asker.membership == Some(Membership::Join);
-        if self.judge.meets(asker.user, policy) {
+        if self.judge.is_judged_elsewhere(asker.user, policy) || self.judge.meets(asker.user, policy) {
             return match action {
                 Action::Invite(target) => by_invitation || self.judge.admits(room.nid, target, policy),
                 _ => true,
@@ -73,6 +73,14 @@ impl CareGate {
     }
 }
 
+/// Whether it is for another server to say what this user may do in a room.
+fn is_elsewhere(room: &RoomView, user: &UserId, judge: &Judge) -> bool {
+    match policy_of(room) {
+        Some(RoomPolicy::Known(policy)) => judge.is_judged_elsewhere(user, policy),
+        Some(RoomPolicy::Unknown { .. }) | None => false,
+    }
+}
+
 /// What somebody may do who is in a room in an emergency only: join, read and send, and no more than that, whatever power
 /// they have. The states that they may set are those of their own calls.
 fn in_emergency(user: &UserId, action: Action<'_>) -> bool {
@@ -95,6 +103,7 @@ impl Gate for CareGate {
         }
         if matches!(action, Action::Send { kind: BREAK_GLASS, state_key: Some(_) })
             && !self.judge.is_service(asker.user)
+            && !is_elsewhere(room, asker.user, &self.judge)
         {
             return Verdict::Deny("Only the server says who has emergency access.".to_owned());
         }

@@ -40,7 +40,8 @@ impl Care {
             inner.alarms.raise(AlarmKind::ServiceUserWithoutPower, Some(&room.id), None, &sentence).await;
         }
         if membership == Some(Membership::Join) {
-            return Ok(());
+            // Who could only read had no power to send.
+            return self.settle_powers(room.nid).await;
         }
         let profile = inner.accounts.profile(user).await?.unwrap_or_default();
         let profile = MemberProfile { displayname: profile.displayname, avatar_url: profile.avatar_url };
@@ -146,7 +147,8 @@ impl Care {
             return Ok(());
         }
         if !row.brought_in {
-            return self.revalidate_one(row.room, user).await.map(drop);
+            self.revalidate_one(row.room, user).await?;
+            return self.settle_powers(row.room).await;
         }
         let view = self.0.rooms.view_of(row.room).await?;
         let membership = self.0.rooms.membership(row.user, row.room).await?.map(|entry| entry.membership);

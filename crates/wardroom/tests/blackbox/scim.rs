@@ -2,6 +2,7 @@
 
 mod groups;
 mod protocol;
+mod rfc;
 mod users;
 
 use wardroom_testkit::{Body, Config, Reply, Server, Target, User, Value, json, raw};
