@@ -43,7 +43,8 @@ impl Attestations {
     /// Ends within seconds.
     pub(crate) async fn prepare(&self, user: &UserId, room: &RoomView) {
         let Some(RoomPolicy::Known(policy)) = policy_of(room) else { return };
-        if !self.may_help(user, policy) {
+        // Where another server decides, nothing has to be known here.
+        if policy.elsewhere || !self.may_help(user, policy) {
             return;
         }
         let asked = timeout(WAIT_MAX, self.hear(user, &room.id, || !self.may_help(user, policy))).await;
