@@ -6,18 +6,14 @@ UNPACKED is where Debian's packages slapd and ldap-utils were unpacked. Prints a
 what was expected and what came instead. The exit status is 1 when any failed.
 """
 
-import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 
-from harness import REQUEST_S, Failure, Process, equal, expect, free_port, quote, run_scenario, wait_for, with_shared_secret
+from harness import Failure, Wardroom, equal, expect, free_port, quote, run_scenario, wait_for
 
-SECRET = "a secret of the tests"
 READER = "cn=reader,dc=h1"
 READERS_PASSWORD = "readers secret"
 ADMIN = "cn=admin,dc=h1"
@@ -149,26 +145,14 @@ def of_staff(name):
     return f"uid={name},ou=people,dc=h1"
 
 
-class Wardroom(Process):
-    """The server."""
-
-    kind = "wardroom"
+class Server(Wardroom):
+    """The server, with directories."""
 
     def __init__(self, binary, directory, slapd):
-        port, self.name = free_port(), "hospital-a.example"
-        super().__init__(directory, f"http://127.0.0.1:{port}")
-        self.binary, self.config = binary, self.directory / "wardroom.toml"
-        self.password_file = self.directory / "reader.password"
+        self.password_file = pathlib.Path(directory) / "reader.password"
         self.password_file.write_text(READERS_PASSWORD + "\n")
         reader = f'bind_dn = "{READER}"\nbind_password_file = "{self.password_file}"\npoll_seconds = 1\ntimeout_seconds = 5'
-        self.config.write_text(f"""
-server_name = "{self.name}"
-data_dir = "{directory}/data"
-master_key.file = "{directory}/master.key"
-registration.shared_secret = "{SECRET}"
-rate_limits.enabled = false
-password.argon2 = {{ memory_kib = 8, iterations = 1, parallelism = 1 }}
-federation.enabled = false
+        super().__init__(binary, directory, ["client", "admin"], f"""
 directories.extra_ca = ["{slapd.directory}/ca.pem"]
 [[directories.ldap]]
 name = "staff"
@@ -199,30 +183,10 @@ name = "impostor"
 url = "ldaps://localhost:{slapd.tls_port}"
 base = "ou=people,dc=h1"
 {reader}
-[[listener]]
-address = "127.0.0.1:{port}"
-serves = ["client", "admin"]
 """)
 
-    def command(self):
-        return [self.binary, "serve", "--config", str(self.config)]
-
-    def request(self, method, path, body=None, token=None):
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.base + path, data=data, method=method)
-        request.add_header("Content-Type", "application/json")
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        try:
-            with urllib.request.urlopen(request, timeout=REQUEST_S) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise Failure(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
-
     def register(self, name, admin=False):
-        nonce = self.request("GET", "/_synapse/admin/v1/register")["nonce"]
-        body = with_shared_secret(SECRET, nonce, name, admin)
-        return User(self, self.request("POST", "/_synapse/admin/v1/register", body))
+        return User(self, super().register(name, admin))
 
 
 class User:
@@ -421,7 +385,7 @@ def main():
     binary, unpacked, *parts = sys.argv[1:]
     directory = tempfile.mkdtemp(prefix="wardroom-ldap-")
     slapd = Slapd(unpacked, directory)
-    wardroom = Wardroom(binary, directory, slapd)
+    wardroom = Server(binary, directory, slapd)
     return run_scenario(directory, [wardroom, slapd], lambda: Steps(slapd, wardroom).all(), parts)
 
 

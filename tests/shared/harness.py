@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import json
 import os
 import pathlib
 import secrets
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import traceback
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -121,6 +123,52 @@ class Process:
             return "(it was not started)"
         lines = self.log_path.read_text(errors="replace").splitlines()
         return "\n".join(lines[-LOG_TAIL_LINES:])
+
+
+class Wardroom(Process):
+    """A server alone, called hospital-a.example. `more` is what its configuration has before the listener."""
+
+    kind = "wardroom"
+    SECRET = "a secret of the tests"
+
+    def __init__(self, binary, directory, serves, more):
+        port, self.name = free_port(), "hospital-a.example"
+        super().__init__(directory, f"http://127.0.0.1:{port}")
+        self.binary, self.config = binary, self.directory / "wardroom.toml"
+        self.config.write_text(f"""
+server_name = "{self.name}"
+data_dir = "{directory}/data"
+master_key.file = "{directory}/master.key"
+registration.shared_secret = "{self.SECRET}"
+rate_limits.enabled = false
+password.argon2 = {{ memory_kib = 8, iterations = 1, parallelism = 1 }}
+federation.enabled = false
+{more}
+[[listener]]
+address = "127.0.0.1:{port}"
+serves = {json.dumps(serves)}
+""")
+
+    def command(self):
+        return [self.binary, "serve", "--config", str(self.config)]
+
+    def request(self, method, path, body=None, token=None, raw=None):
+        data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
+        request = urllib.request.Request(self.base + path, data=data, method=method)
+        request.add_header("Content-Type", "text/plain" if raw is not None else "application/json")
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        try:
+            with urllib.request.urlopen(request, timeout=REQUEST_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise Failure(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
+
+    def register(self, name, admin=False):
+        """What the server answers to a registration."""
+        nonce = self.request("GET", "/_synapse/admin/v1/register")["nonce"]
+        body = with_shared_secret(self.SECRET, nonce, name, admin)
+        return self.request("POST", "/_synapse/admin/v1/register", body)
 
 
 def run_steps(steps, parts=(), after=lambda: None):

@@ -12,59 +12,19 @@ import secrets
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 
-from harness import REQUEST_S, Failure, Process, equal, expect, free_port, quote, run_scenario, wait_for, with_shared_secret
-
-SECRET = "a secret of the tests"
+from harness import REQUEST_S, Failure, Wardroom, equal, expect, quote, run_scenario, wait_for
 
 
-class Wardroom(Process):
+class Server(Wardroom):
     """The server."""
 
-    kind = "wardroom"
-
     def __init__(self, binary, directory):
-        port, self.name = free_port(), "hospital-a.example"
-        super().__init__(directory, f"http://127.0.0.1:{port}")
-        self.binary, self.config = binary, self.directory / "wardroom.toml"
-        self.config.write_text(
-            f"""
-server_name = "{self.name}"
-data_dir = "{directory}/data"
-master_key.file = "{directory}/master.key"
-registration.shared_secret = "{SECRET}"
-rate_limits.enabled = false
-password.argon2 = {{ memory_kib = 8, iterations = 1, parallelism = 1 }}
-federation.enabled = false
-server_notices.localpart = "notices"
-admin.impersonation = true
-[[listener]]
-address = "127.0.0.1:{port}"
-serves = ["client", "media", "admin", "federation"]
-"""
-        )
-
-    def command(self):
-        return [self.binary, "serve", "--config", str(self.config)]
-
-    def request(self, method, path, body=None, token=None, raw=None):
-        data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
-        request = urllib.request.Request(self.base + path, data=data, method=method)
-        request.add_header("Content-Type", "text/plain" if raw is not None else "application/json")
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        try:
-            with urllib.request.urlopen(request, timeout=REQUEST_S) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise Failure(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
+        more = 'server_notices.localpart = "notices"\nadmin.impersonation = true'
+        super().__init__(binary, directory, ["client", "media", "admin", "federation"], more)
 
     def register(self, name, admin=False):
-        nonce = self.request("GET", "/_synapse/admin/v1/register")["nonce"]
-        body = with_shared_secret(SECRET, nonce, name, admin)
-        return User(self, self.request("POST", "/_synapse/admin/v1/register", body))
+        return User(self, super().register(name, admin))
 
 
 class User:
@@ -347,7 +307,7 @@ class Steps:
 
 def main(binary, program, *parts):
     directory = tempfile.mkdtemp(prefix="wardroom-synadm-")
-    server = Wardroom(binary, directory)
+    server = Server(binary, directory)
 
     def steps():
         server.start()

@@ -57,11 +57,20 @@ pub(crate) fn json_answer(status: u16, body: &Value) -> Response {
 
 /// A resource, with its version and place.
 pub(crate) fn resource(status: u16, resource: &Resource) -> Response {
-    let mut response = json_answer(status, &resource.value);
-    let header = |text: &str| HeaderValue::try_from(text).ok();
-    let headers = response.headers_mut();
-    headers.extend(header(&resource.version).map(|version| (ETAG, version)));
-    headers.extend(header(&resource.location).map(|location| (LOCATION, location)));
+    let mut response = with_version(json_answer(status, &resource.value), resource);
+    let location = HeaderValue::try_from(&resource.location).ok();
+    response.headers_mut().extend(location.map(|location| (LOCATION, location)));
+    response
+}
+
+/// The version of a resource alone.
+pub(crate) fn version(status: StatusCode, resource: &Resource) -> Response {
+    with_version(status.into_response(), resource)
+}
+
+fn with_version(mut response: Response, resource: &Resource) -> Response {
+    let version = HeaderValue::try_from(&resource.version).ok();
+    response.headers_mut().extend(version.map(|version| (ETAG, version)));
     response
 }
 

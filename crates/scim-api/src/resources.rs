@@ -6,7 +6,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse as _, Response},
 };
-use http::{HeaderValue, StatusCode, header::ETAG};
+use http::StatusCode;
 use wardroom_provisioning::ResourceKind;
 use wardroom_web::to_the_end;
 
@@ -70,10 +70,7 @@ pub(crate) async fn show(
     let asked = Asked::of(&request);
     let resource = state.provisioning.get(kind, &id, &asked.shown()?).await?;
     if asked.if_none_match().is_some_and(|known| resource.is_one_of(known)) {
-        let mut response = StatusCode::NOT_MODIFIED.into_response();
-        let version = HeaderValue::try_from(&resource.version).ok();
-        response.headers_mut().extend(version.map(|version| (ETAG, version)));
-        return Ok(response);
+        return Ok(answer::version(StatusCode::NOT_MODIFIED, &resource));
     }
     Ok(answer::resource(200, &resource))
 }
@@ -106,10 +103,7 @@ pub(crate) async fn patch(
         let (shown, body) = (asked.shown()?, body(request).await?);
         let resource = state.provisioning.patch(kind, &id, &body, asked.if_match(), &shown).await?;
         if kind == ResourceKind::Group && !shown.is_chosen() {
-            let mut response = StatusCode::NO_CONTENT.into_response();
-            let version = HeaderValue::try_from(&resource.version).ok();
-            response.headers_mut().extend(version.map(|version| (ETAG, version)));
-            return Ok(response);
+            return Ok(answer::version(StatusCode::NO_CONTENT, &resource));
         }
         Ok(answer::resource(200, &resource))
     })
