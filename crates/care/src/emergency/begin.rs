@@ -1,8 +1,9 @@
 //! The beginning of an emergency: who may, and why.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ruma::{OwnedRoomId, RoomAliasId, RoomId, RoomOrAliasId, UserId};
+use tokio::time::timeout;
 use wardroom_accounts::User;
 use wardroom_rooms::{EventNid, Membership, RoomView, UserNid};
 use wardroom_store::CommitError;
@@ -21,6 +22,8 @@ pub const REASON_TEXT_CHARS_MAX: usize = 2_000;
 /// Longest reference to a patient, in bytes.
 pub const PATIENT_REF_BYTES_MAX: usize = 256;
 
+/// How long a new emergency waits for the end of the one before it.
+const ENDING_WAIT: Duration = Duration::from_secs(3);
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
 /// The one answer about rooms of which the asker may not know whether they are there.
@@ -78,6 +81,8 @@ impl Care {
         let account = self.acting_account(user).await?;
         let nid = UserNid::new(account.nid.get());
         let door = self.door(user, room).await?;
+        // Who is still on the way out of the room is not sent away: what takes longer is answered as a conflict.
+        timeout(ENDING_WAIT, self.0.judge.grants().settled(door.view.nid, user)).await.ok();
         let alone = self.0.beginning.lock().await;
         if let Some(before) = self.begun_by(nid, command).await? {
             return Ok(before);

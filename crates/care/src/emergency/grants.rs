@@ -80,6 +80,8 @@ pub(crate) struct Grants {
     next_id: Arc<AtomicU64>,
     /// Something is to be done about one of them.
     changed: Arc<Notify>,
+    /// Somebody has stopped working on one of them.
+    released: Arc<Notify>,
 }
 
 impl Grants {
@@ -106,7 +108,7 @@ impl Grants {
         }
         let newest = view.scan_keys(&RECORDS, Scan::all().reverse().limit(1)).await?.pop();
         let next_id = Arc::new(AtomicU64::new(newest.map_or(1, |newest| newest.saturating_add(1))));
-        Ok(Self { by_room: Arc::new(RwLock::new(by_room)), next_id, changed: Arc::default() })
+        Ok(Self { by_room: Arc::new(RwLock::new(by_room)), next_id, changed: Arc::default(), released: Arc::default() })
     }
 
     /// A number for a new one.
@@ -177,6 +179,18 @@ impl Grants {
         free.then(|| Working { grants: self.clone(), room, user: user.to_owned(), id })
     }
 
+    /// Resolves when no emergency of a user in a room has ended without all of it being undone.
+    pub(crate) async fn settled(&self, room: RoomNid, user: &UserId) {
+        loop {
+            // Before the look, so that nothing is missed.
+            let released = self.released.notified();
+            if self.get(room, user).is_none_or(|grant| grant.stage != Stage::Ended) {
+                return;
+            }
+            released.await;
+        }
+    }
+
     /// Resolves when something is to be done.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
@@ -196,11 +210,13 @@ impl Drop for Working {
     fn drop(&mut self) {
         self.grants.change(self.room, &self.user, self.id, |grant| grant.busy = false);
         self.grants.changed.notify_one();
+        self.grants.released.notify_waiters();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use ruma::user_id;
     use wardroom_rooms::{RoomNid, UserNid};
     use wardroom_store::{Catalogue, Store};
@@ -259,7 +275,13 @@ mod tests {
         assert!(grants.work_on(room, user, 8).is_none() && grants.idle().len() == 1);
         grants.remove(room, user, 8);
         assert_eq!(grants.of_user(user), [7]);
+        let working = grants.work_on(room, user, 7).unwrap();
+        grants.change(room, user, 7, |grant| grant.stage = Stage::Ended);
+        let mut settled = std::pin::pin!(grants.settled(room, user));
+        assert!(settled.as_mut().now_or_never().is_none());
         grants.remove(room, user, 7);
+        drop(working);
+        settled.await;
         assert!(grants.get(room, user).is_none());
     }
 }
