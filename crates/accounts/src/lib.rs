@@ -61,6 +61,7 @@ use std::{
     sync::{Arc, OnceLock, atomic::AtomicU64},
 };
 
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_store::Store;
 
@@ -138,6 +139,7 @@ pub struct Accounts(Arc<Inner>);
 struct Inner {
     store: Store,
     clock: SharedClock,
+    audit: AuditLog,
     settings: Settings,
     passwords: password::PasswordHasher,
     sessions: Arc<session::SessionCache>,
@@ -169,7 +171,12 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError::Settings`] when the password cost is not one that argon2 allows.
-    pub async fn new(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, AccountError> {
+    pub async fn new(
+        store: Store,
+        clock: SharedClock,
+        audit: AuditLog,
+        settings: Settings,
+    ) -> Result<Self, AccountError> {
         let passwords = password::PasswordHasher::new(settings.password).await?;
         let registration_tokens = registration_tokens::TokenCount::load(&store).await?;
         let pushers = Arc::new(pushers::PusherIndex::load(&store).await?);
@@ -177,6 +184,7 @@ impl Accounts {
         Ok(Self(Arc::new(Inner {
             store,
             clock,
+            audit,
             settings,
             passwords,
             sessions: Arc::new(session::SessionCache::new(SESSIONS_CACHED_MAX)),

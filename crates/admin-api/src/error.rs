@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
+use wardroom_audit::AuditError;
 use wardroom_care::CareError;
 use wardroom_federation::{PartnerError, RemoteError};
 use wardroom_rooms::RoomError;
@@ -27,6 +28,14 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::DiskFull => ApiError::disk_full(),
         error @ (RoomError::Storage(_) | RoomError::Lacking) => ApiError::internal(&error),
         _ => ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, sentence),
+    }
+}
+
+/// What an administrator is told of a failure of the audit trail.
+pub(crate) fn of_audit(error: AuditError) -> ApiError {
+    match error {
+        AuditError::DiskFull => ApiError::disk_full(),
+        error => ApiError::internal(&error),
     }
 }
 

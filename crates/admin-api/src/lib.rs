@@ -5,6 +5,7 @@
 //! ([`Described`]), and stands in the document that is served at `/_wardroom/admin/v1/openapi.json`.
 
 mod access;
+mod audit;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_care::Care;
 use wardroom_directories::Directories;
 use wardroom_federation::Federation;
@@ -55,6 +57,8 @@ pub struct AdminState {
     pub media: Media,
     /// Other servers, where this one speaks to any.
     pub federation: Option<Federation>,
+    /// The audit trail.
+    pub audit: AuditLog,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
@@ -103,4 +107,5 @@ fn endpoints() -> Endpoints {
         .merge(federation_policy::endpoints())
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
+        .merge(audit::endpoints())
 }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Settings, TABLES};
 use wardroom_admin_api::{AdminState, router};
+use wardroom_audit::AuditLog;
 use wardroom_care::{Attestations, Care, Judge};
 use wardroom_clock::ManualClock;
 use wardroom_directories::Directories;
@@ -35,7 +36,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         default_version: RoomVersionId::V12,
         signing_key: Arc::new(SigningKey::generate("1").unwrap()),
     };
-    let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), rooms);
+    let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), rooms);
     let dir = tempfile::tempdir().unwrap();
     let media = wardroom_media::Settings {
         server_name: settings.server_name.clone(),
@@ -48,8 +49,8 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         thumbnail_sizes: Vec::new(),
         previews: None,
     };
-    let media = Media::open(store.clone(), clock.clone(), media).await.unwrap();
-    let accounts = Accounts::new(store.clone(), clock.clone(), settings).await.unwrap();
+    let media = Media::open(store.clone(), clock.clone(), AuditLog::silent(), media).await.unwrap();
+    let accounts = Accounts::new(store.clone(), clock.clone(), AuditLog::silent(), settings).await.unwrap();
     let access = wardroom_care::Settings {
         service_user: owned_user_id!("@_access:hospital-a.example"),
         display_name: "Access".to_owned(),
@@ -57,10 +58,10 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         removal_percent_max: 20,
         attest_to: Vec::new(),
     };
-    let judge = Judge::load(&store, clock.clone(), access.service_user.clone()).await.unwrap();
+    let judge = Judge::load(&store, clock.clone(), AuditLog::silent(), access.service_user.clone()).await.unwrap();
     let attestations = Attestations::new(store.clone(), clock.clone(), judge.clone(), Vec::new());
     let services = (rooms.clone(), accounts.clone());
-    let care = Care::new(store, clock.clone(), services, (judge, attestations), access);
+    let care = Care::new(store, clock.clone(), services, (judge, attestations), AuditLog::silent(), access);
     let none = wardroom_directories::Settings {
         server_name: owned_server_name!("hospital-a.example"),
         ldap: Vec::new(),
@@ -69,6 +70,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     };
     let directories = Directories::new(clock.clone(), (accounts.clone(), care.clone()), none).unwrap();
     let state = AdminState {
+        audit: AuditLog::silent(),
         accounts: accounts.clone(),
         rooms,
         care,

@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use ruma::{OwnedRoomId, OwnedUserId, UserId, owned_server_name, owned_user_id, room_version_id};
 use serde_json::{Map, json, value::to_raw_value};
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_care::{ACCESS_POLICY, Attestations, Binding, Care, CareGate, Judge, Role, Said, Source};
 use wardroom_clock::{SharedClock, SystemClock};
 use wardroom_event::SigningKey;
@@ -111,7 +112,7 @@ async fn main() -> Result<(), Failure> {
     let store = Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&tables)?, options).await?;
     let clock: SharedClock = Arc::new(SystemClock);
     let service = owned_user_id!("@_access:a.example");
-    let judge = Judge::load(&store, Arc::clone(&clock), service.clone()).await?;
+    let judge = Judge::load(&store, Arc::clone(&clock), AuditLog::silent(), service.clone()).await?;
     let settings = wardroom_rooms::Settings {
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("11"),
@@ -119,9 +120,9 @@ async fn main() -> Result<(), Failure> {
     };
     let attestations = Attestations::new(store.clone(), Arc::clone(&clock), judge.clone(), Vec::new());
     let gate = Arc::new(CareGate::new(judge.clone(), attestations.clone()));
-    let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::clone(&gate) as _, settings);
+    let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::clone(&gate) as _, AuditLog::silent(), settings);
     let accounts = wardroom_accounts::Settings::new(owned_server_name!("a.example"));
-    let accounts = Accounts::new(store.clone(), Arc::clone(&clock), accounts).await?;
+    let accounts = Accounts::new(store.clone(), Arc::clone(&clock), AuditLog::silent(), accounts).await?;
     let settings = wardroom_care::Settings {
         service_user: service,
         display_name: "Access".to_owned(),
@@ -129,7 +130,14 @@ async fn main() -> Result<(), Failure> {
         removal_percent_max: 100,
         attest_to: Vec::new(),
     };
-    let care = Care::new(store.clone(), clock, (rooms.clone(), accounts), (judge.clone(), attestations), settings);
+    let care = Care::new(
+        store.clone(),
+        clock,
+        (rooms.clone(), accounts),
+        (judge.clone(), attestations),
+        AuditLog::silent(),
+        settings,
+    );
     let users = users(&store, &judge).await?;
     let made = fill(&rooms, &users).await?;
 

@@ -118,6 +118,7 @@ mod tests {
     use ruma::user_id;
     use serde_json::{Value, json};
     use wardroom_accounts::ClaimsListener as _;
+    use wardroom_audit::AuditLog;
     use wardroom_clock::ManualClock;
     use wardroom_store::{Catalogue, Store};
 
@@ -142,7 +143,7 @@ mod tests {
     async fn claims_give_roles_by_the_rules_and_take_them_back() {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
-        let roles = Roles::load(store, clock.clone()).await.unwrap();
+        let roles = Roles::load(store, clock.clone(), AuditLog::silent()).await.unwrap();
         let rules = vec![
             rule(None, "/groups", Some(("ICU Physicians", "physician@h1/icu"))),
             rule(Some("hr"), "/org/job", Some(("nurse", "nurse@h1"))),

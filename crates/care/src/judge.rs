@@ -1,6 +1,7 @@
 //! Whether somebody may be in a room: by its policy, and by what is known of them.
 
 use ruma::{OwnedUserId, ServerName, UserId};
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_rooms::RoomNid;
 use wardroom_store::Store;
@@ -34,8 +35,13 @@ impl Judge {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(store: &Store, clock: SharedClock, service: OwnedUserId) -> Result<Self, CareError> {
-        let roles = Roles::load(store.clone(), clock.clone()).await?;
+    pub async fn load(
+        store: &Store,
+        clock: SharedClock,
+        audit: AuditLog,
+        service: OwnedUserId,
+    ) -> Result<Self, CareError> {
+        let roles = Roles::load(store.clone(), clock.clone(), audit).await?;
         let losses = Losses::load(store.clone()).await?;
         let grants = Grants::load(store).await?;
         let spaces = Spaces::load(store.clone()).await?;

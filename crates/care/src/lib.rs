@@ -35,6 +35,7 @@ use std::{
 
 use ruma::OwnedUserId;
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_rooms::Rooms;
 use wardroom_store::Store;
@@ -92,6 +93,7 @@ struct Inner {
     accounts: Accounts,
     judge: Judge,
     attestations: Attestations,
+    audit: AuditLog,
     /// Who tells other servers what is taken back.
     tellers: OnceLock<Arc<dyn Tellers>>,
     alarms: Alarms,
@@ -111,6 +113,7 @@ impl Care {
         clock: SharedClock,
         (rooms, accounts): (Rooms, Accounts),
         (judge, attestations): (Judge, Attestations),
+        audit: AuditLog,
         settings: Settings,
     ) -> Self {
         let alarms = Alarms::new(store.clone(), Arc::clone(&clock));
@@ -122,6 +125,7 @@ impl Care {
             accounts,
             judge,
             attestations,
+            audit,
             tellers: OnceLock::new(),
             alarms,
             service,

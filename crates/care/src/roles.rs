@@ -12,6 +12,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use ruma::{OwnedUserId, UserId};
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_rooms::{NS_USER, UserNid};
 use wardroom_store::{Batch, Packed, Scan, Store};
@@ -231,6 +232,7 @@ pub struct Roles(Arc<Inner>);
 struct Inner {
     store: Store,
     clock: SharedClock,
+    audit: AuditLog,
     mappings: RoleMappings,
     known: Arc<RwLock<Known>>,
     /// Held while what a source says of a user is read and written again.
@@ -265,7 +267,7 @@ impl Roles {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn load(store: Store, clock: SharedClock) -> Result<Self, CareError> {
+    pub async fn load(store: Store, clock: SharedClock, audit: AuditLog) -> Result<Self, CareError> {
         let (mut known, now_ms, mut scan) = (Known::default(), clock.now_ms(), Scan::all());
         loop {
             let rows = store.latest().scan(&SOURCES, scan.limit(ROWS_PER_READ)).await?;
@@ -287,7 +289,7 @@ impl Roles {
         }
         let known = Arc::new(RwLock::new(known));
         let mappings = RoleMappings::load(store.clone()).await?;
-        Ok(Self(Arc::new(Inner { store, clock, mappings, known, changing: tokio::sync::Mutex::default() })))
+        Ok(Self(Arc::new(Inner { store, clock, audit, mappings, known, changing: tokio::sync::Mutex::default() })))
     }
 
     /// What values of sources mean.

@@ -21,6 +21,7 @@ use ruma::{
 };
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::{Accounts, Session};
+use wardroom_audit::AuditLog;
 use wardroom_federation::{RemoteMedia, RemoteMediaError};
 use wardroom_media::{Content, InvalidMediaId, Media, MediaError, MediaId};
 use wardroom_rooms::Rooms;
@@ -40,6 +41,8 @@ pub struct MediaState {
     pub rooms: Rooms,
     /// Media of other servers, where this one speaks to any.
     pub remote: Option<RemoteMedia>,
+    /// The audit trail.
+    pub audit: AuditLog,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Whether the old paths, which ask for no token, serve what this server has. The specification wants them frozen:

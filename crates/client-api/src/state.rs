@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_care::Care;
 use wardroom_clock::SharedClock;
 use wardroom_federation::Federation;
@@ -39,6 +40,8 @@ pub struct ClientState {
     pub settings: Arc<ClientSettings>,
     /// The time.
     pub clock: SharedClock,
+    /// The audit trail.
+    pub audit: AuditLog,
     /// Cancelled when the server stops: long polls answer at once then.
     pub stopping: CancellationToken,
 }

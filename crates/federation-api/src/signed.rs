@@ -15,6 +15,7 @@ use ruma::{
         path_builder::PathBuilder as _,
     },
 };
+use wardroom_audit::origin::authenticated;
 use wardroom_federation::{PartnerError, RequestSignature, SignatureError};
 use wardroom_web::{ApiError, Class, Quota, Refused, Routes, client_ip, explain, read_body, to_the_end};
 
@@ -64,6 +65,7 @@ impl<T: IncomingRequest + 'static> Signed<T> {
         let uri = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let proven = partners.verify_request(&signatures, &parts.method, uri, &json).await;
         proven.map_err(|error| unauthorized(&error))?;
+        authenticated(|who| who.server = Some(origin.to_string()));
         if let Some(requests) = partners.requests_per_second(&origin) {
             let burst = requests.saturating_mul(BURST_SECONDS);
             let quota = Quota { burst, one_per_ms: (MS_PER_SECOND / requests).max(1) };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ruma::OwnedServerName;
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_care::Care;
 use wardroom_clock::SharedClock;
 use wardroom_event::SigningKey;
@@ -40,6 +41,8 @@ pub struct FederationState {
     pub well_known_server: Option<OwnedServerName>,
     /// The time.
     pub clock: SharedClock,
+    /// The audit trail.
+    pub audit: AuditLog,
     /// Transactions that were answered lately.
     pub transactions: Transactions,
     /// Whether other servers are shown the directory of published rooms.

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_event::SigningKey;
 use wardroom_media::Media;
@@ -82,6 +83,8 @@ pub struct Parts {
     pub store: Store,
     /// The time.
     pub clock: SharedClock,
+    /// The audit trail.
+    pub audit: AuditLog,
     /// Users of this server.
     pub accounts: Accounts,
     /// The rooms.

@@ -11,6 +11,7 @@ use std::{
 use parking_lot::Mutex;
 use ruma::OwnedServerName;
 use tokio::sync::Semaphore;
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_outbound::Outbound;
 use wardroom_store::{Batch, Scan, Store};
@@ -57,6 +58,7 @@ pub struct Media(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) clock: SharedClock,
+    pub(crate) audit: AuditLog,
     pub(crate) server_name: OwnedServerName,
     pub(crate) blobs: Blobs,
     pub(crate) upload_bytes_max: u64,
@@ -92,12 +94,18 @@ impl Media {
     ///
     /// # Errors
     /// When the directory cannot be made or the store not be read.
-    pub async fn open(store: Store, clock: SharedClock, settings: Settings) -> Result<Self, MediaError> {
+    pub async fn open(
+        store: Store,
+        clock: SharedClock,
+        audit: AuditLog,
+        settings: Settings,
+    ) -> Result<Self, MediaError> {
         let (dir, sync) = (settings.dir, settings.sync);
         let blobs = tokio::task::spawn_blocking(move || Blobs::open(&dir, sync)).await?;
         let media = Self(Arc::new(Inner {
             store,
             clock,
+            audit,
             server_name: settings.server_name,
             blobs: blobs?,
             upload_bytes_max: settings.upload_bytes_max,

@@ -8,6 +8,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use ruma::owned_server_name;
 use tempfile::TempDir;
+use wardroom_audit::AuditLog;
 use wardroom_clock::ManualClock;
 use wardroom_store::{Catalogue, Store};
 
@@ -45,7 +46,7 @@ async fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
     let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-    let media = Media::open(store.clone(), clock.clone(), settings(dir.path())).await.unwrap();
+    let media = Media::open(store.clone(), clock.clone(), AuditLog::silent(), settings(dir.path())).await.unwrap();
     World { media, store, clock, dir }
 }
 
@@ -91,7 +92,9 @@ async fn what_was_uploaded_is_there() {
     assert_eq!(world.media.totals(), Totals { files: 1, bytes: 700_000 });
     let empty = world.upload(BOB, None, b"").await.unwrap();
     assert_eq!(world.read(&empty).await.unwrap(), b"");
-    let again = Media::open(world.store.clone(), world.clock.clone(), settings(world.dir.path())).await.unwrap();
+    let again = Media::open(world.store.clone(), world.clock.clone(), AuditLog::silent(), settings(world.dir.path()))
+        .await
+        .unwrap();
     assert_eq!(again.totals(), Totals { files: 2, bytes: 700_000 });
     let elsewhere = MediaId::parse("b.example", media.id()).unwrap();
     assert!(matches!(world.read(&elsewhere).await, Err(MediaError::NotFound)));

@@ -8,6 +8,7 @@ use std::{error::Error, sync::Arc, time::Instant};
 use ruma::{OwnedEventId, owned_server_name, room_version_id};
 use serde_json::{Map, Value, json, value::to_raw_value};
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_clock::{ManualClock, SharedClock};
 use wardroom_event::SigningKey;
 use wardroom_push::{Push, Settings, Unread};
@@ -43,13 +44,13 @@ async fn main() -> Result<(), Failure> {
     let clock: SharedClock = Arc::new(ManualClock::new(1_700_000_000_000));
     let server_name = owned_server_name!("a.example");
     let settings = wardroom_accounts::Settings::new(server_name.clone());
-    let accounts = Accounts::new(store.clone(), Arc::clone(&clock), settings).await?;
+    let accounts = Accounts::new(store.clone(), Arc::clone(&clock), AuditLog::silent(), settings).await?;
     let settings = wardroom_rooms::Settings {
         server_name,
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
     };
-    let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
+    let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);
     let push =
         Push::new(store.clone(), Unread::new(store, rooms.clone(), accounts.clone()), clock, Settings::default())?;
     let users = users(&accounts).await?;

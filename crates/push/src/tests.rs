@@ -9,6 +9,7 @@ use ruma::{
 };
 use serde_json::{Map, Value, json, value::to_raw_value};
 use wardroom_accounts::{Accounts, PasswordCost};
+use wardroom_audit::AuditLog;
 use wardroom_clock::{ManualClock, SharedClock};
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NewRoom, Preset, Rooms, StandardGate, UserNid};
@@ -40,13 +41,13 @@ impl World {
         let server_name = owned_server_name!("a.example");
         let mut settings = wardroom_accounts::Settings::new(server_name.clone());
         settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
-        let accounts = Accounts::new(store.clone(), Arc::clone(&clock), settings).await.unwrap();
+        let accounts = Accounts::new(store.clone(), Arc::clone(&clock), AuditLog::silent(), settings).await.unwrap();
         let settings = wardroom_rooms::Settings {
             server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
-        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
+        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);
         let unread = Unread::new(store.clone(), rooms.clone(), accounts.clone());
         let push = Push::new(store.clone(), unread, clock, Settings::default()).unwrap();
         Self { store, accounts, rooms, push }

@@ -11,6 +11,7 @@ use std::{
 
 use ruma::{OwnedRoomId, OwnedUserId, UserId, owned_server_name, room_version_id};
 use serde_json::{Map, json, value::to_raw_value};
+use wardroom_audit::AuditLog;
 use wardroom_clock::SystemClock;
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NS_USER, NewRoom, Preset, Rooms, Settings, StandardGate, TABLES, UserNid};
@@ -67,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
     };
-    let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), settings);
+    let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), AuditLog::silent(), settings);
     let mut senders = Vec::new();
     for number in 0..ROOMS {
         let (first, second) = (user(&store, 2 * number).await?, user(&store, 2 * number + 1).await?);

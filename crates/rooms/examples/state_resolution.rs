@@ -8,6 +8,7 @@ use std::{error::Error, sync::Arc, time::Instant};
 
 use ruma::{CanonicalJsonObject, OwnedEventId, OwnedRoomId, owned_server_name, room_version_id};
 use serde_json::{Value, json};
+use wardroom_audit::AuditLog;
 use wardroom_clock::SystemClock;
 use wardroom_event::{Pdu, RoomVersion, SigningKey};
 use wardroom_rooms::{Before, Entry, NS_USER, Rooms, Settings, StandardGate, TABLES};
@@ -73,7 +74,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         default_version: room_version_id!("11"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
     };
-    let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), settings);
+    let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), AuditLog::silent(), settings);
     let mut batch = Batch::default();
     store.interner().intern(&mut batch, NS_USER, ALICE).await?;
     store.commit(batch).await?;

@@ -71,6 +71,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use quick_cache::sync::Cache;
 use ruma::{DeviceId, OwnedServerName, RoomId, RoomVersionId, UserId};
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_event::SigningKey;
 use wardroom_store::{Batch, Scan, Store};
@@ -176,6 +177,7 @@ pub(crate) struct Engine {
     store: Store,
     clock: SharedClock,
     gate: Arc<dyn Gate>,
+    audit: AuditLog,
     server_name: OwnedServerName,
     default_version: RoomVersionId,
     key: Arc<SigningKey>,
@@ -207,12 +209,13 @@ pub(crate) struct Engine {
 
 impl Rooms {
     /// The rooms in `store`, whose catalogue must hold [`TABLES`].
-    pub fn new(store: Store, clock: SharedClock, gate: Arc<dyn Gate>, settings: Settings) -> Self {
+    pub fn new(store: Store, clock: SharedClock, gate: Arc<dyn Gate>, audit: AuditLog, settings: Settings) -> Self {
         Self {
             engine: Arc::new(Engine {
                 store,
                 clock,
                 gate,
+                audit,
                 server_name: settings.server_name,
                 default_version: settings.default_version,
                 key: settings.signing_key,

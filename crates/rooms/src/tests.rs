@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, prop_oneof, proptest};
 use ruma::{OwnedUserId, UserId, api::client::filter::RoomEventFilter, owned_server_name, room_version_id, user_id};
 use serde_json::{Map, json, value::to_raw_value};
+use wardroom_audit::AuditLog;
 use wardroom_clock::ManualClock;
 use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_store::{Batch, Catalogue, Store};
@@ -58,7 +59,7 @@ impl World {
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        let rooms = Rooms::new(store.clone(), clock, Arc::new(StandardGate), settings);
+        let rooms = Rooms::new(store.clone(), clock, Arc::new(StandardGate), AuditLog::silent(), settings);
         Self { store, rooms }
     }
 

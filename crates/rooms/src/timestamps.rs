@@ -106,6 +106,7 @@ mod tests {
 
     use ruma::{owned_server_name, room_version_id, user_id};
     use serde_json::{json, value::to_raw_value};
+    use wardroom_audit::AuditLog;
     use wardroom_clock::ManualClock;
     use wardroom_event::SigningKey;
 
@@ -121,7 +122,13 @@ mod tests {
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
-        Rooms::new(world.store.clone(), Arc::new(ManualClock::new(now_ms)), Arc::new(StandardGate), settings)
+        Rooms::new(
+            world.store.clone(),
+            Arc::new(ManualClock::new(now_ms)),
+            Arc::new(StandardGate),
+            AuditLog::silent(),
+            settings,
+        )
     }
 
     #[test]

@@ -19,6 +19,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use ruma::{OwnedUserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
+use wardroom_audit::{Origin, origin};
 use wardroom_event::RoomVersion;
 use wardroom_store::{Batch, DataKey, Json, Position, Scope, View};
 
@@ -68,6 +69,8 @@ pub(crate) trait Job: Send {
 struct Call<F, T> {
     function: Option<F>,
     built: Option<Result<T, RoomError>>,
+    /// Who asks for it.
+    origin: Origin,
     waiting: oneshot::Sender<Result<T, RoomError>>,
 }
 
@@ -79,6 +82,7 @@ where
     fn build<'a>(&'a mut self, writer: &'a mut Writer) -> BoxFuture<'a, ()> {
         async move {
             if let Some(function) = self.function.take() {
+                writer.origin = mem::take(&mut self.origin);
                 self.built = Some(function(writer).await);
             }
         }
@@ -104,7 +108,7 @@ impl Engine {
         T: Send + 'static,
     {
         let (waiting, answer) = oneshot::channel();
-        let job = Box::new(Call { function: Some(function), built: None, waiting });
+        let job = Box::new(Call { function: Some(function), built: None, origin: origin::current(), waiting });
         let start = {
             let mut queue = room.queue.lock();
             if queue.jobs.len() >= QUEUE_JOBS_MAX {
@@ -224,6 +228,8 @@ pub(crate) struct Writer {
     /// First failure after which the batch must not be committed.
     pub(crate) failed: Option<RoomError>,
     pub(crate) now_ms: u64,
+    /// Who asks for what is being built.
+    pub(crate) origin: Origin,
     key: DataKey,
     new_room: bool,
 }
@@ -268,6 +274,7 @@ impl Writer {
             room,
             base,
             now_ms,
+            origin: origin::current(),
             key,
             new_room,
         })

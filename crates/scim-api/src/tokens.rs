@@ -11,6 +11,7 @@ use http::{
 };
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+use wardroom_audit::origin::authenticated;
 use wardroom_web::{Class, Subject};
 
 use crate::{ScimState, answer::Refusal};
@@ -96,6 +97,7 @@ fn is_known(tokens: &[Token], headers: &HeaderMap) -> bool {
 /// Lets directories in, and nobody else. Those who come with wrong tokens again and again are told to wait.
 pub(crate) async fn admit(State(state): State<ScimState>, request: Request, next: Next) -> Response {
     if is_known(&state.tokens, request.headers()) {
+        authenticated(|who| who.service = Some("scim".to_owned()));
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();

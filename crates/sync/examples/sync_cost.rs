@@ -13,6 +13,7 @@ use std::{
 use ruma::{OwnedRoomId, owned_server_name, room_version_id};
 use serde_json::{Map, json, value::to_raw_value};
 use wardroom_accounts::{Accounts, LoginRequest, Session};
+use wardroom_audit::AuditLog;
 use wardroom_clock::{ManualClock, SharedClock};
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NewRoom, Preset, Rooms, StandardGate, UserNid};
@@ -40,13 +41,13 @@ impl World {
         let clock: SharedClock = manual.clone();
         let server_name = owned_server_name!("a.example");
         let settings = wardroom_accounts::Settings::new(server_name.clone());
-        let accounts = Accounts::new(store.clone(), Arc::clone(&clock), settings).await?;
+        let accounts = Accounts::new(store.clone(), Arc::clone(&clock), AuditLog::silent(), settings).await?;
         let settings = wardroom_rooms::Settings {
             server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
         };
-        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
+        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);
         let syncer = Syncer::new(store, rooms.clone(), accounts.clone(), clock);
         Ok(Self { rooms, accounts, syncer, clock: manual })
     }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
 use wardroom_admin_api::{AdminState, Notices};
+use wardroom_audit::{Act, AuditError, AuditLog, AuditSettings, Record};
 use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
@@ -76,6 +77,8 @@ pub(crate) enum StartError {
     ServiceUser,
     #[error(transparent)]
     Care(#[from] wardroom_care::CareError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     #[error("scim.tokens_file")]
     ScimTokens(#[from] wardroom_scim_api::TokenError),
     #[error("directories")]
@@ -122,7 +125,12 @@ fn own_users(config: &Config) -> Vec<OwnedUserId> {
 }
 
 /// The accounts as the configuration wants them.
-pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) -> Result<Accounts, StartError> {
+pub(crate) async fn accounts(
+    config: &Config,
+    store: Store,
+    clock: SharedClock,
+    audit: AuditLog,
+) -> Result<Accounts, StartError> {
     let settings = Settings {
         server_name: config.server_name.clone(),
         password: PasswordCost {
@@ -141,7 +149,7 @@ pub(crate) async fn accounts(config: &Config, store: Store, clock: SharedClock) 
         federation: config.federation.enabled,
         own_users: own_users(config),
     };
-    Ok(Accounts::new(store, clock, settings).await?)
+    Ok(Accounts::new(store, clock, audit, settings).await?)
 }
 
 /// Certificate authorities beyond the system's.
@@ -174,7 +182,7 @@ const PREVIEW_REDIRECTS_MAX: usize = 5;
 const PREVIEW_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The content repository as the configuration wants it.
-async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Media, StartError> {
+async fn media(config: &Config, store: Store, clock: SharedClock, audit: AuditLog) -> Result<Media, StartError> {
     let dir = config.media_dir();
     let previews = match config.url_previews.enabled {
         true => Some((previewer(config)?, PreviewSettings { deny: config.url_previews.deny.clone() })),
@@ -191,7 +199,7 @@ async fn media(config: &Config, store: Store, clock: SharedClock) -> Result<Medi
         thumbnail_sizes: config.media.sizes(),
         previews,
     };
-    Media::open(store, clock, settings).await.map_err(|source| StartError::Media { dir, source })
+    Media::open(store, clock, audit, settings).await.map_err(|source| StartError::Media { dir, source })
 }
 
 /// Asks for pages to preview.
@@ -322,11 +330,11 @@ async fn rooms(
     config: &Config,
     store: &Store,
     clock: &SharedClock,
-    accounts: &Accounts,
+    (accounts, audit): (&Accounts, &AuditLog),
     signing_key: &Arc<SigningKey>,
 ) -> Result<(Rooms, Care), StartError> {
     let settings = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
-    let judge = Judge::load(store, Arc::clone(clock), settings.service_user.clone()).await?;
+    let judge = Judge::load(store, Arc::clone(clock), audit.clone(), settings.service_user.clone()).await?;
     let attestations = Attestations::new(store.clone(), Arc::clone(clock), judge.clone(), settings.attest_to.clone());
     let gate = CareGate::new(judge.clone(), attestations.clone());
     let rooms = wardroom_rooms::Settings {
@@ -334,12 +342,12 @@ async fn rooms(
         default_version: config.rooms.default_version.clone(),
         signing_key: Arc::clone(signing_key),
     };
-    let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), rooms);
+    let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), audit.clone(), rooms);
     rooms.be_policy_server(Arc::new(identity::policy_key(store).await?));
     let claims = ClaimRoles::new(judge.roles().clone(), Arc::clone(clock), config.roles.claim_rules());
     accounts.tell_claims_to(Box::new(claims));
     let services = (rooms.clone(), accounts.clone());
-    let care = Care::new(store.clone(), Arc::clone(clock), services, (judge, attestations), settings);
+    let care = Care::new(store.clone(), Arc::clone(clock), services, (judge, attestations), audit.clone(), settings);
     care.start().await?;
     Ok((rooms, care))
 }
@@ -408,6 +416,7 @@ fn federation_api(
         signing_key: parts.signing_key,
         well_known_server: ruma::ServerName::parse(&config.federation.well_known_server).ok(),
         clock: parts.clock,
+        audit: parts.audit,
         transactions: Transactions::default(),
         public_rooms: config.federation.public_rooms,
     }
@@ -433,20 +442,23 @@ impl App {
         }
         let store = open_store(config, &*clock, StoreUse::Create).await?;
         let signing_key = Arc::new(identity::signing_key(&store, &config.server_name).await?);
-        let accounts = accounts(config, store.clone(), Arc::clone(&clock)).await?;
-        let (rooms, care) = rooms(config, &store, &clock, &accounts, &signing_key).await?;
+        let audit = AuditLog::open(store.clone(), Arc::clone(&clock), AuditSettings::default()).await?;
+        audit.write(Record::of(Act::ServerStart)).await?;
+        let accounts = accounts(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
+        let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit), &signing_key).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
-        let media = media(config, store.clone(), Arc::clone(&clock)).await?;
+        let media = media(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
         let parts = Parts {
             server_name: config.server_name.clone(),
             store: store.clone(),
             clock: Arc::clone(&clock),
+            audit: audit.clone(),
             accounts: accounts.clone(),
             rooms: rooms.clone(),
             media: media.clone(),
@@ -459,6 +471,7 @@ impl App {
             media,
             rooms: rooms.clone(),
             remote: federation.as_ref().map(|federation| federation.media.clone()),
+            audit: audit.clone(),
             limits: Arc::clone(&limits),
             allow_unauthenticated: config.media.allow_unauthenticated,
             stopping: stopping.clone(),
@@ -471,6 +484,7 @@ impl App {
             directories: directories.clone(),
             federation: federation.clone(),
             media: media.media.clone(),
+            audit: audit.clone(),
             limits: Arc::clone(&limits),
             notices,
             impersonation: config.admin.impersonation,
@@ -490,6 +504,7 @@ impl App {
             limits,
             settings: Arc::new(client_settings(config)),
             clock,
+            audit,
             stopping,
         };
         background::start(&client, &media.media, (&care, &directories), &scim.provisioning);
@@ -531,6 +546,9 @@ impl App {
     pub(crate) async fn close(self) {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
+        }
+        if let Err(error) = self.client.audit.write(Record::of(Act::ServerStop)).await {
+            warn!(%error, "the end could not be recorded");
         }
         drop((self.client, self.media, self.admin, self.federation, self.scim));
         self.store.close().await;

@@ -11,6 +11,7 @@ use axum::{
 use http::{Method, StatusCode};
 use ruma::api::{IncomingRequest, error::ErrorKind, path_builder::PathBuilder as _};
 use tracing::{Instrument as _, Span};
+use wardroom_audit::origin;
 
 use crate::{ApiError, ApiState, Demand, Ruma, guests};
 
@@ -164,7 +165,7 @@ where
 
 /// Runs what changes something to its end, even if the client hangs up in the middle: half a room is nobody's wish.
 pub async fn to_the_end(answer: impl Future<Output = Response> + Send + 'static) -> Response {
-    match tokio::spawn(answer.instrument(Span::current())).await {
+    match tokio::spawn(origin::carry(answer).instrument(Span::current())).await {
         Ok(response) => response,
         Err(ended) if ended.is_panic() => resume_unwind(ended.into_panic()),
         Err(_) => {

@@ -7,6 +7,7 @@ use ruma::api::auth_scheme::{
     AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken, NoAuthentication,
 };
 use wardroom_accounts::{Accounts, Session};
+use wardroom_audit::origin;
 
 use crate::{ApiError, RateLimits};
 
@@ -107,6 +108,10 @@ pub(crate) async fn authenticate<A: Demand, S: ApiState>(
     } else {
         return A::demand(None);
     };
+    origin::authenticated(|who| {
+        who.user = Some(session.user.to_string());
+        who.device = Some(session.device.to_string());
+    });
     state.accounts().note_seen(&session, Some(client_ip), !is_repeated(parts.uri.path()));
     A::demand(Some(session))
 }

@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -24,7 +24,9 @@ use http::{
 };
 use tracing::{Instrument as _, debug, error, info_span};
 
-use crate::{ApiError, RequestMetrics};
+use wardroom_audit::{Origin, Who, origin};
+
+use crate::{ApiError, RequestMetrics, client_ip};
 
 /// The route under which requests are counted that match none.
 const NO_ROUTE: &str = "none";
@@ -43,6 +45,8 @@ pub fn shell(routes: Router, metrics: Arc<RequestMetrics>) -> Router {
 
 async fn serve(State(metrics): State<Arc<RequestMetrics>>, request: Request, next: Next) -> Response {
     static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+    // Keeps requests of one run of the server apart from those of others.
+    static RUN: LazyLock<u32> = LazyLock::new(rand::random);
 
     if request.method() == Method::OPTIONS {
         return preflight();
@@ -51,10 +55,16 @@ async fn serve(State(metrics): State<Arc<RequestMetrics>>, request: Request, nex
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
-    let span = info_span!("request", id = NEXT_ID.fetch_add(1, Ordering::Relaxed), method = method.as_str(), route);
+    let id = format!("{:08x}-{}", *RUN, NEXT_ID.fetch_add(1, Ordering::Relaxed));
+    let span = info_span!("request", id, method = method.as_str(), route);
 
+    let (parts, body) = request.into_parts();
+    let who = Who { ip: Some(client_ip::of(&parts).to_string()), ..Who::default() };
+    let origin = Origin { who, request: Some(id) };
+    let request = Request::from_parts(parts, body);
     let _in_flight = metrics.enter();
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span.clone()).await;
+    let answer =
+        AssertUnwindSafe(origin::scope(origin, next.run(request))).catch_unwind().instrument(span.clone()).await;
     let mut response = answer.unwrap_or_else(|_panic| {
         // The panic hook has logged where; what it says may quote a client.
         span.in_scope(|| error!("a handler panicked"));

@@ -2,6 +2,7 @@
 
 use ruma::device_id;
 use wardroom_accounts::{AccountError, Accounts, LoginRequest, TokenError};
+use wardroom_audit::AuditLog;
 
 use crate::world::{World, world_with};
 
@@ -62,7 +63,9 @@ async fn use_is_remembered_over_a_restart() {
     ask(&world.accounts, &login.access_token, true).await.unwrap();
     world.accounts.flush_seen().await.unwrap();
     let again =
-        Accounts::new(world.store.clone(), world.clock.clone(), world.accounts.settings().clone()).await.unwrap();
+        Accounts::new(world.store.clone(), world.clock.clone(), AuditLog::silent(), world.accounts.settings().clone())
+            .await
+            .unwrap();
     world.clock.advance_ms(8 * MINUTE_MS);
     ask(&again, &login.access_token, false).await.unwrap();
     world.clock.advance_ms(2 * MINUTE_MS);

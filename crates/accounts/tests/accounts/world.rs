@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ruma::{DeviceId, OwnedUserId, server_name};
 use wardroom_accounts::{Accounts, Login, LoginRequest, PasswordCost, Settings, TABLES, TokenError, User};
+use wardroom_audit::AuditLog;
 use wardroom_clock::ManualClock;
 use wardroom_store::{Catalogue, Store};
 
@@ -26,7 +27,7 @@ pub(crate) async fn world_with(change: impl FnOnce(&mut Settings)) -> World {
     let mut settings = Settings::new(server_name!("hospital-a.example").to_owned());
     settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
     change(&mut settings);
-    let accounts = Accounts::new(store.clone(), clock.clone(), settings).await.unwrap();
+    let accounts = Accounts::new(store.clone(), clock.clone(), AuditLog::silent(), settings).await.unwrap();
     World { accounts, store, clock }
 }
 

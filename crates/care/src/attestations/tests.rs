@@ -4,6 +4,7 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use parking_lot::Mutex;
 use ruma::{RoomId, UserId, owned_user_id, room_id, server_name, user_id};
 use serde_json::{Value, json};
+use wardroom_audit::AuditLog;
 use wardroom_clock::ManualClock;
 use wardroom_store::{Catalogue, Scan, Store};
 
@@ -50,7 +51,9 @@ impl World {
     async fn new(told: &[&str]) -> Self {
         let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
         let clock = Arc::new(ManualClock::new(NOW_MS));
-        let judge = Judge::load(&store, clock.clone(), owned_user_id!("@_access:h1.example")).await.unwrap();
+        let judge = Judge::load(&store, clock.clone(), AuditLog::silent(), owned_user_id!("@_access:h1.example"))
+            .await
+            .unwrap();
         let roles = told.iter().map(|role| Requirement::parse(role).unwrap()).collect();
         let to = AttestTo { server: server_name!("h2.example").to_owned(), roles, before_invitations: false };
         let attestations = Attestations::new(store, clock.clone(), judge.clone(), vec![to]);

@@ -7,6 +7,7 @@ use ruma::{
 };
 use serde_json::{Map, json, value::to_raw_value};
 use wardroom_accounts::{Accounts, PasswordCost};
+use wardroom_audit::AuditLog;
 use wardroom_clock::{Clock as _, ManualClock, SharedClock};
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, EventNid, Membership, NewRoom, Preset, Rooms, UserNid};
@@ -44,9 +45,9 @@ impl World {
         let name = owned_server_name!("h1.example");
         let mut settings = wardroom_accounts::Settings::new(name.clone());
         settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
-        let accounts = Accounts::new(store.clone(), Arc::clone(&shared), settings).await.unwrap();
+        let accounts = Accounts::new(store.clone(), Arc::clone(&shared), AuditLog::silent(), settings).await.unwrap();
         let service = owned_user_id!("@_access:h1.example");
-        let judge = Judge::load(&store, Arc::clone(&shared), service.clone()).await.unwrap();
+        let judge = Judge::load(&store, Arc::clone(&shared), AuditLog::silent(), service.clone()).await.unwrap();
         let settings = wardroom_rooms::Settings {
             server_name: name,
             default_version: room_version_id!("12"),
@@ -54,7 +55,7 @@ impl World {
         };
         let attestations = Attestations::new(store.clone(), Arc::clone(&shared), judge.clone(), Vec::new());
         let gate = Arc::new(CareGate::new(judge.clone(), attestations.clone()));
-        let rooms = Rooms::new(store.clone(), Arc::clone(&shared), gate, settings);
+        let rooms = Rooms::new(store.clone(), Arc::clone(&shared), gate, AuditLog::silent(), settings);
         let settings = Settings {
             service_user: service,
             display_name: "Access".to_owned(),
@@ -63,7 +64,7 @@ impl World {
             attest_to: Vec::new(),
         };
         let services = (rooms.clone(), accounts.clone());
-        let care = Care::new(store.clone(), shared, services, (judge, attestations), settings);
+        let care = Care::new(store.clone(), shared, services, (judge, attestations), AuditLog::silent(), settings);
         Self { store, clock, accounts, rooms, care }
     }
 

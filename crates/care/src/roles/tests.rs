@@ -1,6 +1,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ruma::{OwnedUserId, UserId, user_id};
+use wardroom_audit::AuditLog;
 use wardroom_clock::ManualClock;
 use wardroom_store::{Catalogue, Store};
 
@@ -25,7 +26,7 @@ impl World {
     }
 
     async fn roles(&self) -> Roles {
-        Roles::load(self.store.clone(), Arc::clone(&self.clock) as _).await.unwrap()
+        Roles::load(self.store.clone(), Arc::clone(&self.clock) as _, AuditLog::silent()).await.unwrap()
     }
 }
 

@@ -11,6 +11,7 @@ use ruma::{owned_server_name, owned_user_id, room_version_id};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
+use wardroom_audit::AuditLog;
 use wardroom_care::{Attestations, Care, Judge};
 use wardroom_client_api::{ClientSettings, ClientState, router};
 use wardroom_clock::ManualClock;
@@ -52,13 +53,13 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
     let mut settings = Settings::new(owned_server_name!("hospital-a.example"));
     settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
     settings.registration = registration;
-    let accounts = Accounts::new(store.clone(), clock.clone(), settings).await.unwrap();
+    let accounts = Accounts::new(store.clone(), clock.clone(), AuditLog::silent(), settings).await.unwrap();
     let settings = wardroom_rooms::Settings {
         server_name: owned_server_name!("hospital-a.example"),
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
     };
-    let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
+    let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), settings);
     let access = wardroom_care::Settings {
         service_user: owned_user_id!("@_access:hospital-a.example"),
         display_name: "Access".to_owned(),
@@ -66,12 +67,13 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         removal_percent_max: 100,
         attest_to: Vec::new(),
     };
-    let judge = Judge::load(&store, clock.clone(), access.service_user.clone()).await.unwrap();
+    let judge = Judge::load(&store, clock.clone(), AuditLog::silent(), access.service_user.clone()).await.unwrap();
     let attestations = Attestations::new(store.clone(), clock.clone(), judge.clone(), Vec::new());
     let services = (rooms.clone(), accounts.clone());
-    let care = Care::new(store.clone(), clock.clone(), services, (judge, attestations), access);
+    let care = Care::new(store.clone(), clock.clone(), services, (judge, attestations), AuditLog::silent(), access);
     let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), clock.clone());
     let state = ClientState {
+        audit: AuditLog::silent(),
         federation: None,
         sso: None,
         care,

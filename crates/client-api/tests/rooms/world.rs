@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, LoginRequest, NewUser, PasswordCost};
+use wardroom_audit::AuditLog;
 use wardroom_care::{Attestations, Care, Judge};
 use wardroom_client_api::{ClientSettings, ClientState, router};
 use wardroom_clock::{ManualClock, SharedClock};
@@ -57,13 +58,13 @@ impl World {
         let mut settings = wardroom_accounts::Settings::new(server_name.clone());
         settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
         settings.registration.guests = true;
-        let accounts = Accounts::new(store.clone(), Arc::clone(&clock), settings).await.unwrap();
+        let accounts = Accounts::new(store.clone(), Arc::clone(&clock), AuditLog::silent(), settings).await.unwrap();
         let settings = Settings {
             server_name: server_name.clone(),
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
-        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), settings);
+        let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);
         let access = wardroom_care::Settings {
             service_user: owned_user_id!("@_access:a.example"),
             display_name: "Access".to_owned(),
@@ -71,12 +72,15 @@ impl World {
             removal_percent_max: 100,
             attest_to: Vec::new(),
         };
-        let judge = Judge::load(&store, Arc::clone(&clock), access.service_user.clone()).await.unwrap();
+        let judge =
+            Judge::load(&store, Arc::clone(&clock), AuditLog::silent(), access.service_user.clone()).await.unwrap();
         let attestations = Attestations::new(store.clone(), Arc::clone(&clock), judge.clone(), Vec::new());
         let services = (rooms.clone(), accounts.clone());
-        let care = Care::new(store.clone(), Arc::clone(&clock), services, (judge, attestations), access);
+        let care =
+            Care::new(store.clone(), Arc::clone(&clock), services, (judge, attestations), AuditLog::silent(), access);
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let state = ClientState {
+            audit: AuditLog::silent(),
             federation: None,
             sso: None,
             care,

@@ -5,6 +5,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId, owned_server_name, room_version_id};
 use serde_json::{Map, Value, json, value::to_raw_value};
 use wardroom_accounts::{Accounts, LoginRequest, PasswordCost, Session};
+use wardroom_audit::AuditLog;
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NewRoom, Preset, Rooms, StandardGate, UserNid};
@@ -47,13 +48,13 @@ impl Ward {
         let server_name = owned_server_name!("a.example");
         let mut settings = wardroom_accounts::Settings::new(server_name.clone());
         settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
-        let accounts = Accounts::new(store.clone(), clock.clone(), settings).await.unwrap();
+        let accounts = Accounts::new(store.clone(), clock.clone(), AuditLog::silent(), settings).await.unwrap();
         let settings = wardroom_rooms::Settings {
             server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
         };
-        let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), settings);
+        let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), settings);
         let syncer = Syncer::new(store, rooms.clone(), accounts.clone(), clock.clone());
         Self { rooms, accounts, syncer, clock }
     }

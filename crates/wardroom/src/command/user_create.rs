@@ -3,11 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
+use wardroom_audit::{AuditLog, AuditSettings, Origin, Who, origin};
 use wardroom_clock::SystemClock;
 use wardroom_store::OpenError;
 
 use super::{ConfigFile, Failure, print, runtime, secret};
 use crate::wiring::{self, StartError, StoreUse};
+
+/// Who acts, in records of the audit trail.
+const COMMAND_LINE: &str = "command line";
 
 #[derive(Debug, Args)]
 pub(super) struct UserCreate {
@@ -28,8 +32,11 @@ pub(super) fn run(create: &UserCreate) -> Result<(), Failure> {
     let password = secret::new_password(create.password_file.as_deref())?;
     runtime()?.block_on(async {
         let store = wiring::open_store(&config, &SystemClock, StoreUse::Create).await.map_err(explain)?;
-        let accounts = wiring::accounts(&config, store.clone(), Arc::new(SystemClock)).await?;
-        let created = accounts.create_user(&create.name, Some(&password), create.admin).await;
+        let audit = AuditLog::open(store.clone(), Arc::new(SystemClock), AuditSettings::default()).await?;
+        let accounts = wiring::accounts(&config, store.clone(), Arc::new(SystemClock), audit).await?;
+        let who = Who { service: Some(COMMAND_LINE.to_owned()), ..Who::default() };
+        let creation = accounts.create_user(&create.name, Some(&password), create.admin);
+        let created = origin::scope(Origin { who, request: None }, creation).await;
         drop(accounts);
         store.close().await;
         let kind = if create.admin { "administrator" } else { "user" };

@@ -4,6 +4,7 @@
 mod access;
 mod accounts;
 mod admin;
+mod audit;
 mod bad_input;
 mod calls;
 mod cli;

@@ -20,6 +20,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use wardroom_accounts::{Accounts, LoginRequest, NewUser, PasswordCost, Settings, TABLES};
+use wardroom_audit::AuditLog;
 use wardroom_clock::{SharedClock, SystemClock};
 use wardroom_store::{Catalogue, Store};
 use wardroom_web::{ApiError, ApiState, RateLimits, Reply, RequestMetrics, Routes, Ruma, shell};
@@ -76,7 +77,7 @@ impl World {
         let mut settings = Settings::new(server_name!("a.example").to_owned());
         settings.registration.guests = true;
         settings.password = PasswordCost { memory_kib: 8, iterations: 1, parallelism: 1 };
-        let accounts = Accounts::new(store, Arc::clone(&clock), settings).await.unwrap();
+        let accounts = Accounts::new(store, Arc::clone(&clock), AuditLog::silent(), settings).await.unwrap();
         let new = NewUser { password: Some("secret"), ..NewUser::named("alice") };
         let registered = accounts.register(new, Some(&LoginRequest::default())).await.unwrap();
         let token = registered.login.unwrap().access_token;

@@ -1,0 +1,194 @@
+//! Writing records.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use ulid::Ulid;
+use wardroom_clock::SharedClock;
+use wardroom_store::{Batch, DataKey, Position, Scope, Store};
+
+use crate::{
+    Record,
+    error::AuditError,
+    sequence::Sequence,
+    tables::{RECORDS, WATCH_AUDIT},
+};
+
+/// Kind of the [`Scope`] under which records of a period are sealed.
+const SCOPE_PERIOD: u8 = 2;
+/// Records of so many milliseconds share a key: 28 days.
+const PERIOD_MS: u64 = 28 * 24 * 60 * 60 * 1_000;
+
+/// What happens to a request whose record cannot be written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is refused: nothing is seen without its record.
+    #[default]
+    Refuse,
+    /// It is answered, and the failure is logged as an error.
+    Continue,
+}
+
+/// How the trail is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// What happens where a record cannot be written.
+    pub on_failure: OnFailure,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    clock: SharedClock,
+    settings: AuditSettings,
+    /// The key of the current period, and which period that is.
+    key: ArcSwap<(u64, DataKey)>,
+    /// Keeps records of one commit apart, and in their order.
+    next: AtomicU32,
+    pub(crate) sequence: Sequence,
+}
+
+/// The audit trail. Clones share everything.
+#[derive(Clone)]
+pub struct AuditLog(Option<Arc<Inner>>);
+
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLog").finish_non_exhaustive()
+    }
+}
+
+fn scope(period: u64) -> Scope {
+    Scope { kind: SCOPE_PERIOD, a: period, b: 0 }
+}
+
+impl AuditLog {
+    /// Opens the trail of a store, whose catalogue must hold [`crate::TABLES`].
+    ///
+    /// # Errors
+    /// When the key of the current period can neither be read nor made.
+    pub async fn open(store: Store, clock: SharedClock, settings: AuditSettings) -> Result<Self, AuditError> {
+        let period = clock.now_ms() / PERIOD_MS;
+        let key = store.data_key(scope(period)).await?;
+        let key = ArcSwap::from_pointee((period, key));
+        Ok(Self(Some(Arc::new(Inner {
+            store,
+            clock,
+            settings,
+            key,
+            next: AtomicU32::new(0),
+            sequence: Sequence::default(),
+        }))))
+    }
+
+    /// A trail that keeps nothing, for parts that are tested by themselves.
+    pub const fn silent() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn inner(&self) -> Option<&Inner> {
+        self.0.as_deref()
+    }
+
+    /// Adds a record to the batch of the very change that it is about.
+    pub fn add(&self, batch: &mut Batch, record: Record) {
+        if let Some(inner) = &self.0 {
+            inner.add(batch, record);
+        }
+    }
+
+    /// Writes a record of something that changes nothing, durably. Where it cannot be written and the settings say that
+    /// work goes on, this succeeds.
+    ///
+    /// # Errors
+    /// When it cannot be written, and without a record there is to be no answer.
+    pub async fn write(&self, record: Record) -> Result<(), AuditError> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let written = inner.write(record).await;
+        match (written, inner.settings.on_failure) {
+            (Err(error), OnFailure::Continue) => {
+                tracing::error!(%error, "an audit record could not be written");
+                Ok(())
+            }
+            (written, _) => written,
+        }
+    }
+}
+
+impl Inner {
+    fn add(&self, batch: &mut Batch, mut record: Record) {
+        record.at = self.clock.now_ms();
+        record.id = Ulid::from_parts(record.at, rand::random()).to_string();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let key = self.key.load();
+        batch.put_sealed(&RECORDS, &(Position::COMMIT, number), &Bytes::from(record.to_json()), &key.1);
+        batch.touch(WATCH_AUDIT);
+    }
+
+    async fn write(&self, record: Record) -> Result<(), AuditError> {
+        self.turn_key().await?;
+        let mut batch = Batch::default();
+        self.add(&mut batch, record);
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Sees that records are sealed under the key of the current period.
+    pub(crate) async fn turn_key(&self) -> Result<(), AuditError> {
+        let period = self.clock.now_ms() / PERIOD_MS;
+        // A clock that goes back leaves the key as it is.
+        if period > self.key.load().0 {
+            let key = self.store.data_key(scope(period)).await?;
+            self.key.store(Arc::new((period, key)));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wardroom_clock::ManualClock;
+    use wardroom_store::{Batch, Catalogue, Store};
+
+    use super::{AuditLog, AuditSettings, PERIOD_MS};
+    use crate::{Act, Query, Record, TABLES};
+
+    #[tokio::test]
+    async fn records_stand_in_the_order_in_which_they_were_written() {
+        let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+        let clock = Arc::new(ManualClock::new(PERIOD_MS - 1));
+        let log = AuditLog::open(store.clone(), clock.clone(), AuditSettings::default()).await.unwrap();
+        log.write(Record::of(Act::ServerStart)).await.unwrap();
+        clock.advance_ms(1);
+        let mut batch = Batch::default();
+        log.add(&mut batch, Record::of(Act::EventSend).room("!r").event("$e"));
+        log.add(&mut batch, Record::of(Act::EventRedact).room("!r").event("$e"));
+        store.commit(batch).await.unwrap();
+        log.inner().unwrap().turn_key().await.unwrap();
+        log.write(Record::of(Act::ServerStop)).await.unwrap();
+        let entries = log.entries(0, 10).await.unwrap();
+        assert_eq!(entries.iter().map(|entry| entry.number).collect::<Vec<_>>(), [0, 1, 2, 3]);
+        let records: Vec<&Record> = entries.iter().map(|entry| &entry.record).collect();
+        let acts: Vec<Act> = records.iter().map(|record| record.act).collect();
+        assert_eq!(acts, [Act::ServerStart, Act::EventSend, Act::EventRedact, Act::ServerStop]);
+        assert_eq!(
+            records.iter().map(|record| record.at).collect::<Vec<_>>(),
+            [PERIOD_MS - 1, PERIOD_MS, PERIOD_MS, PERIOD_MS]
+        );
+        assert!(records.iter().all(|record| record.id.len() == 26));
+        let query = Query { room: Some("!r".to_owned()), newest_first: true, limit: 1, ..Query::default() };
+        let found = log.search(&query).await.unwrap();
+        assert_eq!((found.len(), found[0].number, found[0].record.act), (1, 2, Act::EventRedact));
+        let found = log.search(&Query { after: Some(2), ..query }).await.unwrap();
+        assert_eq!(found[0].number, 1);
+        AuditLog::silent().write(Record::of(Act::Login)).await.unwrap();
+    }
+}
