@@ -29,3 +29,6 @@ HOMESERVER_BIN="$target/debug/wardroom" tests/run-ldap.sh
 
 step "Others' programs on the audit trail of the real binary"
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-audit.sh
+
+step "The console in a real browser"
+HOMESERVER_BIN="$target/debug/wardroom" SCREENSHOTS="$target/console" tests/run-console.sh

@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod console;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -108,4 +109,5 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(console::endpoints())
 }
