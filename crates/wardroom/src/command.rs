@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod audit;
 mod check;
 mod federation;
 mod fsck;
@@ -54,7 +55,10 @@ enum Command {
     /// Finds out about other servers.
     #[command(subcommand)]
     Federation(federation::FederationCommand),
-    /// Checks that the stored log, timelines, states and indexes agree, while the server is stopped.
+    /// Checks exported audit records.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Checks that the stored log, timelines, states, indexes and audit records agree, while the server is stopped.
     Fsck(ConfigFile),
 }
 
@@ -91,6 +95,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::User(UserCommand::Create(create)) => user_create::run(&create),
         Command::Keys(command) => keys::run(&command),
         Command::Federation(command) => federation::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Fsck(file) => fsck::run(&file),
     };
     match result {

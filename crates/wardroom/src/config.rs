@@ -4,6 +4,7 @@
 //! keeps it equal to what stands here.
 
 mod admin;
+mod audit;
 mod calls;
 mod delayed_events;
 pub(crate) mod directories;
@@ -88,6 +89,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) admin: admin::Admin,
     #[serde(default)]
+    pub(crate) audit: audit::Audit,
+    #[serde(default)]
     pub(crate) scim: scim::Scim,
     #[serde(default)]
     pub(crate) directories: directories::Directories,
@@ -138,6 +141,7 @@ impl Config {
             server_notices: server_notices::ServerNotices::default(),
             roles: roles::Roles::default(),
             admin: admin::Admin::default(),
+            audit: audit::Audit::default(),
             scim: scim::Scim::default(),
             directories: directories::Directories::default(),
             rate_limits: rate_limits::RateLimits::default(),
@@ -197,6 +201,7 @@ impl Config {
         problems.extend(self.delayed_events.problems());
         problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.roles.problems(&self.server_name));
+        problems.extend(self.audit.problems());
         problems.extend(self.scim.problems());
         problems.extend(self.directories.problems());
         problems.extend(self.media.problems());
@@ -221,6 +226,7 @@ impl Config {
         if self.admin.impersonation {
             warnings.push("admin.impersonation: on, administrators can sign in as every other user".to_owned());
         }
+        warnings.extend(self.audit.warnings());
         warnings.extend(self.directories.warnings());
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());

@@ -3,6 +3,7 @@
 //! Everything is wired in one place, [`wiring`]; nothing here knows a rule of Matrix.
 
 mod attesters;
+mod auditing;
 mod background;
 mod causes;
 mod command;

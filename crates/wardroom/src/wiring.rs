@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
 use wardroom_admin_api::{AdminState, Notices};
-use wardroom_audit::{Act, AuditError, AuditLog, AuditSettings, Record};
+use wardroom_audit::{AuditError, AuditLog};
 use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
@@ -31,7 +31,7 @@ use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     attesters::{Asking, Telling},
-    background,
+    auditing, background,
     config::{
         Config,
         directories::{fhir::Fhir, ldap::Ldap},
@@ -442,8 +442,8 @@ impl App {
         }
         let store = open_store(config, &*clock, StoreUse::Create).await?;
         let signing_key = Arc::new(identity::signing_key(&store, &config.server_name).await?);
-        let audit = AuditLog::open(store.clone(), Arc::clone(&clock), AuditSettings::default()).await?;
-        audit.write(Record::of(Act::ServerStart)).await?;
+        let audit = auditing::open(config, &store, Arc::clone(&clock)).await?;
+        auditing::begin(&audit).await?;
         let accounts = accounts(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit), &signing_key).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
@@ -451,6 +451,7 @@ impl App {
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
+        auditing::watch(&audit, &care, &stopping);
         let media = media(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
@@ -547,9 +548,7 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
-        if let Err(error) = self.client.audit.write(Record::of(Act::ServerStop)).await {
-            warn!(%error, "the end could not be recorded");
-        }
+        auditing::end(&self.client.audit).await;
         drop((self.client, self.media, self.admin, self.federation, self.scim));
         self.store.close().await;
     }

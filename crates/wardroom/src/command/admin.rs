@@ -4,6 +4,7 @@
 
 mod alarms;
 mod arguments;
+mod audit;
 mod client;
 mod federation;
 mod names;
@@ -70,6 +71,9 @@ enum AdminCommand {
     /// What an administrator has to look at.
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Registration tokens.
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
@@ -139,6 +143,7 @@ async fn ask(Admin { connection, command, json: _ }: &Admin) -> Result<Answer, A
         AdminCommand::Review(review) => review.run(&server()?).await,
         AdminCommand::Revalidate(revalidate) => revalidate.run(&server()?).await,
         AdminCommand::Alarms(command) => command.run(&server()?).await,
+        AdminCommand::Audit(command) => command.run(&server()?).await,
         AdminCommand::Tokens(command) => command.run(&server()?).await,
         AdminCommand::Federation(command) => command.run(&server()?).await,
         AdminCommand::Tasks => tasks::list(&server()?).await,
