@@ -17,6 +17,7 @@ use wardroom_store::{Batch, DataKey, Position, Scope, Store};
 use crate::{
     Record,
     error::AuditError,
+    reads::Windows,
     sequence::Sequence,
     tables::{RECORDS, WATCH_AUDIT},
 };
@@ -45,13 +46,14 @@ pub struct AuditSettings {
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
-    clock: SharedClock,
-    settings: AuditSettings,
+    pub(crate) clock: SharedClock,
+    pub(crate) settings: AuditSettings,
     /// The key of the current period, and which period that is.
     key: ArcSwap<(u64, DataKey)>,
     /// Keeps records of one commit apart, and in their order.
     next: AtomicU32,
     pub(crate) sequence: Sequence,
+    pub(crate) windows: Windows,
 }
 
 /// The audit trail. Clones share everything.
@@ -72,19 +74,22 @@ impl AuditLog {
     /// Opens the trail of a store, whose catalogue must hold [`crate::TABLES`].
     ///
     /// # Errors
-    /// When the key of the current period can neither be read nor made.
+    /// When the key of the current period can neither be read nor made, or what a crash left open cannot be closed.
     pub async fn open(store: Store, clock: SharedClock, settings: AuditSettings) -> Result<Self, AuditError> {
         let period = clock.now_ms() / PERIOD_MS;
         let key = store.data_key(scope(period)).await?;
         let key = ArcSwap::from_pointee((period, key));
-        Ok(Self(Some(Arc::new(Inner {
+        let log = Self(Some(Arc::new(Inner {
             store,
             clock,
             settings,
             key,
             next: AtomicU32::new(0),
             sequence: Sequence::default(),
-        }))))
+            windows: Windows::default(),
+        })));
+        log.close_left_windows().await?;
+        Ok(log)
     }
 
     /// A trail that keeps nothing, for parts that are tested by themselves.
@@ -122,7 +127,7 @@ impl AuditLog {
 }
 
 impl Inner {
-    fn add(&self, batch: &mut Batch, mut record: Record) {
+    pub(crate) fn add(&self, batch: &mut Batch, mut record: Record) {
         record.at = self.clock.now_ms();
         record.id = Ulid::from_parts(record.at, rand::random()).to_string();
         let number = self.next.fetch_add(1, Ordering::Relaxed);

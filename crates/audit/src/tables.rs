@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey};
 
-use crate::sequence::Cursor;
+use crate::{
+    reads::{READERS, READ_MARKS, RECEIVED, ROWS},
+    sequence::Cursor,
+};
 
 /// Touched by every batch that has a record.
 pub const WATCH_AUDIT: WatchKey = WatchKey { kind: 12, id: 0 };
@@ -21,4 +24,12 @@ pub(crate) const NUMBERED: Table<u64, Packed<(u64, u32)>> =
 pub(crate) const CURSOR: Table<(), Packed<Cursor>> = Table::new(0x0802, "audit_cursor", Profile::Point, Seal::System);
 
 /// The tables of the audit trail, for the store's catalogue.
-pub const TABLES: &[TableSpec] = &[*RECORDS.spec(), *NUMBERED.spec(), *CURSOR.spec()];
+pub const TABLES: &[TableSpec] = &[
+    *RECORDS.spec(),
+    *NUMBERED.spec(),
+    *CURSOR.spec(),
+    *ROWS.spec(),
+    *RECEIVED.spec(),
+    *READERS.spec(),
+    *READ_MARKS.spec(),
+];

@@ -547,6 +547,9 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
+        if let Err(error) = self.client.audit.finish_windows().await {
+            warn!(%error, "the last reads are recorded at the next start");
+        }
         if let Err(error) = self.client.audit.write(Record::of(Act::ServerStop)).await {
             warn!(%error, "the end could not be recorded");
         }
