@@ -7,6 +7,7 @@ use crate::{
     hours::Hour,
     index::{IndexKey, Posting},
     sequence::State,
+    reads::{READERS, READ_MARKS, RECEIVED, ROWS},
 };
 
 /// Touched by every batch that has a record.
@@ -56,4 +57,8 @@ pub const TABLES: &[TableSpec] = &[
     *INDEX.spec(),
     *HOURS.spec(),
     *PERIODS.spec(),
+    *ROWS.spec(),
+    *RECEIVED.spec(),
+    *READERS.spec(),
+    *READ_MARKS.spec(),
 ];

@@ -18,6 +18,7 @@ mod push;
 mod room;
 mod room_keys;
 mod same_endpoint;
+mod sights;
 mod sliding_sync;
 mod state;
 mod sync;

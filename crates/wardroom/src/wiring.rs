@@ -548,6 +548,9 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
+        if let Err(error) = self.client.audit.finish_windows().await {
+            warn!(%error, "the last reads are recorded at the next start");
+        }
         auditing::end(&self.client.audit).await;
         drop((self.client, self.media, self.admin, self.federation, self.scim));
         self.store.close().await;

@@ -37,7 +37,7 @@ async fn get_context(
     let reader = actor(&session);
     let limit = at_most(request.limit, PAGE_EVENTS_MAX);
     let page = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
-    let mut page = page.map_err(error::of_room)?;
+    let mut page = state.may_read(reader, &request.room_id, "context", page).await?;
     if page.before.len() < limit / 2 && fills_gap(&state, &request.room_id, page.start).await? {
         let filled = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
         page = filled.map_err(error::of_room)?;
@@ -50,7 +50,9 @@ async fn get_context(
     page.after.retain(|event| !hides(&ignored, event));
     let ignores = Ignores::of(&ignored);
     let (viewer, room) = (ignores.viewer(reader), &*request.room_id);
-    let event = state.rooms.client_events(viewer, room, &[page.event]).await.map_err(error::of_room)?.pop();
+    let found = [page.event];
+    let event = state.rooms.client_events(viewer, room, &found).await.map_err(error::of_room)?.pop();
+    state.note_seen(room, "context", &found).await?;
     let body = Context {
         start: page.start.to_string(),
         end: page.end.to_string(),
@@ -59,9 +61,8 @@ async fn get_context(
         events_after: Events::with_relations(&state, viewer, room, &page.after).await?,
         state: Events::of(&state, reader, &page.state).await?,
     };
-    let lists = [&body.events_before, &body.events_after, &body.state];
-    let events_bytes = body.event.get().len() + lists.map(Events::bytes).iter().sum::<usize>();
-    Ok(EventsReply { body, events_bytes })
+    let lists = |body: &Context| vec![&body.events_before, &body.events_after, &body.state];
+    EventsReply::of_room(&state, room, "context", body, lists).await
 }
 
 /// Asks other servers for what is missing before a place. Whether something came.

@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
+use wardroom_audit::Act;
 use wardroom_store::{Batch, Packed, Position, Scan};
 
 use super::deletion;
@@ -57,6 +58,7 @@ impl Rooms {
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
         all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS);
+        self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "destroyed");
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
         self.engine.forget_pictures(room);
@@ -93,6 +95,7 @@ impl Rooms {
         batch.delete_prefix(&ARRIVALS, &room);
         batch.touch(room.watch());
         deletion(task)?.done.closed = true;
+        self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "closed");
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
         self.engine.forget_pictures(room);
