@@ -6,6 +6,8 @@
 
 mod access;
 mod audit;
+mod audit_export;
+mod csv;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -108,4 +110,5 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(audit_export::endpoints())
 }

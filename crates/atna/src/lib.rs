@@ -5,12 +5,15 @@
 //! part as what and on what it was done (`event`); FHIR and DICOM are two ways to write that down. Nothing is told that the
 //! record does not hold.
 //!
-//! Absent on purpose: HTTP, and any way to change the trail.
+//! Searches and exports read the trail; feeds follow it.
+//!
+//! Absent on purpose: serving HTTP, and any way to change the trail.
 
 mod codes;
 mod dicom;
 mod event;
 mod exports;
+mod feeds;
 mod fhir;
 mod matrix_uri;
 mod meaning;
@@ -25,6 +28,7 @@ pub use self::{
         EXPORT_LIFE_MS, EXPORTS_MAX, EXPORTS_PER_USER_MAX, ExportError, ExportFile, ExportReader, ExportRequest,
         ExportStatus, Exports,
     },
+    feeds::{Destination, FeedError, FeedSample, FeedSettings, Feeds, FhirFeed, SyslogFeed},
     fhir::AuditEvent,
     selection::{COUNT_DEFAULT, COUNT_MAX, Found, Misunderstood, SEARCH_PARAMETERS, Selection},
     tables::TABLES,
