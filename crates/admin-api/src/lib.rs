@@ -6,7 +6,9 @@
 
 mod access;
 mod audit;
+mod audit_export;
 mod console;
+mod csv;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -110,4 +112,5 @@ fn endpoints() -> Endpoints {
         .merge(access::endpoints())
         .merge(audit::endpoints())
         .merge(console::endpoints())
+        .merge(audit_export::endpoints())
 }

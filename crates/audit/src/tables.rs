@@ -6,8 +6,8 @@ use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey
 use crate::{
     hours::Hour,
     index::{IndexKey, Posting},
+    reads::{READ_MARKS, READERS, RECEIVED, ROWS},
     sequence::State,
-    reads::{READERS, READ_MARKS, RECEIVED, ROWS},
 };
 
 /// Touched by every batch that has a record.

@@ -44,7 +44,12 @@ impl ClientState {
     }
 
     /// Records that an answer gives away so much of a room that is no event.
-    pub(crate) async fn note_listed(&self, room: &RoomId, endpoint: &'static str, others: usize) -> Result<(), ApiError> {
+    pub(crate) async fn note_listed(
+        &self,
+        room: &RoomId,
+        endpoint: &'static str,
+        others: usize,
+    ) -> Result<(), ApiError> {
         let others = u64::try_from(others).unwrap_or(u64::MAX);
         let read = ReadOf { act: Act::RoomRead, object: room.as_str(), endpoint, events: &[], others };
         self.audit.read(&[read]).await.map_err(error::of_audit)

@@ -5,6 +5,7 @@
 
 mod admin;
 mod audit;
+mod audit_export;
 mod calls;
 mod delayed_events;
 pub(crate) mod directories;
@@ -91,6 +92,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) audit: audit::Audit,
     #[serde(default)]
+    pub(crate) audit_export: audit_export::AuditExport,
+    #[serde(default)]
     pub(crate) scim: scim::Scim,
     #[serde(default)]
     pub(crate) directories: directories::Directories,
@@ -142,6 +145,7 @@ impl Config {
             roles: roles::Roles::default(),
             admin: admin::Admin::default(),
             audit: audit::Audit::default(),
+            audit_export: audit_export::AuditExport::default(),
             scim: scim::Scim::default(),
             directories: directories::Directories::default(),
             rate_limits: rate_limits::RateLimits::default(),
@@ -202,6 +206,7 @@ impl Config {
         problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.roles.problems(&self.server_name));
         problems.extend(self.audit.problems());
+        problems.extend(self.audit_export.problems());
         problems.extend(self.scim.problems());
         problems.extend(self.directories.problems());
         problems.extend(self.media.problems());
@@ -228,6 +233,7 @@ impl Config {
         }
         warnings.extend(self.audit.warnings());
         warnings.extend(self.directories.warnings());
+        warnings.extend(self.audit_export.warnings());
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());
             if self.scim.is_on() {
@@ -256,6 +262,7 @@ impl Config {
             .map(|(key, path)| (key, path.clone()))
             .chain(self.oidc.files())
             .chain(self.directories.files())
+            .chain(self.audit_export.files())
             .filter_map(|(key, path)| unreadable(key, &path))
             .collect()
     }
@@ -312,6 +319,8 @@ mod tests {
         config.oidc.providers = vec![super::oidc::Provider::example()];
         config.directories.ldap = vec![super::directories::ldap::Ldap::example()];
         config.directories.fhir = vec![super::directories::fhir::Fhir::example()];
+        config.audit_export.syslog = vec![super::audit_export::Syslog::example()];
+        config.audit_export.fhir = vec![super::audit_export::Fhir::example()];
         config.roles.claims = vec![super::roles::Claim::default()];
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();

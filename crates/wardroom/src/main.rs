@@ -8,6 +8,7 @@ mod background;
 mod causes;
 mod command;
 mod config;
+mod exporting;
 mod identity;
 mod inviting;
 mod keys;

@@ -38,6 +38,7 @@ use crate::{
         listener::Tls,
         push::Badge,
     },
+    exporting::Exporting,
     identity, inviting,
     keys::{self, KeyError},
     metrics,
@@ -79,6 +80,10 @@ pub(crate) enum StartError {
     Care(#[from] wardroom_care::CareError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error("audit_export: a file")]
+    AuditExport(#[source] io::Error),
+    #[error("audit_export")]
+    Feeds(#[from] wardroom_atna::FeedError),
     #[error("scim.tokens_file")]
     ScimTokens(#[from] wardroom_scim_api::TokenError),
     #[error("directories")]
@@ -431,6 +436,7 @@ pub(crate) struct App {
     admin: AdminState,
     federation: Option<FederationState>,
     scim: ScimState,
+    exporting: Exporting,
     requests: Arc<RequestMetrics>,
 }
 
@@ -494,6 +500,8 @@ impl App {
             federation.clone().map(|federation| federation_api(config, parts, federation, (&sync, &care), &limits));
         let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
         let scim = scim(config, (&store, &clock), (&accounts, &rooms, &care), &limits)?;
+        let exporting = Exporting::new(config, (&store, &clock), (&accounts, &audit), &limits)?;
+        exporting.start(&stopping);
         let client = ClientState {
             accounts,
             rooms,
@@ -509,7 +517,7 @@ impl App {
             stopping,
         };
         background::start(&client, &media.media, (&care, &directories), &scim.provisioning);
-        Ok(Self { store, client, media, admin, federation: federation_api, scim, requests: Arc::default() })
+        Ok(Self { store, client, media, admin, federation: federation_api, scim, exporting, requests: Arc::default() })
     }
 
     /// Cancelled to stop: long polls answer, background work ends.
@@ -530,9 +538,11 @@ impl App {
                     Arc::clone(&self.requests),
                     self.client.federation.clone(),
                     self.admin.directories.clone(),
+                    self.exporting.feeds.clone(),
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 Serves::Scim => routes.merge(wardroom_scim_api::router(self.scim.clone())),
+                Serves::Fhir => routes.merge(wardroom_fhir_api::router(self.exporting.fhir.clone())),
                 Serves::Media => routes.merge(wardroom_client_api::media_router(self.media.clone())),
                 Serves::Federation => match &self.federation {
                     Some(state) => routes.merge(wardroom_federation_api::router(state.clone())),
@@ -552,7 +562,7 @@ impl App {
             warn!(%error, "the last reads are recorded at the next start");
         }
         auditing::end(&self.client.audit).await;
-        drop((self.client, self.media, self.admin, self.federation, self.scim));
+        drop((self.client, self.media, self.admin, self.federation, self.scim, self.exporting));
         self.store.close().await;
     }
 }

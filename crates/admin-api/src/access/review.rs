@@ -16,6 +16,7 @@ use wardroom_web::ApiError;
 
 use crate::{
     AdminState,
+    csv::cell as csv_cell,
     endpoint::{Asked, Endpoints, no_such_room},
     error,
 };
@@ -110,26 +111,9 @@ fn csv(rooms: &[Room]) -> String {
                 &assessment.missing.join(" "),
                 &assessment.reason,
             ];
-            table.push_str(&cells.map(cell).join(","));
+            table.push_str(&cells.map(csv_cell).join(","));
             table.push_str("\r\n");
         }
     }
     table
-}
-
-fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cell;
-
-    #[test]
-    fn no_cell_is_a_formula_or_ends_early() {
-        assert_eq!(cell("@alice:a.example"), "\"'@alice:a.example\"");
-        assert_eq!(cell("=1+1"), "\"'=1+1\"");
-        assert_eq!(cell("say \"no\", then"), "\"say \"\"no\"\", then\"");
-    }
 }

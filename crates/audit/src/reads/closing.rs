@@ -5,12 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use wardroom_store::{Batch, Packed, Scan};
 
 use super::window::{ROWS, Row};
-use crate::{
-    Act, AuditLog, Record,
-    error::AuditError,
-    log::Inner,
-    tables::WATCH_AUDIT,
-};
+use crate::{Act, AuditLog, Record, error::AuditError, log::Inner, tables::WATCH_AUDIT};
 
 /// How often it is looked for windows that are over.
 const LOOK_EVERY: Duration = Duration::from_secs(5);

@@ -86,7 +86,8 @@ impl AuditLog {
             let mut first = None::<u64>;
             for thread in threads {
                 // Receipts only move on: the first place is that of the first time.
-                let behind = Scan::prefix(&(room, user, *thread)).from(&(room, user, *thread, place.0, place.1)).limit(1);
+                let behind =
+                    Scan::prefix(&(room, user, *thread)).from(&(room, user, *thread, place.0, place.1)).limit(1);
                 let mark = store.scan(&READ_MARKS, behind).await?.pop().map(|(_, at_ms)| at_ms);
                 first = first.into_iter().chain(mark).min();
             }
@@ -201,7 +202,9 @@ impl Received {
         for (offset, at_ms) in events {
             let later = at_ms.saturating_sub(since_ms);
             match runs.last_mut() {
-                Some((first, more, then)) if *then == later && first.saturating_add(*more).checked_add(1) == Some(*offset) => {
+                Some((first, more, then))
+                    if *then == later && first.saturating_add(*more).checked_add(1) == Some(*offset) =>
+                {
                     *more += 1;
                 }
                 _ => runs.push((*offset, 0, later)),

@@ -38,8 +38,9 @@ pub fn records_files(dir: &Path) -> io::Result<Vec<u64>> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("records-")?.strip_suffix(".ndjson"));
-        firsts
-            .extend(number.and_then(|number| number.parse::<u64>().ok()).filter(|first| *records_file(*first) == *name));
+        firsts.extend(
+            number.and_then(|number| number.parse::<u64>().ok()).filter(|first| *records_file(*first) == *name),
+        );
     }
     firsts.sort_unstable();
     Ok(firsts)
