@@ -48,6 +48,7 @@ mod removal;
 mod reports;
 mod room;
 mod room_media;
+mod sealing;
 mod search;
 mod send;
 mod servers;
@@ -258,7 +259,7 @@ impl Rooms {
 
     /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.
     pub async fn forget_transactions(&self) -> Result<(), RoomError> {
-        let today = writer::day_of(self.engine.clock.now_ms());
+        let today = sealing::day_of(self.engine.clock.now_ms());
         let scan = Scan::range(&0_u32, &today.saturating_sub(1)).limit(1);
         while let Some((day, _)) = self.engine.store.latest().scan_keys(&TRANSACTIONS, scan.clone()).await?.pop() {
             let mut batch = Batch::default();

@@ -21,7 +21,7 @@ use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_audit::{Origin, origin};
 use wardroom_event::RoomVersion;
-use wardroom_store::{Batch, DataKey, Json, Position, Scope, View};
+use wardroom_store::{Batch, DataKey, Json, Position, View};
 
 pub(crate) use self::place::{Placing, Tell};
 use crate::{
@@ -34,6 +34,7 @@ use crate::{
     names::NamedUser,
     relations::Relating,
     room::{Room, RoomView},
+    sealing::day_of,
     tables::{HEADS, Head, MembershipRecord, ROOMS, RoomRecord, Standing},
     trie::{Overlay, Root},
     visibility::Visibility,
@@ -45,15 +46,6 @@ const GROUP_JOBS_MAX: usize = 64;
 const QUEUE_JOBS_MAX: usize = 4_096;
 /// Forward extremities that a new event names as `prev_events` (specification, server-server API: at most 20).
 pub(crate) const PREV_EVENTS_MAX: usize = 20;
-/// Kind of the [`Scope`] under which event contents of a room and day are sealed.
-pub(crate) const SCOPE_ROOM_DAY: u8 = 1;
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// Days since 1970.
-pub(crate) fn day_of(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX)
-}
-
 /// Where an event stands, as keys have it: what is being added stands at [`Position::COMMIT`].
 pub(crate) type KeyPlace = (Position, u16);
 
@@ -435,13 +427,5 @@ impl Writer {
             }
         });
         Ok(self.batch)
-    }
-}
-
-impl Engine {
-    /// The data key of a room's events that arrived on a day.
-    pub(crate) async fn day_key(&self, room: RoomNid, day: u32) -> Result<DataKey, RoomError> {
-        let scope = Scope { kind: SCOPE_ROOM_DAY, a: room.get(), b: u64::from(day) };
-        Ok(self.store.data_key(scope).await?)
     }
 }

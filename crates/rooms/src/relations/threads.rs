@@ -102,6 +102,7 @@ impl Rooms {
             return Ok(Some(event));
         }
         let pdu = redact(&event.pdu, None).map_err(|_| RoomError::inconsistent("event that does not parse"))?;
-        Ok(Some(Arc::new(Stored { nid: event.nid, pdu: Arc::new(pdu), redacted_because: None })))
+        let (received_ms, pruned) = (event.received_ms, event.pruned);
+        Ok(Some(Arc::new(Stored { nid: event.nid, pdu: Arc::new(pdu), redacted_because: None, received_ms, pruned })))
     }
 }

@@ -27,7 +27,6 @@ use crate::{
     },
     tasks::Task,
     thread_subscriptions::SUBSCRIPTIONS,
-    writer::SCOPE_ROOM_DAY,
 };
 
 /// Rows of which the others are found, read at a time.
@@ -42,7 +41,7 @@ impl Rooms {
             self.close(task, room).await?;
         }
         self.engine.closed.0.lock().insert(room);
-        self.engine.store.destroy_data_keys_of(SCOPE_ROOM_DAY, room.get()).await?;
+        self.engine.destroy_keys(room).await?;
         self.erase_events(room).await?;
         self.erase_members(room).await?;
         let mut batch = Batch::default();

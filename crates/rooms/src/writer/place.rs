@@ -9,7 +9,7 @@ use ruma::{
 use wardroom_event::{Pdu, PowerLevels, redact};
 use wardroom_store::{Packed, Position};
 
-use super::{KeyPlace, Writer, day_of};
+use super::{KeyPlace, Writer};
 use crate::{
     error::RoomError,
     events::Stored,
@@ -79,7 +79,6 @@ impl Writer {
             past: None,
             state_before: before,
             state_after: after,
-            day: day_of(self.now_ms),
             transaction,
         };
         let stored = self.keep(nid, pdu, meta).await?;
@@ -145,9 +144,11 @@ impl Writer {
             let parsed = parsed.map_err(|_| RoomError::inconsistent("event that does not parse"))?;
             Arc::new(parsed.with_rejected(rejected))
         };
-        let record =
-            EventRecord { redacted_by: None, rejected, id: pdu.event_id().to_owned(), json: pdu.json().clone() };
-        self.batch.put_sealed(&EVENTS, &(room, nid), &record, &self.key);
+        let (received_ms, pruned) = (self.now_ms, false);
+        let (id, json) = (pdu.event_id().to_owned(), pdu.json().clone());
+        let record = EventRecord { redacted_by: None, rejected, pruned, received_ms, id, json };
+        let key = if pdu.is_state() { self.engine.lasting_key(room).await? } else { self.key.clone() };
+        self.batch.put_sealed(&EVENTS, &(room, nid), &record, &key);
         let mut auth = Vec::with_capacity(pdu.auth_events().len());
         for id in pdu.auth_events() {
             auth.push(EventNid::new(
@@ -159,7 +160,7 @@ impl Writer {
         self.fresh_graph.insert(nid, meta.standing);
         self.fresh_roots.insert(nid, meta.state_after);
         self.batch.put(&EVENT_META, &nid, &Packed(meta));
-        let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
+        let stored = Arc::new(Stored { nid, pdu, redacted_because: None, received_ms, pruned });
         self.fresh.insert(nid, Arc::clone(&stored));
         Ok(stored)
     }
@@ -368,12 +369,13 @@ impl Writer {
     ) -> Result<(), RoomError> {
         self.unrelate(target).await?;
         self.forget_words(target).await?;
-        // An event of this very group has no record yet and arrived today.
-        let day = self.engine.any_meta(target.nid).await?.map_or_else(|| day_of(self.now_ms), |(meta, _)| meta.day);
-        let key = self.engine.day_key(self.nid(), day).await?;
+        let key = self.engine.lasting_key(self.nid()).await?;
+        let Stored { received_ms, pruned, .. } = *target;
         let record = EventRecord {
             redacted_by: Some(by),
             rejected: target.pdu.is_rejected(),
+            pruned,
+            received_ms,
             id: redacted.event_id().to_owned(),
             json: redacted.json().clone(),
         };
@@ -383,7 +385,7 @@ impl Writer {
             None => self.event(by).await?.map(|stored| Arc::clone(&stored.pdu)),
         };
         let redacted = Arc::new(redacted.with_rejected(target.pdu.is_rejected()));
-        let stored = Stored { nid: target.nid, pdu: redacted, redacted_because: because };
+        let stored = Stored { nid: target.nid, pdu: redacted, redacted_because: because, received_ms, pruned };
         self.fresh.insert(target.nid, Arc::new(stored));
         if target.pdu.kind() == &TimelineEventType::RoomHistoryVisibility {
             let now = self.state_event(&StateEventType::RoomHistoryVisibility, "").await?;
@@ -460,7 +462,6 @@ impl Writer {
             past: Some(place),
             state_before: before,
             state_after: after,
-            day: day_of(self.now_ms),
             transaction: None,
         };
         let stored = self.keep(nid, pdu, meta).await?;
