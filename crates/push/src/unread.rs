@@ -193,7 +193,7 @@ impl Unread {
         {
             tally.notices.retain(|notice| notice.place != place);
         }
-        if item.event.redacted_because.is_some() {
+        if item.event.redacted_because.is_some() || !self.0.rooms.is_live(room, &item.event) {
             return Ok(());
         }
         let facts = self.facts(room.nid, item).await?;

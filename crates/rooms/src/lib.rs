@@ -46,6 +46,7 @@ mod receive;
 mod relations;
 mod removal;
 mod reports;
+mod retention;
 mod room;
 mod room_media;
 mod sealing;
@@ -116,6 +117,9 @@ pub use self::{
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
+    retention::{
+        Age, Lifetime, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionSettings, TERM_MS_MAX, Terms,
+    },
     room::RoomView,
     room_media::MEDIA_EVENTS_MAX,
     search::{
@@ -151,6 +155,8 @@ pub struct Settings {
     pub default_version: RoomVersionId,
     /// Key that signs this server's events.
     pub signing_key: Arc<SigningKey>,
+    /// How long events are kept.
+    pub retention: RetentionSettings,
 }
 
 /// Who acts.
@@ -206,6 +212,9 @@ pub(crate) struct Engine {
     tasks: tasks::Tasks,
     closed: removal::Closed,
     overview: Arc<overview::Overview>,
+    retention: RetentionSettings,
+    /// Held while what is over is purged: one purge at a time.
+    purging: tokio::sync::Mutex<()>,
 }
 
 impl Rooms {
@@ -238,6 +247,8 @@ impl Rooms {
                 tasks: tasks::Tasks::default(),
                 closed: removal::Closed::default(),
                 overview: Arc::default(),
+                retention: settings.retention,
+                purging: tokio::sync::Mutex::default(),
             }),
         }
     }

@@ -43,6 +43,11 @@ impl Engine {
         Ok(self.store.data_key(scope(ROOM_DELAYED, room, day)).await?)
     }
 
+    /// Destroys the data key of a room's message events that arrived on a day, if there is one.
+    pub(crate) async fn destroy_day_key(&self, room: RoomNid, day: u32) -> Result<(), RoomError> {
+        Ok(self.store.destroy_data_keys(&[scope(ROOM_DAY, room, day)]).await?)
+    }
+
     /// Destroys every key of a room.
     pub(crate) async fn destroy_keys(&self, room: RoomNid) -> Result<(), RoomError> {
         for kind in [ROOM_DAY, ROOM_LASTING, ROOM_DELAYED] {

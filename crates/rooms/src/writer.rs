@@ -33,6 +33,7 @@ use crate::{
     ids::{EventNid, Place, RoomNid, ServerNid, Slot, UserNid},
     names::NamedUser,
     relations::Relating,
+    retention::{Lifetime, Terms},
     room::{Room, RoomView},
     sealing::day_of,
     tables::{HEADS, Head, MembershipRecord, ROOMS, RoomRecord, Standing},
@@ -144,6 +145,7 @@ impl Engine {
         }
         let outcome = match Writer::begin(Arc::clone(&self), room).await {
             Ok(mut writer) => {
+                writer.jobs = jobs.len();
                 for job in &mut jobs {
                     job.build(&mut writer).await;
                 }
@@ -190,6 +192,8 @@ pub(crate) struct Writer {
     pub(crate) visibility: Visibility,
     public: bool,
     pub(crate) policy: Option<Policy>,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) retention_set: Option<Terms>,
     pub(crate) batch: Batch,
     pub(crate) overlay: Overlay,
     pub(crate) store: View,
@@ -224,6 +228,9 @@ pub(crate) struct Writer {
     pub(crate) origin: Origin,
     key: DataKey,
     new_room: bool,
+    /// Jobs of this group, and those of them that change nothing that anybody has to hear of.
+    jobs: usize,
+    quiet_jobs: usize,
 }
 
 impl Writer {
@@ -245,6 +252,10 @@ impl Writer {
             visibility: base.visibility,
             public: base.public,
             policy: base.policy.clone(),
+            lifetime: base.lifetime,
+            retention_set: base.retention_set,
+            jobs: 0,
+            quiet_jobs: 0,
             batch: Batch::default(),
             overlay: Overlay::default(),
             store: engine.store.latest(),
@@ -307,6 +318,8 @@ impl Writer {
             visibility: self.visibility,
             public: self.public,
             policy: self.policy.clone(),
+            lifetime: self.lifetime,
+            retention_set: self.retention_set,
             servers: self.servers_of_view(),
             head: Arc::new(self.head.clone()),
             ..(*self.base).clone()
@@ -385,6 +398,20 @@ impl Writer {
         self.next_index = self.next_index.max(index);
     }
 
+    /// Says of the job that is being built that nobody has to hear of what it changes.
+    pub(crate) fn quiet(&mut self) {
+        self.quiet_jobs += 1;
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.next_index == 0 && self.jobs > 0 && self.quiet_jobs == self.jobs
+    }
+
+    /// Puts what is left of an event in its place.
+    pub(crate) fn replace_fresh(&mut self, stored: Stored) {
+        self.fresh.insert(stored.nid, Arc::new(stored));
+    }
+
     /// Commits what the jobs built; a group that built nothing costs nothing.
     pub(crate) async fn commit(self) -> Result<Position, RoomError> {
         if self.failed.is_none() && self.next_index == 0 && self.batch.is_empty() {
@@ -399,8 +426,13 @@ impl Writer {
         if let Some(failure) = self.failed {
             return Err(failure);
         }
-        self.batch.put(&HEADS, &self.nid(), &wardroom_store::Packed(self.head.clone()));
-        self.batch.touch(self.nid().watch());
+        let quiet = self.is_quiet();
+        if !quiet || self.head != *self.base.head {
+            self.batch.put(&HEADS, &self.nid(), &wardroom_store::Packed(self.head.clone()));
+        }
+        if !quiet {
+            self.batch.touch(self.nid().watch());
+        }
         let (engine, room, view) = (Arc::clone(&self.engine), Arc::clone(&self.room), self.view());
         let (fresh, overlay, new_room) = (self.fresh, self.overlay, self.new_room);
         let summaries = self.relating.into_summaries();
@@ -412,7 +444,8 @@ impl Writer {
                 engine.event_cache.insert((room.nid, nid), stored);
             }
             let head = Arc::new(view.head.as_ref().clone().settled(position));
-            let view = RoomView { end: Place::after(position), head, ..view };
+            let end = if quiet { view.end } else { Place::after(position) };
+            let view = RoomView { end, head, ..view };
             engine.glances.insert(view.nid, Arc::new(Glance::of(&view)));
             for (parent, summary) in summaries {
                 engine.summaries_of_children.set(room.nid, parent, summary);

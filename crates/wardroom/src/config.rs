@@ -21,6 +21,7 @@ mod presence;
 pub(crate) mod push;
 mod rate_limits;
 mod registration;
+mod retention;
 mod roles;
 mod rooms;
 pub(crate) mod scim;
@@ -71,6 +72,8 @@ pub(crate) struct Config {
     pub(crate) oidc: oidc::Oidc,
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
+    #[serde(default)]
+    pub(crate) retention: retention::Retention,
     #[serde(default)]
     pub(crate) user_directory: user_directory::UserDirectory,
     #[serde(default)]
@@ -188,6 +191,7 @@ impl Config {
         problems.extend(self.master_key.problems());
         problems.extend(listener::problems(&self.listener));
         problems.extend(self.registration.problems());
+        problems.extend(self.retention.problems());
         problems.extend(self.federation.problems());
         problems.extend(self.password.problems());
         problems.extend(self.oidc.problems());

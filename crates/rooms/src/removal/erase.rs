@@ -18,6 +18,7 @@ use crate::{
     ids::{Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
+    retention::{OVERRIDES, PERISHABLE, SEALED_DAYS, STUBS},
     room::Room,
     search::SEARCH_WORDS,
     tables::{
@@ -50,12 +51,13 @@ impl Rooms {
         batch.delete(&LISTED, &room);
         batch.delete(&GOVERNED, &room);
         batch.delete(&CHANGED, &room);
+        batch.delete(&OVERRIDES, &room);
         macro_rules! all_of {
             ($($table:ident),*) => { $(batch.delete_prefix(&$table, &room);)* };
         }
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
-        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS);
+        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS);
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
         self.engine.forget_pictures(room);

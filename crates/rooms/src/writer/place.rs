@@ -18,6 +18,7 @@ use crate::{
     },
     join_rules::JoinRules,
     log::{LOG, LogRecord},
+    retention::is_retention,
     tables::{
         AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, FOLLOWED, Membership,
         OUTGOING, OutgoingRecord, Standing, TIMELINE, TimelineEntry,
@@ -144,11 +145,9 @@ impl Writer {
             let parsed = parsed.map_err(|_| RoomError::inconsistent("event that does not parse"))?;
             Arc::new(parsed.with_rejected(rejected))
         };
-        let (received_ms, pruned) = (self.now_ms, false);
-        let (id, json) = (pdu.event_id().to_owned(), pdu.json().clone());
-        let record = EventRecord { redacted_by: None, rejected, pruned, received_ms, id, json };
-        let key = if pdu.is_state() { self.engine.lasting_key(room).await? } else { self.key.clone() };
-        self.batch.put_sealed(&EVENTS, &(room, nid), &record, &key);
+        let mut stored = Stored { nid, pdu, redacted_because: None, received_ms: self.now_ms, pruned: false };
+        self.put_event(&mut stored).await?;
+        let pdu = &stored.pdu;
         let mut auth = Vec::with_capacity(pdu.auth_events().len());
         for id in pdu.auth_events() {
             auth.push(EventNid::new(
@@ -160,9 +159,38 @@ impl Writer {
         self.fresh_graph.insert(nid, meta.standing);
         self.fresh_roots.insert(nid, meta.state_after);
         self.batch.put(&EVENT_META, &nid, &Packed(meta));
-        let stored = Arc::new(Stored { nid, pdu, redacted_because: None, received_ms, pruned });
+        let stored = Arc::new(stored);
         self.fresh.insert(nid, Arc::clone(&stored));
         Ok(stored)
+    }
+
+    /// Writes an event under the key that it belongs to. Of one that comes when its time is over already, only what is left
+    /// of it: but a redaction has to be carried out first.
+    async fn put_event(&mut self, stored: &mut Stored) -> Result<(), RoomError> {
+        let room = self.nid();
+        let is_over = !stored.is_live(self.lifetime, self.now_ms);
+        if is_over && *stored.pdu.kind() != TimelineEventType::RoomRedaction {
+            let redacted = redact(&stored.pdu, None);
+            stored.pdu = Arc::new(redacted.map_err(|_| RoomError::inconsistent("event that does not parse"))?);
+            stored.pruned = true;
+            return self.put_stub(stored, None, self.now_ms).await;
+        }
+        let record = EventRecord {
+            redacted_by: None,
+            rejected: stored.pdu.is_rejected(),
+            pruned: false,
+            received_ms: stored.received_ms,
+            id: stored.pdu.event_id().to_owned(),
+            json: stored.pdu.json().clone(),
+        };
+        let key = if stored.pdu.is_state() {
+            self.engine.lasting_key(room).await?
+        } else {
+            self.note_perishable(stored.nid, stored.age());
+            self.key.clone()
+        };
+        self.batch.put_sealed(&EVENTS, &(room, stored.nid), &record, &key);
+        Ok(())
     }
 
     /// What an event of the room is, as this group leaves it so far.
@@ -274,6 +302,7 @@ impl Writer {
             }
             TimelineEventType::RoomPowerLevels | TimelineEventType::RoomTombstone => self.note_powers(),
             kind if pdu.state_key() == Some("") && self.engine.is_policy(kind) => self.note_policy(Some(stored)),
+            kind if pdu.state_key() == Some("") && is_retention(&kind.to_string()) => self.note_retention().await?,
             _ => {}
         }
         Ok(())
@@ -298,6 +327,7 @@ impl Writer {
         let rules = self.state_event(&StateEventType::RoomJoinRules, "").await?;
         self.public = JoinRules::of(rules.as_ref().map(|stored| &*stored.pdu)).is_public();
         self.head.encrypted = self.state_event(&StateEventType::RoomEncryption, "").await?.is_some();
+        self.note_retention().await?;
         self.note_policy_of_state().await
     }
 
@@ -393,6 +423,9 @@ impl Writer {
         }
         if self.engine.is_policy(target.pdu.kind()) {
             self.note_policy_of_state().await?;
+        }
+        if is_retention(&target.pdu.kind().to_string()) {
+            self.note_retention().await?;
         }
         Ok(())
     }
