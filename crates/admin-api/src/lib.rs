@@ -17,6 +17,7 @@ mod profile;
 mod register;
 mod registration_tokens;
 mod reports;
+mod retention;
 mod room_graph;
 mod rooms;
 mod scheduled_tasks;
@@ -108,4 +109,5 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(retention::endpoints())
 }

@@ -21,10 +21,10 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use ruma::RoomId;
+use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use wardroom_store::{Packed, Scan};
 
@@ -41,13 +41,16 @@ use crate::{
     Engine, Rooms,
     error::RoomError,
     events::Stored,
-    ids::{EventNid, RoomNid},
+    ids::{EventNid, RoomNid, UserNid},
     room::RoomView,
+    tables::Membership,
     writer::Writer,
 };
 
 /// Stubs stay this long where nothing else is said.
 const STUBS_KEPT_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Rooms for which administrators have set something that one answer looks at.
+const OVERRIDES_LISTED_MAX: usize = 10_000;
 /// How often expired events are looked for where nothing else is said.
 const PURGE_EVERY_DEFAULT: Duration = Duration::from_secs(60 * 60);
 
@@ -184,6 +187,19 @@ impl Rooms {
         self.engine.is_live(room, event)
     }
 
+    /// An event by number, unless it is gone or its time is over. Ungated.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn live_event(&self, room: RoomNid, event: EventNid) -> Result<Option<Arc<Stored>>, RoomError> {
+        let Some(event) = self.engine.event(room, event).await? else { return Ok(None) };
+        match self.view_of(room).await {
+            Err(RoomError::NoSuchRoom) => Ok(None),
+            Err(error) => Err(error),
+            Ok(view) => Ok(Some(event).filter(|event| self.is_live(&view, event))),
+        }
+    }
+
     /// Whether the time of a message event of this age is over.
     pub fn is_over(&self, room: &RoomView, age: Age) -> bool {
         room.lifetime.is_over(age, self.engine.clock.now_ms())
@@ -201,6 +217,23 @@ impl Rooms {
     pub async fn retention_override(&self, room: &RoomId) -> Result<Option<Terms>, RoomError> {
         let view = self.view(room).await?.ok_or(RoomError::NotFound("There is no such room."))?;
         Ok(view.retention_set)
+    }
+
+    /// What administrators have set for rooms that a user is in.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn retention_overrides_of(&self, user: UserNid) -> Result<Vec<(OwnedRoomId, Terms)>, RoomError> {
+        let mut found = Vec::new();
+        for (room, Packed(terms)) in
+            self.engine.store.latest().scan(&OVERRIDES, Scan::all().limit(OVERRIDES_LISTED_MAX)).await?
+        {
+            let entry = self.membership(user, room).await?;
+            if entry.is_some_and(|entry| entry.membership == Membership::Join) {
+                found.push((self.view_of(room).await?.id.clone(), terms));
+            }
+        }
+        Ok(found)
     }
 
     /// Sets, or takes back, for how long a room's events are kept. It counts at once, for events of any age.

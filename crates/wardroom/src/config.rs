@@ -133,6 +133,7 @@ impl Config {
             sessions: sessions::Sessions::default(),
             oidc: oidc::Oidc::default(),
             rooms: rooms::Rooms::default(),
+            retention: retention::Retention::default(),
             user_directory: user_directory::UserDirectory::default(),
             presence: presence::Presence::default(),
             turn: calls::Turn::default(),
