@@ -20,6 +20,7 @@ mod profile;
 mod register;
 mod registration_tokens;
 mod reports;
+mod retention;
 mod room_graph;
 mod rooms;
 mod scheduled_tasks;
@@ -113,4 +114,5 @@ fn endpoints() -> Endpoints {
         .merge(audit::endpoints())
         .merge(console::endpoints())
         .merge(audit_export::endpoints())
+        .merge(retention::endpoints())
 }

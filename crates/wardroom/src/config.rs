@@ -23,6 +23,7 @@ mod presence;
 pub(crate) mod push;
 mod rate_limits;
 mod registration;
+mod retention;
 mod roles;
 mod rooms;
 pub(crate) mod scim;
@@ -73,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) oidc: oidc::Oidc,
     #[serde(default)]
     pub(crate) rooms: rooms::Rooms,
+    #[serde(default)]
+    pub(crate) retention: retention::Retention,
     #[serde(default)]
     pub(crate) user_directory: user_directory::UserDirectory,
     #[serde(default)]
@@ -136,6 +139,7 @@ impl Config {
             sessions: sessions::Sessions::default(),
             oidc: oidc::Oidc::default(),
             rooms: rooms::Rooms::default(),
+            retention: retention::Retention::default(),
             user_directory: user_directory::UserDirectory::default(),
             presence: presence::Presence::default(),
             turn: calls::Turn::default(),
@@ -196,6 +200,7 @@ impl Config {
         problems.extend(self.master_key.problems());
         problems.extend(listener::problems(&self.listener));
         problems.extend(self.registration.problems());
+        problems.extend(self.retention.problems());
         problems.extend(self.federation.problems());
         problems.extend(self.password.problems());
         problems.extend(self.oidc.problems());

@@ -346,6 +346,7 @@ async fn rooms(
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
         signing_key: Arc::clone(signing_key),
+        retention: config.retention.settings(),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), audit.clone(), rooms);
     rooms.be_policy_server(Arc::new(identity::policy_key(store).await?));

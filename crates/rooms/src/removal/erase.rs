@@ -19,6 +19,7 @@ use crate::{
     ids::{Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
+    retention::{OVERRIDES, PERISHABLE, SEALED_DAYS, STUBS},
     room::Room,
     search::SEARCH_WORDS,
     tables::{
@@ -28,7 +29,6 @@ use crate::{
     },
     tasks::Task,
     thread_subscriptions::SUBSCRIPTIONS,
-    writer::SCOPE_ROOM_DAY,
 };
 
 /// Rows of which the others are found, read at a time.
@@ -43,7 +43,7 @@ impl Rooms {
             self.close(task, room).await?;
         }
         self.engine.closed.0.lock().insert(room);
-        self.engine.store.destroy_data_keys_of(SCOPE_ROOM_DAY, room.get()).await?;
+        self.engine.destroy_keys(room).await?;
         self.erase_events(room).await?;
         self.erase_members(room).await?;
         let mut batch = Batch::default();
@@ -52,12 +52,13 @@ impl Rooms {
         batch.delete(&LISTED, &room);
         batch.delete(&GOVERNED, &room);
         batch.delete(&CHANGED, &room);
+        batch.delete(&OVERRIDES, &room);
         macro_rules! all_of {
             ($($table:ident),*) => { $(batch.delete_prefix(&$table, &room);)* };
         }
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
-        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS);
+        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS);
         self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "destroyed");
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
