@@ -6,6 +6,8 @@
 
 mod access;
 mod audit;
+mod csv;
+mod delivery;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -17,6 +19,7 @@ mod profile;
 mod register;
 mod registration_tokens;
 mod reports;
+mod reports_reads;
 mod room_graph;
 mod rooms;
 mod scheduled_tasks;
@@ -108,4 +111,6 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(delivery::endpoints())
+        .merge(reports_reads::endpoints())
 }

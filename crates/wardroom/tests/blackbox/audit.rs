@@ -1,5 +1,8 @@
 //! The audit trail.
 
+mod sights;
+mod sights_reports;
+
 use wardroom_testkit::{Actor, Config, User, Value};
 
 use crate::{
