@@ -9,6 +9,7 @@ mod audit;
 mod audit_export;
 mod console;
 mod csv;
+mod delivery;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -20,6 +21,7 @@ mod profile;
 mod register;
 mod registration_tokens;
 mod reports;
+mod reports_reads;
 mod retention;
 mod room_graph;
 mod rooms;
@@ -115,4 +117,6 @@ fn endpoints() -> Endpoints {
         .merge(console::endpoints())
         .merge(audit_export::endpoints())
         .merge(retention::endpoints())
+        .merge(delivery::endpoints())
+        .merge(reports_reads::endpoints())
 }

@@ -6,7 +6,7 @@ use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey
 use crate::{
     hours::Hour,
     index::{IndexKey, Posting},
-    reads::{READ_MARKS, READERS, RECEIVED, ROWS},
+    reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS},
     sequence::State,
 };
 
@@ -61,4 +61,5 @@ pub const TABLES: &[TableSpec] = &[
     *RECEIVED.spec(),
     *READERS.spec(),
     *READ_MARKS.spec(),
+    *LAST_READS.spec(),
 ];
