@@ -26,3 +26,6 @@ HOMESERVER_BIN="$target/debug/wardroom" tests/run-synadm.sh
 
 step "A real OpenLDAP beside the real binary"
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-ldap.sh
+
+step "Validators of FHIR and syslog, and a real rsyslog, beside the real binary"
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-atna.sh

@@ -54,6 +54,37 @@ node_modules() { # DIRECTORY SOURCE
     (cd "$1" && PATH=$home/bin:$PATH node "$home/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --ignore-scripts >&2)
 }
 
+# Packages of Debian, and what of their libraries this machine lacks.
+debian_packages() { # PACKAGE...
+    printf '%s\n' "$@"
+    local library
+    apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@" |
+        sed -n 's/^ *|\{0,1\}Depends: \(lib[a-z0-9.+-]*\)$/\1/p' | sort -u | while read -r library; do
+        # Only a back end of slapd that is not used here is written in Perl.
+        case $library in libperl* | libmime*) continue ;; esac
+        dpkg-query -W -f '${Status}\n' "$library" 2>/dev/null | grep -q '^install ok' || echo "$library"
+    done
+}
+
+# Unpacks packages of Debian into a directory: nothing is installed.
+unpack_debian() { # DIRECTORY PACKAGE...
+    command -v apt-get >/dev/null || {
+        say "only Debian's packages are known here"
+        return 1
+    }
+    local dir=$1 package wanted
+    shift
+    # What other runs left behind may be too old to be there still.
+    (cd "$dir" && wanted=$(debian_packages "$@") && apt-get -qq -o APT::Sandbox::User=root download $wanted >&2) || {
+        local as_root=()
+        [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+        "${as_root[@]}" apt-get update -qq
+        (cd "$dir" && wanted=$(debian_packages "$@") && apt-get -qq -o APT::Sandbox::User=root download $wanted >&2) || return
+    }
+    for package in "$dir"/*.deb; do dpkg -x "$package" "$dir" || return; done
+    rm -f "$dir"/*.deb
+}
+
 # Prints the path of HOMESERVER_BIN, or of the binary that Cargo then builds.
 server_binary() {
     if [ -n "${HOMESERVER_BIN:-}" ]; then

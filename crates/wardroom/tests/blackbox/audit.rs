@@ -1,5 +1,7 @@
 //! The audit trail.
 
+mod exports;
+
 use wardroom_testkit::{Actor, Config, User, Value};
 
 use crate::{
