@@ -1,6 +1,7 @@
 //! The audit trail.
 
 mod deeds;
+mod exports;
 mod sights;
 mod sights_reports;
 
