@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod backup;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -38,6 +39,7 @@ use wardroom_web::{ApiState, RateLimits, Routes};
 
 use self::endpoint::Endpoints;
 pub use self::{
+    backup::{BackupFailed, BackupFuture, BackupMade, Backups},
     endpoint::Described,
     notices::{Notice, NoticeError, NoticeSettings, Notices},
 };
@@ -63,6 +65,8 @@ pub struct AdminState {
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
     pub notices: Option<Notices>,
+    /// Who makes backups, where the operator wants any.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Administrators may sign in as other users.
     pub impersonation: bool,
 }
@@ -108,4 +112,5 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(backup::endpoints())
 }

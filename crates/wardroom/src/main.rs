@@ -4,6 +4,8 @@
 
 mod attesters;
 mod background;
+mod backing_up;
+mod backup;
 mod causes;
 mod command;
 mod config;
