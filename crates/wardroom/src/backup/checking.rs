@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    BackupError,
+    BackupError, MEDIA,
     files::{By, is_immutable},
     making::remove,
     restoring::{Copies, Restored, look_through, put_together},
@@ -25,7 +25,7 @@ pub(crate) async fn check(config: &Config, from: Copies<'_>) -> Result<Restored,
     let master = keys::master_key(config, false)?;
     let place = Temporary(beside(from.data));
     remove(&place.0)?;
-    let by = |file: &Path| if is_immutable(file) { By::Link } else { By::Copy };
+    let by = |part: &str, file: &Path| if part == MEDIA || is_immutable(file) { By::Link } else { By::Copy };
     put_together(&place.0, &master, from, by)?;
     look_through(config, &place.0, &master).await
 }

@@ -62,7 +62,7 @@ pub(crate) async fn restore(config: &Config, from: Copies<'_>) -> Result<Option<
     remove(&work)?;
     let master = keys::master_key(config, false)?;
     keys::make_private_dir(target).map_err(at(target))?;
-    put_together(&work, &master, from, |_| By::Copy)?;
+    put_together(&work, &master, from, |_, _| By::Copy)?;
     let restored = look_through(config, &work, &master).await?;
     File::create(work.join(GOOD)).map_err(at(&work))?;
     files::sync(&work)?;
@@ -75,7 +75,7 @@ pub(super) fn put_together(
     work: &Path,
     master: &MasterKey,
     from: Copies<'_>,
-    by: impl Fn(&Path) -> By,
+    by: impl Fn(&str, &Path) -> By,
 ) -> Result<(), BackupError> {
     Manifest::read(from.data, Kind::Data)?.check(from.data, DATA)?;
     Manifest::read(from.keys, Kind::Keys)?.check(from.keys, KEYS)?;
@@ -83,7 +83,7 @@ pub(super) fn put_together(
     for (source, part) in
         [(from.data.join(DATA), DATABASE_DIR), (from.data.join(MEDIA), MEDIA), (from.keys.join(KEYS), KEYS_DIR)]
     {
-        files::copy(&source, &work.join(part), &files::tree(&source)?, &by)?;
+        files::copy(&source, &work.join(part), &files::tree(&source)?, |file| by(part, file))?;
     }
     let now_unix_seconds = SystemClock.now_ms() / 1_000;
     replay_journal(&work.join(KEYS_DIR), master, from.journal, now_unix_seconds).map_err(BackupError::Keys)?;
