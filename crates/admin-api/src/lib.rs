@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod audit_export;
+mod backup;
 mod console;
 mod csv;
 mod delivery;
@@ -44,6 +45,7 @@ use wardroom_web::{ApiState, RateLimits, Routes};
 
 use self::endpoint::Endpoints;
 pub use self::{
+    backup::{BackupFailed, BackupFuture, BackupMade, Backups},
     endpoint::Described,
     notices::{Notice, NoticeError, NoticeSettings, Notices},
 };
@@ -69,6 +71,8 @@ pub struct AdminState {
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
     pub notices: Option<Notices>,
+    /// Who makes backups, where the operator wants any.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Administrators may sign in as other users.
     pub impersonation: bool,
 }
@@ -119,4 +123,5 @@ fn endpoints() -> Endpoints {
         .merge(retention::endpoints())
         .merge(delivery::endpoints())
         .merge(reports_reads::endpoints())
+        .merge(backup::endpoints())
 }

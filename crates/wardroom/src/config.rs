@@ -6,6 +6,7 @@
 mod admin;
 mod audit;
 mod audit_export;
+pub(crate) mod backup;
 mod calls;
 mod delayed_events;
 pub(crate) mod directories;
@@ -111,6 +112,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) durability: durability::Durability,
     #[serde(default)]
+    pub(crate) backup: backup::Backup,
+    #[serde(default)]
     pub(crate) support: support::Support,
     #[serde(default)]
     pub(crate) log: log::Log,
@@ -157,6 +160,7 @@ impl Config {
             push: push::Push::default(),
             url_previews: media::UrlPreviews::default(),
             durability: durability::Durability::default(),
+            backup: backup::Backup::default(),
             support: support::Support::default(),
             log: log::Log::default(),
             appservices: Vec::new(),
@@ -215,6 +219,7 @@ impl Config {
         problems.extend(self.scim.problems());
         problems.extend(self.directories.problems());
         problems.extend(self.media.problems());
+        problems.extend(self.backup.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());
         problems

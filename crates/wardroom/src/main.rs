@@ -5,6 +5,8 @@
 mod attesters;
 mod auditing;
 mod background;
+mod backing_up;
+mod backup;
 mod causes;
 mod command;
 mod config;

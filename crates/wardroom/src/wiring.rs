@@ -1,6 +1,11 @@
 //! The one place where the parts are put together. Each gets what it needs in its constructor.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
@@ -25,13 +30,15 @@ use wardroom_push::{BadgeCounts, Push, PushError, Unread};
 use wardroom_rooms::Rooms;
 use wardroom_scim_api::ScimState;
 use wardroom_sso::{Sso, SsoSettings};
-use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
+use wardroom_store::{CatalogueError, CommitError, MasterKey, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     attesters::{Asking, Telling},
     auditing, background,
+    backing_up::BackingUp,
+    backup::RESTORING_DIR,
     config::{
         Config,
         directories::{fhir::Fhir, ldap::Ldap},
@@ -59,6 +66,8 @@ pub(crate) enum StartError {
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
     NoStore(PathBuf),
+    #[error("data_dir {}: a restore was not finished; run it again", .0.display())]
+    Restoring(PathBuf),
     #[error("the tables are declared wrongly")]
     Tables(#[from] CatalogueError),
     #[error(transparent)]
@@ -109,17 +118,29 @@ pub(crate) enum StoreUse {
 
 /// Opens the store under the master key.
 pub(crate) async fn open_store(config: &Config, clock: &dyn Clock, intent: StoreUse) -> Result<Store, StartError> {
-    let dir = config.store_dir();
-    if intent == StoreUse::Existing && !dir.exists() {
-        return Err(StartError::NoStore(dir));
+    let dir = &config.data_dir;
+    if dir.join(RESTORING_DIR).exists() {
+        return Err(StartError::Restoring(dir.clone()));
     }
-    keys::make_private_dir(&config.data_dir)
-        .map_err(|source| StartError::DataDir { dir: config.data_dir.clone(), source })?;
+    if intent == StoreUse::Existing && !config.store_dir().exists() {
+        return Err(StartError::NoStore(dir.clone()));
+    }
+    keys::make_private_dir(dir).map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
     let master = keys::master_key(config, intent == StoreUse::Create)?;
+    open_store_in(dir, config, clock, &master).await
+}
+
+/// Opens the store in a directory that is not that of the configuration.
+pub(crate) async fn open_store_in(
+    dir: &Path,
+    config: &Config,
+    clock: &dyn Clock,
+    master: &MasterKey,
+) -> Result<Store, StartError> {
     let now_unix_seconds = clock.now_ms() / 1_000;
     let options = Options { sync: config.durability.sync, now_unix_seconds, ..Options::default() };
-    let opened = Store::open(&dir, &master, tables::catalogue()?, options).await;
-    opened.map_err(|source| StartError::Store { dir, source })
+    let opened = Store::open(dir, master, tables::catalogue()?, options).await;
+    opened.map_err(|source| StartError::Store { dir: dir.to_owned(), source })
 }
 
 /// The users that act for the server itself.
@@ -501,6 +522,7 @@ impl App {
             audit: audit.clone(),
             limits: Arc::clone(&limits),
             notices,
+            backups: BackingUp::new(config, &store, &clock),
             impersonation: config.admin.impersonation,
         };
         let federation_api =

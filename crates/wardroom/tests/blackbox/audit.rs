@@ -4,7 +4,6 @@ mod deeds;
 mod exports;
 mod sights;
 mod sights_reports;
-
 use wardroom_testkit::{Actor, Config, User, Value};
 
 use crate::{
