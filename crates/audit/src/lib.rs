@@ -2,7 +2,7 @@
 //!
 //! A mutation writes its record in its own batch ([`AuditLog::add`]): there is no action without its record, and no record
 //! without its action. What only reads, and what is refused, writes a record by itself ([`AuditLog::write`]), which is durable
-//! before the answer leaves. Records name people and rooms by their ids; they never hold what somebody wrote, a display
+//! before the answer leaves; what is read all the time leaves one for five minutes ([`AuditLog::read`]). Records name people and rooms by their ids; they never hold what somebody wrote, a display
 //! name or a token.
 //!
 //! Absent on purpose: what the codes of the standards for records are (that is for who exports them), and any way to change or
@@ -20,6 +20,7 @@ mod note;
 pub mod origin;
 mod postings;
 mod proofs;
+mod reads;
 mod record;
 mod retention;
 mod search;
@@ -40,6 +41,7 @@ pub use self::{
     note::{KeyKind, NOTE_BYTES_MAX, Note, NoteError, NoteKey, NoteSigner},
     origin::{Origin, Who},
     proofs::{CHECKPOINTS_MAX, LEAVES_MAX},
+    reads::{Delivery, ReadMark, ReadOf, Sight},
     record::{Object, Outcome, Record},
     search::{ENTRIES_MAX, Entry, Page, Query},
     tables::{TABLES, WATCH_AUDIT},

@@ -20,6 +20,7 @@ use crate::{
     checkpoint::origin_of,
     error::AuditError,
     note::{NoteKey, NoteSigner},
+    reads::Windows,
     sequence::Sequence,
     tables::{KEY, RECORDS, WATCH_AUDIT},
 };
@@ -80,6 +81,7 @@ pub(crate) struct Inner {
     pub(crate) sequence: Sequence,
     pub(crate) signer: NoteSigner,
     missing: OnceLock<OnMissing>,
+    pub(crate) windows: Windows,
 }
 
 /// The audit trail. Clones share everything.
@@ -100,14 +102,14 @@ impl AuditLog {
     /// Opens the trail of a store, whose catalogue must hold [`crate::TABLES`].
     ///
     /// # Errors
-    /// When a key can neither be read nor made.
+    /// When the key of the current period can neither be read nor made, or what a crash left open cannot be closed.
     pub async fn open(store: Store, clock: SharedClock, settings: AuditSettings) -> Result<Self, AuditError> {
         let period = clock.now_ms() / PERIOD_MS;
         let key = store.data_key(scope(period)).await?;
         let key = ArcSwap::from_pointee((period, key));
         let seed = signing_seed(&store).await?;
         let signer = NoteSigner::new(origin_of(&settings.server_name), &seed);
-        Ok(Self(Some(Arc::new(Inner {
+        let log = Self(Some(Arc::new(Inner {
             store,
             clock,
             settings,
@@ -116,7 +118,10 @@ impl AuditLog {
             sequence: Sequence::default(),
             signer,
             missing: OnceLock::new(),
-        }))))
+            windows: Windows::default(),
+        })));
+        log.close_left_windows().await?;
+        Ok(log)
     }
 
     /// A trail that keeps nothing, for parts that are tested by themselves.
@@ -175,16 +180,7 @@ impl AuditLog {
     pub async fn write(&self, record: Record) -> Result<(), AuditError> {
         let Some(inner) = &self.0 else { return Ok(()) };
         let written = inner.write(record).await;
-        match (written, inner.settings.on_failure) {
-            (Err(error), OnFailure::Continue) => {
-                tracing::error!(%error, "an audit record could not be written");
-                if let Some(tell) = inner.missing.get() {
-                    tell();
-                }
-                Ok(())
-            }
-            (written, _) => written,
-        }
+        inner.or_go_on(written)
     }
 }
 
@@ -204,6 +200,20 @@ async fn signing_seed(store: &Store) -> Result<Zeroizing<[u8; 32]>, AuditError> 
 impl Inner {
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// What a failure to write a record means for whoever waits for it.
+    pub(crate) fn or_go_on(&self, written: Result<(), AuditError>) -> Result<(), AuditError> {
+        match (written, self.settings.on_failure) {
+            (Err(error), OnFailure::Continue) => {
+                tracing::error!(%error, "an audit record could not be written");
+                if let Some(tell) = self.missing.get() {
+                    tell();
+                }
+                Ok(())
+            }
+            (written, _) => written,
+        }
     }
 
     pub(crate) fn add(&self, batch: &mut Batch, mut record: Record) {

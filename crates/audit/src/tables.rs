@@ -6,6 +6,7 @@ use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey
 use crate::{
     hours::Hour,
     index::{IndexKey, Posting},
+    reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS},
     sequence::State,
 };
 
@@ -56,4 +57,9 @@ pub const TABLES: &[TableSpec] = &[
     *INDEX.spec(),
     *HOURS.spec(),
     *PERIODS.spec(),
+    *ROWS.spec(),
+    *RECEIVED.spec(),
+    *READERS.spec(),
+    *READ_MARKS.spec(),
+    *LAST_READS.spec(),
 ];

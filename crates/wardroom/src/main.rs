@@ -5,9 +5,12 @@
 mod attesters;
 mod auditing;
 mod background;
+mod backing_up;
+mod backup;
 mod causes;
 mod command;
 mod config;
+mod exporting;
 mod identity;
 mod inviting;
 mod keys;

@@ -5,6 +5,7 @@
 mod alarms;
 mod arguments;
 mod audit;
+mod backup;
 mod client;
 mod federation;
 mod names;
@@ -82,6 +83,8 @@ enum AdminCommand {
     Federation(federation::FederationCommand),
     /// Lists what runs in the background.
     Tasks,
+    /// Has the server copy everything that it stores to its backup directories.
+    Backup,
 }
 
 /// Why a command was not done.
@@ -147,6 +150,7 @@ async fn ask(Admin { connection, command, json: _ }: &Admin) -> Result<Answer, A
         AdminCommand::Tokens(command) => command.run(&server()?).await,
         AdminCommand::Federation(command) => command.run(&server()?).await,
         AdminCommand::Tasks => tasks::list(&server()?).await,
+        AdminCommand::Backup => backup::make(&server()?).await,
     }
 }
 

@@ -1,6 +1,10 @@
 //! The audit trail.
 
+mod deeds;
+mod exports;
 mod proofs;
+mod sights;
+mod sights_reports;
 
 use wardroom_testkit::{Actor, Config, User, Value};
 
