@@ -79,4 +79,10 @@ if [ -z "${1:-}" ]; then
     "$(target_dir)/release/examples/gate_speed"
     "$(target_dir)/release/examples/directory_speed" "$binary"
 fi
+if [ -z "${1:-}" ]; then
+    echo
+    echo "The audit trail"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example audit_speed)
+    "$(target_dir)/release/examples/audit_speed" 10000000 "$TMPDIR"
+fi
 exit "$status"

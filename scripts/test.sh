@@ -27,6 +27,9 @@ HOMESERVER_BIN="$target/debug/wardroom" tests/run-synadm.sh
 step "A real OpenLDAP beside the real binary"
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-ldap.sh
 
+step "Others' programs on the audit trail of the real binary"
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-audit.sh
+
 step "The console in a real browser"
 HOMESERVER_BIN="$target/debug/wardroom" SCREENSHOTS="$target/console" tests/run-console.sh
 

@@ -68,9 +68,7 @@ pub struct Query {
 impl Query {
     /// Whether a record meets the conditions.
     pub fn is_met_by(&self, record: &Record) -> bool {
-        let is = |wanted: &Option<String>, found: &[&Option<String>]| {
-            wanted.is_none() || found.iter().any(|found| *found == wanted)
-        };
+        let is = |wanted: &Option<String>, found: &[&Option<String>]| wanted.is_none() || found.contains(&wanted);
         is(&self.user, &[&record.who.user, &record.who.on_behalf_of, &record.on.user])
             && is(&self.room, &[&record.on.room])
             && (self.acts.is_empty() || self.acts.contains(&record.act))

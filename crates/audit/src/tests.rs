@@ -78,9 +78,10 @@ async fn checkpoints_are_a_chain_over_what_the_tree_proves() {
         assert!(continues((pair[0].size, &pair[0].root), (pair[1].size, &pair[1].root), &path));
     }
     let lines = trail.log.lines(0, u64::MAX, 1_000).await.unwrap();
-    for number in [0, 1, 255, 256, 999] {
+    for at in [0_usize, 1, 255, 256, 999] {
+        let number = at as u64;
         let (leaf, path) = trail.log.inclusion(number, 2_502).await.unwrap();
-        assert_eq!(leaf, leaf_hash(&lines[number as usize].1));
+        assert_eq!(leaf, leaf_hash(&lines[at].1));
         assert!(includes(&leaf, number, 2_502, &path, &checkpoints[2].root));
     }
     let leaves = trail.log.leaves(250, 20).await.unwrap();

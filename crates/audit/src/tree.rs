@@ -265,7 +265,7 @@ mod tests {
             [] => empty_root(),
             [leaf] => *leaf,
             leaves => {
-                let (left, right) = leaves.split_at(split(leaves.len() as u64) as usize);
+                let (left, right) = leaves.split_at(usize::try_from(split(leaves.len() as u64)).unwrap());
                 node_hash(&defined(left), &defined(right))
             }
         }
@@ -336,15 +336,16 @@ mod tests {
         #[test]
         fn proofs_prove(size in 1_u64..2_000, index in any::<prop::sample::Index>(), wrong in any::<prop::sample::Index>()) {
             let all = grown(size);
-            let index = index.index(size as usize) as u64;
+            let index = index.index(usize::try_from(size).unwrap());
+            let (index, first) = (index as u64, index);
             let upto = index + 1;
             let root = all.tree.root();
-            let leaf = all.leaves[index as usize];
+            let leaf = all.leaves[first];
             let mut path = all.hashes(inclusion(index, size));
             prop_assert!(includes(&leaf, index, size, &path, &root));
             prop_assert!(!includes(&leaf_hash(b"another"), index, size, &path, &root));
             prop_assert!(!includes(&leaf, size, size, &path, &root));
-            let old = defined(&all.leaves[..upto as usize]);
+            let old = defined(&all.leaves[..=first]);
             let mut since = all.hashes(consistency(upto, size));
             prop_assert!(continues((upto, &old), (size, &root), &since));
             prop_assert!(!continues((upto, &leaf_hash(b"another")), (size, &root), &since));

@@ -2,8 +2,10 @@
 
 mod deeds;
 mod exports;
+mod proofs;
 mod sights;
 mod sights_reports;
+
 use wardroom_testkit::{Actor, Config, User, Value};
 
 use crate::{
