@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod calls;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -17,6 +18,8 @@ mod profile;
 mod register;
 mod registration_tokens;
 mod reports;
+mod reports_disclosures;
+mod reports_logins;
 mod room_graph;
 mod rooms;
 mod scheduled_tasks;
@@ -108,4 +111,6 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(reports_logins::endpoints())
+        .merge(reports_disclosures::endpoints())
 }

@@ -10,6 +10,7 @@
 
 mod act;
 mod error;
+mod hash;
 mod log;
 pub mod origin;
 mod reads;
@@ -21,6 +22,7 @@ mod tables;
 pub use self::{
     act::Act,
     error::AuditError,
+    hash::hash,
     log::{AuditLog, AuditSettings, OnFailure},
     origin::{Origin, Who},
     reads::{Delivery, ReadMark, ReadOf, Sight},

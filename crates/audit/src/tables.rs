@@ -4,7 +4,7 @@ use bytes::Bytes;
 use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey};
 
 use crate::{
-    reads::{READERS, READ_MARKS, RECEIVED, ROWS},
+    reads::{READ_MARKS, READERS, RECEIVED, ROWS},
     sequence::Cursor,
 };
 

@@ -7,6 +7,7 @@ mod background;
 mod causes;
 mod command;
 mod config;
+mod effective;
 mod identity;
 mod inviting;
 mod keys;
