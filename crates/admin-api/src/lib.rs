@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod console;
 mod csv;
 mod delivery;
 mod endpoint;
@@ -111,6 +112,7 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(console::endpoints())
         .merge(delivery::endpoints())
         .merge(reports_reads::endpoints())
 }
