@@ -7,6 +7,9 @@
 mod access;
 mod audit;
 mod calls;
+mod console;
+mod csv;
+mod delivery;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -20,6 +23,7 @@ mod registration_tokens;
 mod reports;
 mod reports_disclosures;
 mod reports_logins;
+mod reports_reads;
 mod room_graph;
 mod rooms;
 mod scheduled_tasks;
@@ -113,4 +117,7 @@ fn endpoints() -> Endpoints {
         .merge(audit::endpoints())
         .merge(reports_logins::endpoints())
         .merge(reports_disclosures::endpoints())
+        .merge(console::endpoints())
+        .merge(delivery::endpoints())
+        .merge(reports_reads::endpoints())
 }

@@ -14,7 +14,7 @@ mod window;
 
 pub use self::evidence::{Delivery, ReadMark};
 pub(crate) use self::{
-    evidence::{READ_MARKS, READERS, RECEIVED},
+    evidence::{LAST_READS, READ_MARKS, READERS, RECEIVED},
     window::{ROWS, Windows},
 };
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey};
 
 use crate::{
-    reads::{READ_MARKS, READERS, RECEIVED, ROWS},
+    reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS},
     sequence::Cursor,
 };
 
@@ -32,4 +32,5 @@ pub const TABLES: &[TableSpec] = &[
     *RECEIVED.spec(),
     *READERS.spec(),
     *READ_MARKS.spec(),
+    *LAST_READS.spec(),
 ];

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use ruma::RoomId;
+use ruma::{EventId, RoomId};
 use wardroom_audit::{Act, AuditLog, ReadOf, Record, Sight};
 use wardroom_rooms::{Actor, RoomError, Stored};
 use wardroom_sync::RoomSights;
@@ -22,6 +22,18 @@ impl ClientState {
         events: impl IntoIterator<Item = &'a Arc<Stored>>,
     ) -> Result<(), ApiError> {
         let events: Vec<Sight<'_>> = events.into_iter().map(|event| sight(event)).collect();
+        let read = ReadOf { act: Act::RoomRead, object: room.as_str(), endpoint, events: &events, others: 0 };
+        self.audit.read(&[read]).await.map_err(error::of_audit)
+    }
+
+    /// Records that an answer tells of an event, without giving it away: that is no evidence of its delivery.
+    pub(crate) async fn note_told_of(
+        &self,
+        room: &RoomId,
+        endpoint: &'static str,
+        event: &EventId,
+    ) -> Result<(), ApiError> {
+        let events = [Sight::unnumbered(event.as_str())];
         let read = ReadOf { act: Act::RoomRead, object: room.as_str(), endpoint, events: &events, others: 0 };
         self.audit.read(&[read]).await.map_err(error::of_audit)
     }
@@ -44,7 +56,12 @@ impl ClientState {
     }
 
     /// Records that an answer gives away so much of a room that is no event.
-    pub(crate) async fn note_listed(&self, room: &RoomId, endpoint: &'static str, others: usize) -> Result<(), ApiError> {
+    pub(crate) async fn note_listed(
+        &self,
+        room: &RoomId,
+        endpoint: &'static str,
+        others: usize,
+    ) -> Result<(), ApiError> {
         let others = u64::try_from(others).unwrap_or(u64::MAX);
         let read = ReadOf { act: Act::RoomRead, object: room.as_str(), endpoint, events: &[], others };
         self.audit.read(&[read]).await.map_err(error::of_audit)

@@ -51,8 +51,13 @@ async fn main() -> Result<(), Failure> {
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);
-    let push =
-        Push::new(store.clone(), Unread::new(store, rooms.clone(), accounts.clone()), clock, Settings::default())?;
+    let push = Push::new(
+        store.clone(),
+        Unread::new(store, rooms.clone(), accounts.clone()),
+        clock,
+        AuditLog::silent(),
+        Settings::default(),
+    )?;
     let users = users(&accounts).await?;
 
     let names = rooms.user_ids(&users[..10]).await?;

@@ -63,7 +63,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let audited = std::env::args().nth(3).as_deref() == Some("audit");
     let dir = tempfile::tempdir()?;
     let options = Options { sync, ..Options::default() };
-    let store = Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&[TABLES, wardroom_audit::TABLES])?, options).await?;
+    let store =
+        Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&[TABLES, wardroom_audit::TABLES])?, options)
+            .await?;
     let settings = Settings {
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("12"),

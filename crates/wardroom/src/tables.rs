@@ -17,7 +17,8 @@ pub(crate) static POLICY_KEY: Table<(), Packed<[u8; 32]>> =
     Table::new(0x0F02, "policy_server_key", Profile::Point, Seal::System);
 
 /// Keyed hash of the configuration of the newest start: one row.
-pub(crate) static CONFIGURED: Table<(), Packed<Hash16>> = Table::new(0x0F03, "server_configured", Profile::Point, Seal::System);
+pub(crate) static CONFIGURED: Table<(), Packed<Hash16>> =
+    Table::new(0x0F03, "server_configured", Profile::Point, Seal::System);
 
 /// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., federation 0x05.., care 0x06.., provisioning
 /// 0x07.., audit 0x08.., the binary itself 0x0F...

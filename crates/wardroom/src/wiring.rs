@@ -162,7 +162,13 @@ fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
 }
 
 /// Push notifications as the configuration wants them.
-fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Result<Push, StartError> {
+fn push(
+    config: &Config,
+    store: Store,
+    unread: Unread,
+    clock: SharedClock,
+    audit: AuditLog,
+) -> Result<Push, StartError> {
     let settings = wardroom_push::Settings {
         ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.push.allow_ip_ranges.clone()),
         extra_ca: extra_ca(config)?,
@@ -173,7 +179,7 @@ fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Re
             Badge::Messages => BadgeCounts::Messages,
         },
     };
-    Ok(Push::new(store, unread, clock, settings)?)
+    Ok(Push::new(store, unread, clock, audit, settings)?)
 }
 
 /// Redirections that are followed for the preview of a page.
@@ -449,7 +455,7 @@ impl App {
         let accounts = accounts(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit), &signing_key).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
-        let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
+        let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock), audit.clone())?;
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();

@@ -5,12 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use wardroom_store::{Batch, Packed, Scan};
 
 use super::window::{ROWS, Row};
-use crate::{
-    Act, AuditLog, Record,
-    error::AuditError,
-    log::Inner,
-    tables::WATCH_AUDIT,
-};
+use crate::{Act, AuditLog, Record, error::AuditError, log::Inner, tables::WATCH_AUDIT};
 
 /// How often it is looked for windows that are over.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -31,10 +26,11 @@ impl AuditLog {
         }
     }
 
-    /// Closes all windows, over or not: the server stops.
+    /// Closes all windows, over or not: what was read until now is to be in the trail, for a report or because the server
+    /// stops. Of what is just being read, the window stays open.
     ///
     /// # Errors
-    /// When the store fails. What is left is closed at the next start.
+    /// When the store fails. What is left is closed later, at the latest at the next start.
     pub async fn finish_windows(&self) -> Result<(), AuditError> {
         match self.inner() {
             Some(inner) => inner.close_windows(true).await,
@@ -93,7 +89,8 @@ impl Inner {
             let Ok(record) = serde_json::from_str::<Record>(head) else { continue };
             let rows_only = rows.iter().map(|(_, row)| row);
             if matches!(record.act, Act::RoomRead) {
-                self.add_evidence(&mut batch, id, &record.who, rows_only.clone()).await?;
+                let of = (&record.who, record.on.room.as_deref());
+                self.add_evidence(&mut batch, id, of, rows_only.clone()).await?;
             }
             for (number, _) in &rows {
                 batch.delete(&ROWS, &(id, *number));

@@ -16,6 +16,8 @@ use crate::{AuditLog, Record, error::AuditError, log::Inner, origin::Who};
 const BLOCK_EVENTS: u64 = 256;
 /// Domain of the keyed hashes of devices.
 const DEVICE_DOMAIN: u8 = 0x81;
+/// Domain of the keyed hashes of rooms and users.
+const NAME_DOMAIN: u8 = 0x82;
 /// Rows that are read at a time.
 const ROWS_AT_ONCE: usize = 10_000;
 /// Users of whom one answer tells when they read an event.
@@ -30,6 +32,10 @@ pub(crate) const READERS: Table<Hash16, Packed<(String, Option<String>)>> =
 /// When somebody said to have read up to an event, as (room, user, thread, position and index of the event's place).
 pub(crate) const READ_MARKS: Table<(u64, u64, u64, u64, u16), u64> =
     Table::new(0x0813, "audit_read_marks", Profile::Scan, Seal::System);
+
+/// When somebody last read a room, in milliseconds since 1970, as (room, user).
+pub(crate) const LAST_READS: Table<(Hash16, Hash16), u64> =
+    Table::new(0x0814, "audit_last_reads", Profile::Point, Seal::System);
 
 /// Events of one block that a device received.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +92,8 @@ impl AuditLog {
             let mut first = None::<u64>;
             for thread in threads {
                 // Receipts only move on: the first place is that of the first time.
-                let behind = Scan::prefix(&(room, user, *thread)).from(&(room, user, *thread, place.0, place.1)).limit(1);
+                let behind =
+                    Scan::prefix(&(room, user, *thread)).from(&(room, user, *thread, place.0, place.1)).limit(1);
                 let mark = store.scan(&READ_MARKS, behind).await?.pop().map(|(_, at_ms)| at_ms);
                 first = first.into_iter().chain(mark).min();
             }
@@ -97,6 +104,15 @@ impl AuditLog {
             scan = Scan::prefix(&room).after(&(room, user, u64::MAX, u64::MAX, u16::MAX)).limit(1);
         }
         Ok(found)
+    }
+
+    /// When a user last read a room, in milliseconds since 1970; what is not five minutes old may not count yet.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn last_read(&self, room: &str, user: &str) -> Result<Option<u64>, AuditError> {
+        let Some(inner) = self.inner() else { return Ok(None) };
+        Ok(inner.store.latest().get(&LAST_READS, &(inner.name_hash(room), inner.name_hash(user))).await?)
     }
 
     /// The devices that received the event with this number, each with the first time.
@@ -153,15 +169,22 @@ impl Inner {
         }
     }
 
-    /// Adds what a window brought to a device for the first time.
+    fn name_hash(&self, name: &str) -> Hash16 {
+        self.store.keyed_hash(NAME_DOMAIN, name.as_bytes())
+    }
+
+    /// Adds what a window brought to a device for the first time, and when that was.
     pub(super) async fn add_evidence<'a>(
         &self,
         batch: &mut Batch,
         window: u64,
-        who: &Who,
-        rows: impl Iterator<Item = &'a Row>,
+        (who, room): (&Who, Option<&str>),
+        rows: impl Iterator<Item = &'a Row> + Clone,
     ) -> Result<(), AuditError> {
         let Some(user) = &who.user else { return Ok(()) };
+        if let (Some(room), Some(until_ms)) = (room, rows.clone().map(|row| row.at_ms).max()) {
+            batch.put(&LAST_READS, &(self.name_hash(room), self.name_hash(user)), &until_ms);
+        }
         let mut blocks: BTreeMap<u64, BTreeMap<u8, u64>> = BTreeMap::new();
         for row in rows {
             for event in &row.events {
@@ -201,7 +224,9 @@ impl Received {
         for (offset, at_ms) in events {
             let later = at_ms.saturating_sub(since_ms);
             match runs.last_mut() {
-                Some((first, more, then)) if *then == later && first.saturating_add(*more).checked_add(1) == Some(*offset) => {
+                Some((first, more, then))
+                    if *then == later && first.saturating_add(*more).checked_add(1) == Some(*offset) =>
+                {
                     *more += 1;
                 }
                 _ => runs.push((*offset, 0, later)),

@@ -56,6 +56,11 @@ impl Events {
         self.written.is_empty()
     }
 
+    /// As [`Serialize`], for a list of one event that stands by itself.
+    pub(super) fn serialize_only<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.written.first().serialize(serializer)
+    }
+
     /// The events.
     pub(super) fn stored(&self) -> &[Arc<Stored>] {
         &self.events

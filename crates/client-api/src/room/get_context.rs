@@ -4,7 +4,6 @@
 use axum::extract::State;
 use ruma::{RoomId, api::client::context::get_context::v3::Request};
 use serde::Serialize;
-use serde_json::value::RawValue as RawJsonValue;
 use wardroom_rooms::{PAGE_EVENTS_MAX, Place, RoomError};
 use wardroom_web::{ApiError, Routes, Ruma};
 
@@ -24,7 +23,8 @@ pub(super) fn routes() -> Routes<ClientState> {
 struct Context {
     start: String,
     end: String,
-    event: Box<RawJsonValue>,
+    #[serde(serialize_with = "Events::serialize_only")]
+    event: Events,
     events_before: Events,
     events_after: Events,
     state: Events,
@@ -50,19 +50,22 @@ async fn get_context(
     page.after.retain(|event| !hides(&ignored, event));
     let ignores = Ignores::of(&ignored);
     let (viewer, room) = (ignores.viewer(reader), &*request.room_id);
-    let found = [page.event];
-    let event = state.rooms.client_events(viewer, room, &found).await.map_err(error::of_room)?.pop();
-    state.note_seen(room, "context", &found).await?;
+    let event = Events::with_relations(&state, viewer, room, &[page.event]).await?;
+    if event.is_empty() {
+        return Err(error::of_room(RoomError::NoSuchEvent));
+    }
     let body = Context {
         start: page.start.to_string(),
         end: page.end.to_string(),
-        event: event.ok_or_else(|| error::of_room(RoomError::NoSuchEvent))?,
+        event,
         events_before: Events::with_relations(&state, viewer, room, &page.before).await?,
         events_after: Events::with_relations(&state, viewer, room, &page.after).await?,
         state: Events::of(&state, reader, &page.state).await?,
     };
-    let lists = |body: &Context| vec![&body.events_before, &body.events_after, &body.state];
-    EventsReply::of_room(&state, room, "context", body, lists).await
+    EventsReply::of_room(&state, room, "context", body, |body| {
+        vec![&body.events_before, &body.event, &body.events_after, &body.state]
+    })
+    .await
 }
 
 /// Asks other servers for what is missing before a place. Whether something came.

@@ -1,6 +1,8 @@
 //! The audit trail.
 
 mod deeds;
+mod sights;
+mod sights_reports;
 
 use wardroom_testkit::{Actor, Config, User, Value};
 
