@@ -298,7 +298,7 @@ impl Upload {
             let (Target::New(media, _) | Target::Created(media)) = target;
             Ok(media)
         };
-        tokio::spawn(finishing).await?
+        tokio::spawn(wardroom_audit::origin::carry(finishing)).await?
     }
 }
 

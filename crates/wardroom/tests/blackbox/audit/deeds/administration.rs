@@ -97,6 +97,7 @@ fn another_configuration_is_noted_at_the_start() {
     server.restart();
     assert_eq!(noted(&admin).len(), 1, "it is the same");
     server.reconfigure(|config| config.set("rooms.default_version", "\"11\""));
+    server.restart();
     let found = noted(&admin);
     assert_eq!(found.len(), 2, "{found:?}");
     assert_eq!(found[1]["on"]["old"], found[0]["on"]["new"]);
