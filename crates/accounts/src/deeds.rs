@@ -78,7 +78,7 @@ impl From<AuditError> for AccountError {
             AuditError::DiskFull => CommitError::DiskFull.into(),
             AuditError::Commit(error) => error.into(),
             AuditError::Read(error) => error.into(),
-            AuditError::Damaged(_) => Self::Damaged("audit record"),
+            _ => Self::Damaged("audit trail"),
         }
     }
 }

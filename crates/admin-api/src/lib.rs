@@ -6,6 +6,8 @@
 
 mod access;
 mod audit;
+mod audit_export;
+mod backup;
 mod calls;
 mod console;
 mod csv;
@@ -24,6 +26,7 @@ mod reports;
 mod reports_disclosures;
 mod reports_logins;
 mod reports_reads;
+mod retention;
 mod room_graph;
 mod rooms;
 mod scheduled_tasks;
@@ -45,6 +48,7 @@ use wardroom_web::{ApiState, RateLimits, Routes};
 
 use self::endpoint::Endpoints;
 pub use self::{
+    backup::{BackupFailed, BackupFuture, BackupMade, Backups},
     endpoint::Described,
     notices::{Notice, NoticeError, NoticeSettings, Notices},
 };
@@ -70,6 +74,8 @@ pub struct AdminState {
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
     pub notices: Option<Notices>,
+    /// Who makes backups, where the operator wants any.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Administrators may sign in as other users.
     pub impersonation: bool,
 }
@@ -118,6 +124,9 @@ fn endpoints() -> Endpoints {
         .merge(reports_logins::endpoints())
         .merge(reports_disclosures::endpoints())
         .merge(console::endpoints())
+        .merge(audit_export::endpoints())
+        .merge(retention::endpoints())
         .merge(delivery::endpoints())
         .merge(reports_reads::endpoints())
+        .merge(backup::endpoints())
 }

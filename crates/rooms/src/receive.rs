@@ -26,7 +26,7 @@ use crate::{
     ids::{NS_EVENT, RoomNid, Slot},
     tables::{EventMeta, GAPS, Standing},
     trie::{Growth, Root},
-    writer::{Placing, Tell, Writer, day_of},
+    writer::{Placing, Tell, Writer},
 };
 
 /// Outliers that one batch keeps.
@@ -369,7 +369,6 @@ impl Writer {
             past: None,
             state_before: Root::EMPTY,
             state_after: Root::EMPTY,
-            day: day_of(self.now_ms),
             transaction: None,
         }
     }

@@ -9,7 +9,7 @@ use ruma::api::auth_scheme::{
 use wardroom_accounts::{Accounts, Session};
 use wardroom_audit::origin;
 
-use crate::{ApiError, RateLimits};
+use crate::{ApiError, RateLimits, client_ip};
 
 /// What the state of an API crate offers to the extractor.
 pub trait ApiState: Clone + Send + Sync + 'static {
@@ -121,6 +121,18 @@ pub(crate) async fn authenticate<A: Demand, S: ApiState>(
     });
     state.accounts().note_seen(&session, Some(client_ip), !is_repeated(parts.uri.path()));
     A::demand(Some(session))
+}
+
+/// Who calls, for APIs whose requests ruma has no types for.
+///
+/// # Errors
+/// Where nobody signed in, or a guest did.
+pub async fn signed_in<S: ApiState>(parts: &Parts, state: &S) -> Result<Session, ApiError> {
+    let session = authenticate::<AccessToken, S>(parts, client_ip::of(parts), state).await?;
+    if session.guest {
+        return Err(ApiError::forbidden("Guests may not use this endpoint."));
+    }
+    Ok(session)
 }
 
 /// Whether clients ask for this by themselves, again and again: that nobody is there does not end it.
