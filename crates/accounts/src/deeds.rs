@@ -2,8 +2,7 @@
 
 use quick_cache::sync::Cache;
 use ruma::{DeviceId, UserId};
-use sha2::{Digest as _, Sha256};
-use wardroom_audit::{Act, AuditError, Outcome, Record};
+use wardroom_audit::{Act, AuditError, Outcome, Record, hash};
 use wardroom_store::{Batch, CommitError, Packed};
 
 use crate::{
@@ -162,10 +161,10 @@ impl Accounts {
         let record = Record::of(Act::LoginFailed).outcome(Outcome::Minor).detail(how).why(why);
         let record = match (user, typed) {
             (Some(user), _) => record.user(user.as_str()),
-            (None, Some(typed)) => record.name(hex(&Sha256::digest(typed.as_bytes()))),
+            (None, Some(typed)) => record.name(hash(typed)),
             (None, None) => record,
         };
-        Ok(self.0.audit.write(record).await?)
+        Ok(self.0.audit.repeated(record).await?)
     }
 
     /// Leaves the record of a change of a user's key backup.
@@ -186,7 +185,7 @@ impl Accounts {
     pub(crate) async fn record_restore(&self, user: UserNid, version: u64) -> Result<(), AccountError> {
         let user = self.user_id(user).await?;
         let record = Record::of(Act::KeysRestore).user(user.as_str()).name(version.to_string());
-        Ok(self.0.audit.write(record).await?)
+        Ok(self.0.audit.repeated(record).await?)
     }
 
     /// The name by which the provider knows who signed in.
@@ -194,13 +193,4 @@ impl Accounts {
         let row = self.0.store.latest().get(&crate::sso::SSO_USERS, &(user.get(), origin.subject())).await?;
         Ok(row.map(|Packed(link)| link.subject))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
-        use std::fmt::Write as _;
-        // Writing to a String does not fail.
-        let _ = write!(digits, "{byte:02x}");
-        digits
-    })
 }

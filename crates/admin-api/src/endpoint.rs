@@ -19,7 +19,7 @@ use wardroom_accounts::{AdminScope, AdminScopes, Session, User};
 use wardroom_rooms::{Actor, UserNid};
 use wardroom_web::{ApiError, Routes, Ruma};
 
-use crate::AdminState;
+use crate::{AdminState, calls::Call};
 
 /// Entries in one answer where the request does not say how many.
 const PAGE_DEFAULT: usize = 100;
@@ -88,7 +88,7 @@ macro_rules! verbs {
                 where
                     F: Fn(AdminState, Asked) -> Fut + Clone + Send + Sync + 'static,
                     Fut: Future<Output = Result<R, ApiError>> + Send + 'static,
-                    R: IntoResponse + 'static,
+                    R: IntoResponse + Send + 'static,
                 {
                     self.serve::<$name, F, Fut, R>(path, scope, summary, handler)
                 }
@@ -145,14 +145,18 @@ impl Endpoints {
         M: Verb,
         F: Fn(AdminState, Asked) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<R, ApiError>> + Send + 'static,
-        R: IntoResponse + 'static,
+        R: IntoResponse + Send + 'static,
     {
+        let pattern = path;
         let serve = move |State(state): State<AdminState>, request: Ruma<Plain<M>>| {
             let handler = handler.clone();
             async move {
                 let Ruma { body: Plain { path, query, body, .. }, session, .. } = request;
-                let scopes = admitted(&state, &session, scope).await?;
-                handler(state, Asked { session, scopes, path, query, body }).await
+                let parts = path.clone();
+                let call = Call::new(M::METHOD, pattern, parts.iter().map(String::as_str));
+                let (asking, caller) = (session.clone(), state.clone());
+                let work = |scopes| handler(state, Asked { session, scopes, path, query, body });
+                call.carried_out(&caller, &asking, scope, work).await
             }
         };
         self.routes = self.routes.endpoint_at(&[path], serve);
@@ -188,22 +192,6 @@ pub(crate) const fn described(
     summary: &'static str,
 ) -> Described {
     Described { method, path, scope: Some(scope), summary }
-}
-
-/// Refuses who is no administrator, or one without this scope.
-pub(crate) async fn admitted(
-    state: &AdminState,
-    session: &Session,
-    scope: AdminScope,
-) -> Result<AdminScopes, ApiError> {
-    if !session.admin {
-        return Err(ApiError::forbidden("You are no administrator of this server."));
-    }
-    let scopes = state.accounts.admin_scopes(session.nid).await?;
-    if scopes.has(scope) {
-        return Ok(scopes);
-    }
-    Err(ApiError::forbidden(format!("Your administrator account does not have the scope `{scope}`.")))
 }
 
 impl Asked {

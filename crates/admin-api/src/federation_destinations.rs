@@ -21,7 +21,8 @@ use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use crate::{
     AdminState,
-    endpoint::{Endpoints, admitted, described},
+    calls::Call,
+    endpoint::{Endpoints, described},
 };
 
 /// Entries in one answer where the request does not say how many.
@@ -29,18 +30,20 @@ const PAGE_DEFAULT: usize = 100;
 /// Entries in one answer at most.
 const PAGE_MAX: usize = 1_000;
 
+const LIST: &str = "/_synapse/admin/v1/federation/destinations";
+const ONE: &str = "/_synapse/admin/v1/federation/destinations/{destination}";
+const ROOMS: &str = "/_synapse/admin/v1/federation/destinations/{destination}/rooms";
+const RESET: &str = "/_synapse/admin/v1/federation/destinations/{destination}/reset_connection";
+
 pub(crate) fn endpoints() -> Endpoints {
-    let one_path = "/_synapse/admin/v1/federation/destinations/{destination}";
-    let rooms_path = "/_synapse/admin/v1/federation/destinations/{destination}/rooms";
-    let reset_path = "/_synapse/admin/v1/federation/destinations/{destination}/reset_connection";
     let get = |path, summary| described(Method::GET, path, AdminScope::Operation, summary);
     Endpoints::new().with(
         Routes::new().endpoint(list).endpoint(one).endpoint(rooms).endpoint(reset),
         vec![
-            get("/_synapse/admin/v1/federation/destinations", "Lists servers to which something was sent."),
-            get(one_path, "Tells how sending to one server fares."),
-            get(rooms_path, "Lists the rooms of which something was sent to a server."),
-            described(Method::POST, reset_path, AdminScope::Operation, "Tries a server again at once."),
+            get(LIST, "Lists servers to which something was sent."),
+            get(ONE, "Tells how sending to one server fares."),
+            get(ROOMS, "Lists the rooms of which something was sent to a server."),
+            described(Method::POST, RESET, AdminScope::Operation, "Tries a server again at once."),
         ],
     )
 }
@@ -212,7 +215,11 @@ async fn list(
     State(state): State<AdminState>,
     Ruma { body: listing::Request(request), session, .. }: Ruma<listing::Request>,
 ) -> Result<Reply<Destinations>, ApiError> {
-    let (outbox, query) = (outbox(&state, &session).await?, request.query);
+    let call = Call::new(Method::GET, LIST, []);
+    called(&state, &session, call, async |outbox| listed(outbox, &request.query).await).await
+}
+
+async fn listed(outbox: &Outbox, query: &Query) -> Result<Reply<Destinations>, ApiError> {
     let (from, limit) = query.page()?;
     let query = DestinationQuery {
         name_part: query.get("destination").filter(|part| !part.is_empty()).map(str::to_owned),
@@ -231,7 +238,12 @@ async fn one(
     State(state): State<AdminState>,
     Ruma { body: showing::Request(request), session, .. }: Ruma<showing::Request>,
 ) -> Result<Reply<Destination>, ApiError> {
-    let (outbox, server) = (outbox(&state, &session).await?, server(&request.server)?);
+    let call = Call::new(Method::GET, ONE, [request.server.as_str()]);
+    called(&state, &session, call, async |outbox| shown(outbox, &request).await).await
+}
+
+async fn shown(outbox: &Outbox, request: &About) -> Result<Reply<Destination>, ApiError> {
+    let server = server(&request.server)?;
     let found = outbox.destination(&server).await.map_err(|error| ApiError::internal(&error))?;
     found.map(|view| Reply(view.into())).ok_or_else(unknown)
 }
@@ -240,7 +252,12 @@ async fn rooms(
     State(state): State<AdminState>,
     Ruma { body: showing_rooms::Request(request), session, .. }: Ruma<showing_rooms::Request>,
 ) -> Result<Reply<Rooms>, ApiError> {
-    let (outbox, server) = (outbox(&state, &session).await?, server(&request.server)?);
+    let call = Call::new(Method::GET, ROOMS, [request.server.as_str()]);
+    called(&state, &session, call, async |outbox| rooms_of(outbox, &request).await).await
+}
+
+async fn rooms_of(outbox: &Outbox, request: &About) -> Result<Reply<Rooms>, ApiError> {
+    let server = server(&request.server)?;
     let (from, limit) = request.query.page()?;
     let found = outbox.destination_rooms(&server, request.query.is_backwards()?, from, limit).await;
     let found = found.map_err(|error| ApiError::internal(&error))?.ok_or_else(unknown)?;
@@ -253,7 +270,12 @@ async fn reset(
     State(state): State<AdminState>,
     Ruma { body: resetting::Request(request), session, .. }: Ruma<resetting::Request>,
 ) -> Result<Reply<Nothing>, ApiError> {
-    let (outbox, server) = (outbox(&state, &session).await?, server(&request.server)?);
+    let call = Call::new(Method::POST, RESET, [request.server.as_str()]);
+    called(&state, &session, call, async |outbox| reset_now(outbox, &request).await).await
+}
+
+async fn reset_now(outbox: &Outbox, request: &About) -> Result<Reply<Nothing>, ApiError> {
+    let server = server(&request.server)?;
     match outbox.reset(&server).await.map_err(|error| ApiError::internal(&error))? {
         Some(true) => Ok(Reply(Nothing {})),
         Some(false) => {
@@ -264,12 +286,15 @@ async fn reset(
     }
 }
 
-async fn outbox<'a>(state: &'a AdminState, session: &Session) -> Result<&'a Outbox, ApiError> {
-    admitted(state, session, AdminScope::Operation).await?;
-    let federation = state.federation.as_ref();
-    federation
-        .map(|federation| &federation.outbox)
-        .ok_or_else(|| ApiError::not_found("This server does not speak to others."))
+async fn called<F, R>(state: &AdminState, session: &Session, call: Call<'_>, work: F) -> Result<R, ApiError>
+where
+    F: AsyncFnOnce(&Outbox) -> Result<R, ApiError>,
+{
+    let work = |_| async {
+        let federation = state.federation.as_ref();
+        work(&federation.ok_or_else(|| ApiError::not_found("This server does not speak to others."))?.outbox).await
+    };
+    call.carried_out(state, session, AdminScope::Operation, work).await
 }
 
 fn server(name: &str) -> Result<OwnedServerName, ApiError> {

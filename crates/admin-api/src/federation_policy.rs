@@ -18,12 +18,14 @@ use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use crate::{
     AdminState,
-    endpoint::{Endpoints, admitted, described},
+    calls::Call,
+    endpoint::{Endpoints, described},
 };
 
+const PATH: &str = "/_wardroom/admin/v1/federation/policy";
+
 pub(crate) fn endpoints() -> Endpoints {
-    let described =
-        |method, summary| described(method, "/_wardroom/admin/v1/federation/policy", AdminScope::Operation, summary);
+    let described = |method, summary| described(method, PATH, AdminScope::Operation, summary);
     Endpoints::new().with(
         Routes::new().endpoint(get).endpoint(put).endpoint(delete),
         vec![
@@ -127,32 +129,38 @@ async fn get(
     State(state): State<AdminState>,
     Ruma { session, .. }: Ruma<reading::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    Ok(shown(federation(&state, &session).await?))
+    called(&state, &session, Method::GET, async |federation| Ok(shown(federation))).await
 }
 
 async fn put(
     State(state): State<AdminState>,
     Ruma { body, session, .. }: Ruma<setting::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    let federation = federation(&state, &session).await?;
-    federation.partners.set_policy(Some(body.into())).await.map_err(refusal)?;
-    federation.outbox.wake();
-    Ok(shown(federation))
+    called(&state, &session, Method::PUT, async |federation| set(federation, Some(body.into())).await).await
 }
 
 async fn delete(
     State(state): State<AdminState>,
     Ruma { session, .. }: Ruma<forgetting::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    let federation = federation(&state, &session).await?;
-    federation.partners.set_policy(None).await.map_err(refusal)?;
+    called(&state, &session, Method::DELETE, async |federation| set(federation, None).await).await
+}
+
+async fn set(federation: &Federation, policy: Option<Policy>) -> Result<Reply<Response>, ApiError> {
+    federation.partners.set_policy(policy).await.map_err(refusal)?;
     federation.outbox.wake();
     Ok(shown(federation))
 }
 
-async fn federation<'a>(state: &'a AdminState, session: &Session) -> Result<&'a Federation, ApiError> {
-    admitted(state, session, AdminScope::Operation).await?;
-    state.federation.as_ref().ok_or_else(|| ApiError::not_found("This server does not speak to others."))
+async fn called<F>(state: &AdminState, session: &Session, method: Method, work: F) -> Result<Reply<Response>, ApiError>
+where
+    F: AsyncFnOnce(&Federation) -> Result<Reply<Response>, ApiError>,
+{
+    let work = |_| async {
+        let federation = state.federation.as_ref();
+        work(federation.ok_or_else(|| ApiError::not_found("This server does not speak to others."))?).await
+    };
+    Call::new(method, PATH, []).carried_out(state, session, AdminScope::Operation, work).await
 }
 
 fn shown(federation: &Federation) -> Reply<Response> {

@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod audit_export;
 mod backup;
+mod calls;
 mod console;
 mod csv;
 mod delivery;
@@ -22,6 +23,8 @@ mod profile;
 mod register;
 mod registration_tokens;
 mod reports;
+mod reports_disclosures;
+mod reports_logins;
 mod reports_reads;
 mod retention;
 mod room_graph;
@@ -118,6 +121,8 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(reports_logins::endpoints())
+        .merge(reports_disclosures::endpoints())
         .merge(console::endpoints())
         .merge(audit_export::endpoints())
         .merge(retention::endpoints())

@@ -20,14 +20,16 @@ use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use crate::{
     AdminState,
-    endpoint::{Endpoints, admitted, described},
+    calls::Call,
+    endpoint::{Endpoints, described},
 };
+
+const PATH: &str = "/_wardroom/admin/v1/rooms/{room_id}/graph";
 
 pub(crate) fn endpoints() -> Endpoints {
     let summary = "Tells the ends of a room's event graph and a digest of its state.";
-    let path = "/_wardroom/admin/v1/rooms/{room_id}/graph";
     Endpoints::new()
-        .with(Routes::new().endpoint(graph), vec![described(http::Method::GET, path, AdminScope::Rooms, summary)])
+        .with(Routes::new().endpoint(graph), vec![described(http::Method::GET, PATH, AdminScope::Rooms, summary)])
 }
 
 metadata! {
@@ -77,7 +79,11 @@ async fn graph(
     State(state): State<AdminState>,
     Ruma { body, session, .. }: Ruma<Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    admitted(&state, &session, AdminScope::Rooms).await?;
+    let call = Call::new(http::Method::GET, PATH, [body.room.as_str()]);
+    call.carried_out(&state, &session, AdminScope::Rooms, |_| graph_of(&state, &body)).await
+}
+
+async fn graph_of(state: &AdminState, body: &Request) -> Result<Reply<Response>, ApiError> {
     let failed = |error: RoomError| ApiError::internal(&error);
     let Some(view) = state.rooms.view(&body.room).await.map_err(failed)? else {
         return Err(ApiError::not_found("This server does not know that room."));

@@ -14,22 +14,26 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_accounts::{AdminScope, Session};
+use wardroom_accounts::AdminScope;
 use wardroom_rooms::RoomError;
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use crate::{
     AdminState, Notice, NoticeError,
-    endpoint::{Endpoints, admitted, described},
+    calls::Call,
+    endpoint::{Endpoints, described},
 };
 
+const EACH_TIME: &str = "/_synapse/admin/v1/send_server_notice";
+const ONCE: &str = "/_synapse/admin/v1/send_server_notice/{txn_id}";
+
 pub(crate) fn endpoints() -> Endpoints {
-    let (once, summary) = ("/_synapse/admin/v1/send_server_notice/{txn_id}", "Sends a notice to a user.");
+    let summary = "Sends a notice to a user.";
     Endpoints::new().with(
         Routes::new().endpoint(send).endpoint(send_once),
         vec![
-            described(Method::POST, "/_synapse/admin/v1/send_server_notice", AdminScope::Operation, summary),
-            described(Method::PUT, once, AdminScope::Operation, summary),
+            described(Method::POST, EACH_TIME, AdminScope::Operation, summary),
+            described(Method::PUT, ONCE, AdminScope::Operation, summary),
         ],
     )
 }
@@ -127,23 +131,24 @@ async fn send(
     State(state): State<AdminState>,
     Ruma { body: each_time::Request(body), session, .. }: Ruma<each_time::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    notify(&state, &session, body, None).await
+    let call = Call::new(Method::POST, EACH_TIME, []);
+    call.carried_out(&state, &session, AdminScope::Operation, |_| notify(&state, body, None)).await
 }
 
 async fn send_once(
     State(state): State<AdminState>,
     Ruma { body: request, session, .. }: Ruma<once::Request>,
 ) -> Result<Reply<Response>, ApiError> {
-    notify(&state, &session, request.body, Some(&request.transaction)).await
+    let (body, transaction) = (request.body, Some(&*request.transaction));
+    let call = Call::new(Method::PUT, ONCE, []);
+    call.carried_out(&state, &session, AdminScope::Operation, |_| notify(&state, body, transaction)).await
 }
 
 async fn notify(
     state: &AdminState,
-    session: &Session,
     body: Body,
     transaction: Option<&TransactionId>,
 ) -> Result<Reply<Response>, ApiError> {
-    admitted(state, session, AdminScope::Operation).await?;
     let Some(notices) = &state.notices else {
         let sentence = "Server notices are not configured on this server.";
         return Err(ApiError::new(StatusCode::BAD_REQUEST, ErrorKind::Unknown, sentence));

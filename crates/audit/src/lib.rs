@@ -13,6 +13,7 @@ mod activity;
 mod checkpoint;
 mod error;
 mod fsck;
+mod hash;
 mod hours;
 mod index;
 mod log;
@@ -37,6 +38,7 @@ pub use self::{
     checkpoint::{Checkpoint, origin_of},
     error::AuditError,
     fsck::{Report, fsck},
+    hash::hash,
     log::{AuditLog, AuditSettings, OnFailure},
     note::{KeyKind, NOTE_BYTES_MAX, Note, NoteError, NoteKey, NoteSigner},
     origin::{Origin, Who},

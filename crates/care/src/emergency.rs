@@ -101,6 +101,16 @@ pub enum ReviewVerdict {
     NotJustified,
 }
 
+impl ReviewVerdict {
+    /// The name in answers.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Justified => "justified",
+            Self::NotJustified => "not_justified",
+        }
+    }
+}
+
 /// A review. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Review {

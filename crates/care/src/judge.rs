@@ -41,11 +41,11 @@ impl Judge {
         audit: AuditLog,
         service: OwnedUserId,
     ) -> Result<Self, CareError> {
-        let roles = Roles::load(store.clone(), clock.clone(), audit).await?;
+        let roles = Roles::load(store.clone(), clock.clone(), audit.clone()).await?;
         let losses = Losses::load(store.clone()).await?;
         let grants = Grants::load(store).await?;
         let spaces = Spaces::load(store.clone()).await?;
-        let templates = Templates::load(store).await?;
+        let templates = Templates::load(store, audit).await?;
         Ok(Self { roles, losses, grants, spaces, templates, clock, service })
     }
 

@@ -12,6 +12,7 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 use tokio::sync::watch;
+use wardroom_audit::{Act, AuditLog, Record, hash};
 use wardroom_store::{Batch, Packed, Store};
 
 use crate::{
@@ -48,6 +49,7 @@ pub struct RoleMappings(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    audit: AuditLog,
     known: RwLock<Known>,
     /// What the configuration says, for administrators to see.
     configured: Mutex<BTreeMap<Source, Vec<Value>>>,
@@ -82,7 +84,7 @@ impl RoleMappings {
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub(crate) async fn load(store: Store) -> Result<Self, CareError> {
+    pub(crate) async fn load(store: Store, audit: AuditLog) -> Result<Self, CareError> {
         let rows = store.latest().get(&MAPPINGS, &ALL).await?.map(|Packed(rows)| rows).unwrap_or_default();
         let alias = |row: AliasRow| Alias {
             source: row.source.and_then(Source::of_code),
@@ -91,7 +93,7 @@ impl RoleMappings {
         };
         let known = RwLock::new(Known::of(rows.into_iter().map(alias).collect()));
         let (configured, changes) = (Mutex::default(), watch::Sender::new(0));
-        Ok(Self(Arc::new(Inner { store, known, configured, changes })))
+        Ok(Self(Arc::new(Inner { store, audit, known, configured, changes })))
     }
 
     /// The roles of whoever has a value in a source, by the aliases: what the source's own rules give comes besides.
@@ -122,7 +124,10 @@ impl RoleMappings {
             roles: alias.roles.iter().map(ToString::to_string).collect(),
         };
         let mut batch = Batch::default();
-        batch.put(&MAPPINGS, &ALL, &Packed(aliases.iter().map(row).collect()));
+        let rows: Vec<AliasRow> = aliases.iter().map(row).collect();
+        let record = Record::of(Act::RoleMap).detail("aliases").count(rows.len() as u64);
+        self.0.audit.add(&mut batch, record.old(hash_of(&self.aliases())).new(hash_of(&aliases)));
+        batch.put(&MAPPINGS, &ALL, &Packed(rows));
         let inner = Arc::clone(&self.0);
         batch.on_commit(move |_| {
             *inner.known.write() = Known::of(aliases);
@@ -146,6 +151,18 @@ impl RoleMappings {
     pub fn shown_rules(&self) -> BTreeMap<Source, Vec<Value>> {
         self.0.configured.lock().clone()
     }
+}
+
+/// Stands for what aliases say.
+fn hash_of(aliases: &[Alias]) -> String {
+    let all: Vec<_> = aliases
+        .iter()
+        .map(|Alias { source, value, roles }| {
+            let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+            serde_json::json!([source.map(Source::name), value, roles])
+        })
+        .collect();
+    hash(Value::from(all).to_string())
 }
 
 fn check(aliases: &[Alias]) -> Result<(), CareError> {
@@ -174,6 +191,7 @@ fn check(aliases: &[Alias]) -> Result<(), CareError> {
 
 #[cfg(test)]
 mod tests {
+    use wardroom_audit::AuditLog;
     use wardroom_store::{Catalogue, Store};
 
     use super::{ALIASES_MAX, Alias, RoleMappings};
@@ -187,7 +205,7 @@ mod tests {
     #[tokio::test]
     async fn aliases_give_roles_and_survive_a_restart() {
         let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
-        let mappings = RoleMappings::load(store.clone()).await.unwrap();
+        let mappings = RoleMappings::load(store.clone(), AuditLog::silent()).await.unwrap();
         let mut changes = mappings.changes();
         assert!(mappings.roles_of(Source::Scim, "x").is_empty());
         let aliases = vec![
@@ -197,7 +215,7 @@ mod tests {
         mappings.set_aliases(aliases.clone()).await.unwrap();
         assert!(changes.has_changed().unwrap());
         changes.mark_unchanged();
-        let again = RoleMappings::load(store).await.unwrap();
+        let again = RoleMappings::load(store, AuditLog::silent()).await.unwrap();
         assert_eq!(again.aliases(), aliases);
         for mappings in [&mappings, &again] {
             let given = |source, value| {
@@ -214,7 +232,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_alias_is_told_with_its_field() {
-        let mappings = RoleMappings::load(Store::in_memory(Catalogue::new(&[TABLES]).unwrap())).await.unwrap();
+        let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+        let mappings = RoleMappings::load(store, AuditLog::silent()).await.unwrap();
         let good = || alias(None, "a", &["a@b"]);
         for (aliases, field) in [
             (vec![good(), alias(Some(Source::Manual), "b", &["a@b"])], "aliases[1].source"),

@@ -12,7 +12,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use ruma::{OwnedUserId, UserId};
-use wardroom_audit::AuditLog;
+use wardroom_audit::{Act, AuditLog, Record, hash};
 use wardroom_clock::SharedClock;
 use wardroom_rooms::{NS_USER, UserNid};
 use wardroom_store::{Batch, Packed, Scan, Store};
@@ -288,7 +288,7 @@ impl Roles {
             }
         }
         let known = Arc::new(RwLock::new(known));
-        let mappings = RoleMappings::load(store.clone()).await?;
+        let mappings = RoleMappings::load(store.clone(), audit.clone()).await?;
         Ok(Self(Arc::new(Inner { store, clock, audit, mappings, known, changing: tokio::sync::Mutex::default() })))
     }
 
@@ -439,6 +439,7 @@ impl Roles {
                 batch.put(&SOURCES, &key, &Packed(said.row()));
             }
             batch.put(&DUE, &nid, &());
+            inner.audit.add(&mut batch, record_of_change(source, &user, &before, &said));
             changes.push((user, said));
         }
         let changed = changes.len();
@@ -469,6 +470,21 @@ impl Roles {
         let later = timers.split_off(&(now_ms.saturating_add(1), OwnedUserId::from(ruma::user_id!("@:a"))));
         std::mem::replace(&mut *timers, later).into_iter().map(|(_, user)| user).collect()
     }
+}
+
+/// What the audit trail hears of a change: which roles it is now, as far as they can be listed, and hashes of before and
+/// after. Reasons are words of people.
+fn record_of_change(source: Source, user: &UserId, before: &Said, after: &Said) -> Record {
+    const LIST_BYTES_MAX: usize = 2_000;
+    let list = |said: &Said| {
+        let roles: BTreeSet<String> = said.bindings.iter().map(|binding| binding.role.to_string()).collect();
+        roles.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    let (old, new) = (list(before), list(after));
+    let record = Record::of(Act::RoleChange).user(user.as_str()).detail(source.name());
+    let record = record.old(hash(&old)).new(hash(&new)).count(after.bindings.len() as u64);
+    let record = if new.len() <= LIST_BYTES_MAX { record.name(new) } else { record };
+    if after.active == Some(false) && before.active != Some(false) { record.why("inactive") } else { record }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use wardroom_audit::{Act, AuditLog, Record, hash};
 use wardroom_rooms::RoomBirth;
 use wardroom_store::{Batch, Hash16, Packed, Scan, Store};
 use wildmatch::WildMatch;
@@ -87,11 +88,12 @@ impl Rule {
 #[derive(Clone, Debug)]
 pub struct Templates {
     store: Store,
+    audit: AuditLog,
     rules: Arc<RwLock<BTreeMap<String, Rule>>>,
 }
 
 impl Templates {
-    pub(crate) async fn load(store: &Store) -> Result<Self, CareError> {
+    pub(crate) async fn load(store: &Store, audit: AuditLog) -> Result<Self, CareError> {
         let mut rules = BTreeMap::new();
         for (_, Packed(row)) in store.latest().scan(&TEMPLATES, Scan::all().limit(TEMPLATES_MAX)).await? {
             let TemplateRow { name, template } = row;
@@ -101,7 +103,7 @@ impl Templates {
                 Some(Err(_)) | None => tracing::error!("a policy template cannot be read: new rooms do not get it"),
             }
         }
-        Ok(Self { store: store.clone(), rules: Arc::new(RwLock::new(rules)) })
+        Ok(Self { store: store.clone(), audit, rules: Arc::new(RwLock::new(rules)) })
     }
 
     /// All of them, by name.
@@ -132,6 +134,7 @@ impl Templates {
         }
         let mut batch = Batch::default();
         batch.put(&TEMPLATES, &self.key(name), &Packed(TemplateRow { name: name.to_owned(), template: text }));
+        self.record(&mut batch, "template.set", name, Some(&rule.template));
         let (rules, name) = (Arc::clone(&self.rules), name.to_owned());
         batch.on_commit(move |_| drop(rules.write().insert(name, rule)));
         self.store.commit(batch).await?;
@@ -148,6 +151,7 @@ impl Templates {
         }
         let mut batch = Batch::default();
         batch.delete(&TEMPLATES, &self.key(name));
+        self.record(&mut batch, "template.remove", name, None);
         let (rules, name) = (Arc::clone(&self.rules), name.to_owned());
         batch.on_commit(move |_| drop(rules.write().remove(&name)));
         self.store.commit(batch).await?;
@@ -163,6 +167,21 @@ impl Templates {
         let rules = self.rules.read();
         let rule = rules.values().find(|rule| rule.is_for(birth, &has))?;
         Some((rule.template.policy.clone(), rule.policy.clone()))
+    }
+
+    /// Leaves the record of a change of a template.
+    fn record(&self, batch: &mut Batch, what: &str, name: &str, after: Option<&Template>) {
+        let hash_of = |template: &Template| serde_json::to_value(template).ok().map(|value| hash(value.to_string()));
+        let record = Record::of(Act::RoleMap).detail(what).name(name);
+        let record = match self.get(name).as_ref().and_then(hash_of) {
+            Some(old) => record.old(old),
+            None => record,
+        };
+        let record = match after.and_then(hash_of) {
+            Some(new) => record.new(new),
+            None => record,
+        };
+        self.audit.add(batch, record);
     }
 
     fn key(&self, name: &str) -> Hash16 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
 use ruma::{
-    MilliSecondsSinceUnixEpoch, UInt,
+    EventId, MilliSecondsSinceUnixEpoch, RoomId, ServerName, UInt,
     api::{
         Direction,
         federation::{
@@ -21,8 +21,9 @@ use ruma::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue as RawJsonValue;
+use wardroom_audit::{Act, AuditError, Record};
 use wardroom_event::Pdu;
-use wardroom_rooms::{RoomError, ServerReader, Standing, StateServed, Stored};
+use wardroom_rooms::{EventNid, RoomError, ServerReader, Standing, StateServed, Stored};
 use wardroom_web::{ApiError, Reply, Routes};
 
 use crate::{
@@ -70,6 +71,48 @@ async fn served(
     raws(&state.rooms.served(reader, events).await.map_err(error::of_room)?)
 }
 
+/// Records that a server receives events, before it does.
+async fn disclosed<'a>(
+    state: &FederationState,
+    origin: &ServerName,
+    about: (&RoomId, &str),
+    events: impl ExactSizeIterator<Item = &'a EventId> + DoubleEndedIterator,
+) -> Result<(), ApiError> {
+    let (count, mut events) = (events.len(), events);
+    let first = events.next();
+    let ends = [first, events.next_back().or(first)].map(|id| id.map(ToString::to_string));
+    record(state, origin, about, count, ends).await
+}
+
+/// As [`disclosed`], of a state with the chain that authorizes it.
+pub(crate) async fn disclosed_state(
+    state: &FederationState,
+    origin: &ServerName,
+    about: (&RoomId, &str),
+    lists: [&[EventNid]; 2],
+) -> Result<(), ApiError> {
+    let all = || lists.iter().flat_map(|list| list.iter());
+    let ends: Vec<EventNid> = all().take(1).chain(all().next_back()).copied().collect();
+    let mut ends = state.rooms.event_ids(&ends).await.map_err(error::of_room)?.into_iter().map(|id| id.to_string());
+    record(state, origin, about, lists[0].len() + lists[1].len(), [ends.next(), ends.next()]).await
+}
+
+async fn record(
+    state: &FederationState,
+    origin: &ServerName,
+    (room, endpoint): (&RoomId, &str),
+    count: usize,
+    [first, last]: [Option<String>; 2],
+) -> Result<(), ApiError> {
+    let record = Record::of(Act::FederationSend).detail(endpoint).room(room.as_str());
+    let mut record = record.count(count as u64).servers(vec![origin.to_string()]);
+    (record.on.event, record.on.last) = (first, last);
+    state.audit.write(record).await.map_err(|error| match error {
+        AuditError::DiskFull => ApiError::disk_full(),
+        error => ApiError::internal(&error),
+    })
+}
+
 fn now(state: &FederationState) -> MilliSecondsSinceUnixEpoch {
     MilliSecondsSinceUnixEpoch(UInt::new_saturating(state.clock.now_ms()))
 }
@@ -83,6 +126,8 @@ async fn backfill(
     let from = request.v.get(..BACKFILL_STARTS_MAX).unwrap_or(&request.v);
     let limit = wanted(request.limit, BACKFILL_EVENTS_MAX);
     let found = state.rooms.backfill_from(reader.room().nid, from, limit).await.map_err(error::of_room)?;
+    let ids = found.iter().map(|stored| stored.pdu.event_id());
+    disclosed(&state, &origin, (&request.room_id, "backfill"), ids).await?;
     let pdus = served(&state, &mut reader, found).await?;
     Ok(Reply(get_backfill::Response::new(state.server_name.clone(), now(&state), pdus)))
 }
@@ -98,7 +143,10 @@ async fn missing_events(
     let latest = body.latest_events.get(..MISSING_ENDS_MAX).unwrap_or(&body.latest_events);
     let limit = wanted(body.limit, MISSING_EVENTS_MAX);
     let found = state.rooms.missing_between(room, earliest, latest, limit, body.min_depth.into()).await;
-    let events = served(&state, &mut reader, found.map_err(error::of_room)?).await?;
+    let found = found.map_err(error::of_room)?;
+    let ids = found.iter().map(|stored| stored.pdu.event_id());
+    disclosed(&state, &origin, (&room_id, "get_missing_events"), ids).await?;
+    let events = served(&state, &mut reader, found).await?;
     Ok(Reply(get_missing_events::Response::new(events)))
 }
 
@@ -114,6 +162,7 @@ async fn event(
     if !state.rooms.is_live(reader.room(), &stored) {
         return Err(no_such_event());
     }
+    let (room, id) = (stored.pdu.room_id().to_owned(), stored.pdu.event_id().to_owned());
     let pdu = match standing {
         // An outlier is here because others vouch for it as state or authorization, which servers in the room are given.
         Standing::Outlier => raw(&stored.pdu)?,
@@ -122,6 +171,7 @@ async fn event(
         }
         Standing::Rejected | Standing::RejectedOutlier => return Err(no_such_event()),
     };
+    disclosed(&state, &origin, (&room, "event"), std::iter::once(&*id)).await?;
     Ok(Reply(get_event::Response::new(state.server_name.clone(), now(&state), pdu)))
 }
 
@@ -136,6 +186,7 @@ async fn state(
     let reader = readable_room(&state, &request.room_id, &origin).await?;
     let found = state.rooms.state_served(reader.room(), &request.event_id).await;
     let StateServed { state: pdus, auth_chain } = found.map_err(error::of_room)?;
+    disclosed_state(&state, &origin, (&request.room_id, "state"), [&pdus, &auth_chain]).await?;
     let lists = vec![("auth_chain", auth_chain), ("pdus", pdus)];
     stream::answer(&state.rooms, reader.room().nid, &Nothing {}, lists, false)
 }
@@ -148,6 +199,7 @@ async fn state_ids(
     let reader = readable_room(&state, &request.room_id, &origin).await?;
     let found = state.rooms.state_served(reader.room(), &request.event_id).await;
     let StateServed { state: pdus, auth_chain } = found.map_err(error::of_room)?;
+    disclosed_state(&state, &origin, (&request.room_id, "state_ids"), [&pdus, &auth_chain]).await?;
     let auth_chain = state.rooms.event_ids(&auth_chain).await.map_err(error::of_room)?;
     let pdus = state.rooms.event_ids(&pdus).await.map_err(error::of_room)?;
     Ok(Reply(get_room_state_ids::Response::new(auth_chain, pdus)))
@@ -163,6 +215,7 @@ async fn event_auth(
     let here = found.filter(|(room, ..)| *room == reader.room().nid);
     let (room, _, stored) = here.ok_or_else(|| error::of_room(RoomError::NoSuchEvent))?;
     let auth_chain = state.rooms.auth_chain(room, &[stored.nid]).await.map_err(error::of_room)?;
+    disclosed_state(&state, &origin, (&request.room_id, "event_auth"), [&[], &auth_chain]).await?;
     stream::answer(&state.rooms, room, &Nothing {}, vec![("auth_chain", auth_chain)], false)
 }
 

@@ -12,6 +12,7 @@
 
 mod carrier;
 mod counters;
+mod deeds;
 mod destinations;
 mod distributor;
 mod lanes;
@@ -36,6 +37,7 @@ use tokio::{
     task::{Id, JoinSet},
     time::sleep,
 };
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_rooms::NS_SERVER;
 use wardroom_store::{Batch, Packed, Position, Scan, Store};
@@ -92,6 +94,7 @@ pub struct Outbox {
 struct Inner {
     server_name: OwnedServerName,
     store: Store,
+    audit: AuditLog,
     clock: SharedClock,
     carrier: Arc<dyn Carrier>,
     source: Arc<dyn Source>,
@@ -117,12 +120,13 @@ impl Outbox {
     pub(crate) fn new(parts: &Parts, partners: &Partners) -> Self {
         let carrier = Arc::new(Signed { origin: parts.server_name.clone(), partners: partners.clone() });
         let source = Arc::new(parts.rooms.clone());
-        Self::over(parts.server_name.clone(), parts.store.clone(), Arc::clone(&parts.clock), carrier, source)
+        let kept = (parts.store.clone(), parts.audit.clone());
+        Self::over(parts.server_name.clone(), kept, Arc::clone(&parts.clock), carrier, source)
     }
 
     fn over(
         server_name: OwnedServerName,
-        store: Store,
+        (store, audit): (Store, AuditLog),
         clock: SharedClock,
         carrier: Arc<dyn Carrier>,
         source: Arc<dyn Source>,
@@ -134,6 +138,7 @@ impl Outbox {
                 server_name,
                 queues: Queues(store.clone()),
                 store,
+                audit,
                 clock,
                 carrier,
                 source,

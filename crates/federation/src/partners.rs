@@ -36,6 +36,7 @@ use ruma::{
     },
     serde::Raw,
 };
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_event::Pdu;
 use wardroom_store::Store;
@@ -86,6 +87,7 @@ struct Inner {
     list: Option<Arc<dyn AllowList>>,
     store: Store,
     clock: SharedClock,
+    audit: AuditLog,
     settings: PartnerSettings,
 }
 
@@ -97,13 +99,14 @@ impl Partners {
     pub(crate) fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
         let (name, key) = (parts.server_name.clone(), Arc::clone(&parts.signing_key));
         let own_keys = OwnKeys::new(name, key, settings.old_keys.clone(), Arc::clone(&parts.clock));
-        Self::assemble(own_keys, parts.store.clone(), Arc::clone(&parts.clock), settings)
+        Self::assemble(own_keys, parts.store.clone(), Arc::clone(&parts.clock), parts.audit.clone(), settings)
     }
 
     fn assemble(
         own_keys: OwnKeys,
         store: Store,
         clock: SharedClock,
+        audit: AuditLog,
         settings: PartnerSettings,
     ) -> Result<Self, PartnerError> {
         let client = Arc::new(Client::new(&settings, Arc::clone(&clock))?);
@@ -113,11 +116,11 @@ impl Partners {
         let list: Option<Arc<dyn AllowList>> = match settings.list.clone() {
             Some(list) => {
                 let client = client.for_operator();
-                Some(Arc::new(FederationList::new(list, client, store.clone(), Arc::clone(&clock))?))
+                Some(Arc::new(FederationList::new(list, client, (store.clone(), audit.clone()), Arc::clone(&clock))?))
             }
             None => None,
         };
-        let inner = Inner { client, keyring, own_keys, checkers, policies, list, store, clock, settings };
+        let inner = Inner { client, keyring, own_keys, checkers, policies, list, store, clock, audit, settings };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -183,7 +186,7 @@ impl Partners {
         if let Some(problem) = policy.iter().flat_map(Policy::problems).next() {
             return Err(PartnerError::Setting(problem));
         }
-        self.inner.policies.set(&self.inner.store, policy).await
+        self.inner.policies.set(&self.inner.store, &self.inner.audit, policy).await
     }
 
     /// How many requests a server may make in a second; `None` for as many as it likes.

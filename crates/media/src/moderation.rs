@@ -1,5 +1,6 @@
 //! What operators do with media: looking, quarantine, deletion.
 
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Batch, CommitError, Packed, ReadError, Scan};
 
 use crate::{
@@ -174,8 +175,10 @@ impl Media {
                     files.push(blob);
                 }
             }
+            let uri = self.uri_of(&row);
             match row.content {
                 Some(content) => {
+                    self.0.audit.add(&mut batch, Record::of(Act::MediaDelete).media(uri));
                     usage.files = usage.files.saturating_sub(1);
                     usage.bytes = usage.bytes.saturating_sub(content.blob.length);
                     files.push(content.blob);
@@ -242,6 +245,11 @@ impl Media {
         let rows = view.multi_get(&MEDIA, &keys).await?;
         let both = keys.into_iter().zip(rows);
         Ok(both.filter_map(|(key, row)| Some((key, row?.0))).collect())
+    }
+
+    /// The address of a media of this server.
+    pub(crate) fn uri_of(&self, row: &MediaRow) -> String {
+        MediaId::known(self.0.server_name.clone(), row.id.clone()).uri()
     }
 
     pub(crate) fn info_of(&self, row: MediaRow) -> MediaInfo {

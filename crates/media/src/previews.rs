@@ -173,7 +173,7 @@ impl Media {
             previews.remember(key, &outcome, media.0.clock.now_ms());
             outcome
         };
-        tokio::spawn(making).await?
+        tokio::spawn(wardroom_audit::origin::carry(making)).await?
     }
 
     async fn make_preview(&self, previews: &Previews, url: Url) -> Result<Arc<str>, MediaError> {

@@ -1,6 +1,7 @@
 //! Media of other servers, kept here for a while: what was fetched once is not fetched again as long as somebody looks
 //! at it now and then.
 
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Batch, CommitError, Packed, Position, ReadError, Scan};
 
 use crate::{
@@ -242,6 +243,11 @@ impl Media {
                 if let ThumbnailRow::Made { blob, .. } = made {
                     files.push(blob);
                 }
+            }
+            if row.content.is_some() {
+                // A copy: its server has it still.
+                let record = Record::of(Act::MediaDelete).media(format!("mxc://{}/{}", row.server, row.id));
+                self.0.audit.add(&mut batch, record.detail("copy"));
             }
             files.extend(row.content.take().map(|content| content.blob));
             if row.quarantined_ms.is_some() {

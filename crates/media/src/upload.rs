@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use tokio::sync::OwnedSemaphorePermit;
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Batch, CommitError, Packed, Position, ReadError};
 
 use crate::{
@@ -219,6 +220,9 @@ impl Media {
             if let Some(at_ms) = row.expires_ms {
                 batch.put(&EXPIRING, &(at_ms, key), &());
             }
+            let record = Record::of(Act::MediaCreate).media(self.uri_of(&row));
+            let preview = row.origin == Origin::Preview;
+            self.0.audit.add(&mut batch, if preview { record.detail("preview") } else { record });
             batch.put(&MEDIA, &key, &Packed(row));
             self.put_blob(&mut batch, &content.blob);
             batch.touch(watch_key(&key));
@@ -294,7 +298,7 @@ impl Upload {
             let (Target::New(media, _) | Target::Created(media)) = target;
             Ok(media)
         };
-        tokio::spawn(finishing).await?
+        tokio::spawn(wardroom_audit::origin::carry(finishing)).await?
     }
 }
 

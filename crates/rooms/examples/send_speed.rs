@@ -1,6 +1,6 @@
 //! How fast the engine takes messages, without HTTP: 16 senders in 8 rooms of two, on a real store.
 //!
-//! `cargo run --release -p wardroom-rooms --example send_speed -- [seconds] [sync|nosync]`
+//! `cargo run --release -p wardroom-rooms --example send_speed -- [seconds] [sync|nosync] [audit|silent]`
 #![expect(clippy::print_stdout, reason = "prints what it measured")]
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use ruma::{OwnedRoomId, OwnedUserId, UserId, owned_server_name, room_version_id};
 use serde_json::{Map, json, value::to_raw_value};
-use wardroom_audit::AuditLog;
+use wardroom_audit::{AuditLog, AuditSettings};
 use wardroom_clock::SystemClock;
 use wardroom_event::SigningKey;
 use wardroom_rooms::{Actor, MemberProfile, NS_USER, NewRoom, Preset, Rooms, Settings, StandardGate, TABLES, UserNid};
@@ -60,16 +60,25 @@ fn cpu_ticks() -> u64 {
 async fn main() -> Result<(), Box<dyn Error>> {
     let seconds = std::env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(5);
     let sync = std::env::args().nth(2).as_deref() != Some("nosync");
+    let audited = std::env::args().nth(3).as_deref() == Some("audit");
     let dir = tempfile::tempdir()?;
     let options = Options { sync, ..Options::default() };
-    let store = Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&[TABLES])?, options).await?;
+    let store =
+        Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&[TABLES, wardroom_audit::TABLES])?, options)
+            .await?;
     let settings = Settings {
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
         retention: wardroom_rooms::RetentionSettings::default(),
     };
-    let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), AuditLog::silent(), settings);
+    let audit = match audited {
+        true => AuditLog::open(store.clone(), Arc::new(SystemClock), AuditSettings::default()).await?,
+        false => AuditLog::silent(),
+    };
+    let numbering = audit.clone();
+    tokio::spawn(async move { numbering.run().await });
+    let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), audit, settings);
     let mut senders = Vec::new();
     for number in 0..ROOMS {
         let (first, second) = (user(&store, 2 * number).await?, user(&store, 2 * number + 1).await?);

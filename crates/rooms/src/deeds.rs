@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use ruma::{CanonicalJsonObject, OwnedEventId, RoomId, UserId};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use wardroom_audit::{Act, Origin, Outcome, Record};
+use wardroom_audit::{Act, Origin, Outcome, Record, hash, origin};
 use wardroom_event::Pdu;
 use wardroom_store::Batch;
 
@@ -17,6 +16,7 @@ use crate::{
     Engine,
     error::RoomError,
     events::Stored,
+    gate::Action,
     ids::{Slot, is_member},
     tables::{Membership, Standing},
     writer::Writer,
@@ -25,13 +25,7 @@ use crate::{
 /// SHA-256 of a content as canonical JSON, in hexadecimal digits; none where it is no JSON that can be canonical.
 fn hash_of(pdu: &Pdu) -> Option<String> {
     let content: CanonicalJsonObject = serde_json::from_str(pdu.content().get()).ok()?;
-    let digest = Sha256::digest(serde_json::to_vec(&content).ok()?);
-    Some(digest.iter().fold(String::with_capacity(64), |mut hash, byte| {
-        use std::fmt::Write as _;
-        // Writing to a String does not fail.
-        let _ = write!(hash, "{byte:02x}");
-        hash
-    }))
+    Some(hash(serde_json::to_vec(&content).ok()?))
 }
 
 /// The event that another one replaces (specification, "Event replacements"). Encrypted events say it in the clear.
@@ -76,6 +70,29 @@ fn by(act: Act, origin: &Origin, sender: &UserId) -> Record {
         record.who.on_behalf_of = Some(sender.to_string());
     }
     record
+}
+
+impl Action<'_> {
+    /// The word of records.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Join => "join",
+            Self::Knock => "knock",
+            Self::Leave => "leave",
+            Self::Invite(_) => "invite",
+            Self::Kick(_) => "kick",
+            Self::Ban(_) => "ban",
+            Self::Unban(_) => "unban",
+            Self::Send { .. } => "send",
+            Self::Redact => "redact",
+            Self::Read => "read",
+            Self::Glimpse => "glimpse",
+            Self::Report => "report",
+            Self::Signal => "signal",
+            Self::Name => "name",
+        }
+    }
 }
 
 impl Writer {
@@ -161,6 +178,30 @@ impl Writer {
 }
 
 impl Engine {
+    /// Records that the gate refused somebody something, before they hear it. Who only looks is recorded by whoever asked
+    /// on their behalf.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub(crate) async fn record_refusal(
+        &self,
+        (user, action): (&UserId, Action<'_>),
+        room: &RoomId,
+        sentence: &str,
+    ) -> Result<(), RoomError> {
+        if matches!(action, Action::Read | Action::Glimpse) {
+            return Ok(());
+        }
+        let record = by(Act::RoleCheck, &origin::current(), user).room(room.as_str()).detail(action.word());
+        let record = match action {
+            Action::Invite(target) | Action::Kick(target) | Action::Ban(target) | Action::Unban(target) => {
+                record.user(target.as_str())
+            }
+            _ => record,
+        };
+        Ok(self.audit.denied(record.why(sentence)).await?)
+    }
+
     /// Leaves the record of something that the current request does to a room, without an event.
     pub(crate) fn record_change(&self, batch: &mut Batch, act: Act, room: &RoomId, what: &str) {
         self.audit.add(batch, Record::of(act).room(room.as_str()).detail(what));

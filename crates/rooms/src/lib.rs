@@ -303,7 +303,10 @@ impl Engine {
         };
         match self.gate.may(&asker, action, room) {
             Verdict::Allow => Ok(entry),
-            Verdict::Deny(sentence) => Err(RoomError::Forbidden(sentence)),
+            Verdict::Deny(sentence) => {
+                self.record_refusal((actor.user, action), &room.id, &sentence).await?;
+                Err(RoomError::Forbidden(sentence))
+            }
         }
     }
 }

@@ -11,13 +11,16 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use ruma::{EventId, OwnedEventId, RoomId, ServerName, events::StateEventType, events::TimelineEventType};
+use ruma::{
+    EventId, OwnedEventId, RoomId, ServerName,
+    events::{StateEventType, TimelineEventType, room::member::MembershipState},
+};
 use wardroom_audit::Act;
 use wardroom_event::{Pdu, auth_types, authorize, check_standalone};
 use wardroom_store::Packed;
 
 use crate::{
-    Rooms,
+    Action, Rooms,
     error::RoomError,
     events::Stored,
     ids::{NS_EVENT, RoomNid, Slot},
@@ -520,7 +523,18 @@ impl Rooms {
         self.prepare_for(std::iter::once(&*event), &room.view()).await;
         let event = self.recommend(&room.view(), vec![(event, Before::Derived)]).await?.pop();
         let (event, _) = event.ok_or_else(|| RoomError::inconsistent("event that was lost"))?;
-        self.engine.write(&room, move |writer| async move { writer.admit(event, &origin).await }.boxed()).await
+        let asked = Arc::clone(&event);
+        let admitted =
+            self.engine.write(&room, move |writer| async move { writer.admit(event, &origin).await }.boxed()).await;
+        if let Err(RoomError::Forbidden(sentence)) = &admitted {
+            let action = match asked.membership() {
+                Some(MembershipState::Knock) => Action::Knock,
+                Some(MembershipState::Leave) => Action::Leave,
+                _ => Action::Join,
+            };
+            self.engine.record_refusal((asked.sender(), action), asked.room_id(), sentence).await?;
+        }
+        admitted
     }
 }
 

@@ -43,8 +43,16 @@ impl Rooms {
         if membership != Membership::Leave {
             self.engine.gate.prepare(user, &room.view()).await;
         }
-        let user = user.to_owned();
-        self.engine.write(&room, move |writer| async move { writer.template(&user, membership).await }.boxed()).await
+        let (id, asked) = (room.view().id.clone(), user.to_owned());
+        let template = self
+            .engine
+            .write(&room, move |writer| async move { writer.template(&asked, membership).await }.boxed())
+            .await;
+        if let Err(RoomError::Forbidden(sentence)) = &template {
+            let action = if membership == Membership::Knock { Action::Knock } else { Action::Join };
+            self.engine.record_refusal((user, action), &id, sentence).await?;
+        }
+        template
     }
 
     /// An event of this server's that is not yet part of the room: an invite that the invited user's server has to

@@ -16,6 +16,7 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{any, get, post},
 };
+use wardroom_audit::AuditLog;
 use wardroom_provisioning::{Provisioning, ResourceKind};
 use wardroom_web::RateLimits;
 
@@ -31,6 +32,8 @@ pub struct ScimState {
     pub tokens: Arc<[Token]>,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
+    /// The audit trail.
+    pub audit: AuditLog,
 }
 
 /// The SCIM API over `state`; no routes where no directory has a token.

@@ -1,17 +1,17 @@
 //! Who may push users and groups: directories with a bearer token of the configuration.
 
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use http::{
-    HeaderMap, HeaderValue,
+    HeaderMap, HeaderValue, Method,
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
-use wardroom_audit::origin::authenticated;
+use wardroom_audit::{Act, AuditError, AuditLog, Outcome, Record, origin::authenticated};
 use wardroom_web::{Class, Subject};
 
 use crate::{ScimState, answer::Refusal};
@@ -98,7 +98,7 @@ fn is_known(tokens: &[Token], headers: &HeaderMap) -> bool {
 pub(crate) async fn admit(State(state): State<ScimState>, request: Request, next: Next) -> Response {
     if is_known(&state.tokens, request.headers()) {
         authenticated(|who| who.service = Some("scim".to_owned()));
-        return next.run(request).await;
+        return recorded(&state.audit, request, next).await;
     }
     let (parts, body) = request.into_parts();
     wardroom_web::drain(body, DRAIN_BYTES_MAX).await;
@@ -111,6 +111,33 @@ pub(crate) async fn admit(State(state): State<ScimState>, request: Request, next
     let mut response =
         Refusal::new(401, None, "Authorization: a bearer token of a directory is needed.").into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
+}
+
+/// Answers a directory with a record, as administrators are answered: before anything changes, and where that fails or it
+/// only looked, before the answer leaves.
+async fn recorded(audit: &AuditLog, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("/scim/v2", MatchedPath::as_str);
+    let (looks, call) = (request.method() == Method::GET, format!("{} {path}", request.method()));
+    let record = |outcome| Record::of(Act::AdminCall).detail(&*call).outcome(outcome);
+    let failed = |error: AuditError| {
+        tracing::error!(%error, "the call of a directory could not be recorded");
+        Refusal::new(500, None, "The audit trail cannot be written.").into_response()
+    };
+    if !looks && let Err(error) = audit.write(record(Outcome::Success)).await {
+        return failed(error);
+    }
+    let response = next.run(request).await;
+    let outcome = match response.status() {
+        status if status.is_client_error() => Outcome::Minor,
+        status if status.is_server_error() => Outcome::Major,
+        _ => Outcome::Success,
+    };
+    if (looks || outcome != Outcome::Success)
+        && let Err(error) = audit.write(record(outcome)).await
+    {
+        return failed(error);
+    }
     response
 }
 

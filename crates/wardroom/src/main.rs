@@ -10,6 +10,7 @@ mod backup;
 mod causes;
 mod command;
 mod config;
+mod effective;
 mod exporting;
 mod identity;
 mod inviting;

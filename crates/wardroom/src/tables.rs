@@ -1,6 +1,6 @@
 //! The catalogue: every table of every crate.
 
-use wardroom_store::{Catalogue, CatalogueError, Packed, Profile, Seal, Table, TableSpec};
+use wardroom_store::{Catalogue, CatalogueError, Hash16, Packed, Profile, Seal, Table, TableSpec};
 
 use crate::identity::{IdentityRow, OldKeyRow};
 
@@ -16,10 +16,14 @@ pub(crate) static OLD_KEYS: Table<u64, Packed<OldKeyRow>> =
 pub(crate) static POLICY_KEY: Table<(), Packed<[u8; 32]>> =
     Table::new(0x0F02, "policy_server_key", Profile::Point, Seal::System);
 
+/// Keyed hash of the configuration of the newest start: one row.
+pub(crate) static CONFIGURED: Table<(), Packed<Hash16>> =
+    Table::new(0x0F03, "server_configured", Profile::Point, Seal::System);
+
 /// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., federation 0x05.., care 0x06.., provisioning
 /// 0x07.., audit and atna 0x08.., the binary itself 0x0F...
 pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
-    let own: [TableSpec; 3] = [*IDENTITY.spec(), *OLD_KEYS.spec(), *POLICY_KEY.spec()];
+    let own: [TableSpec; 4] = [*IDENTITY.spec(), *OLD_KEYS.spec(), *POLICY_KEY.spec(), *CONFIGURED.spec()];
     Catalogue::new(&[
         wardroom_accounts::TABLES,
         wardroom_rooms::TABLES,

@@ -45,6 +45,7 @@ use crate::{
         listener::Tls,
         push::Badge,
     },
+    effective,
     exporting::Exporting,
     identity, inviting,
     keys::{self, KeyError},
@@ -388,7 +389,7 @@ async fn rooms(
 /// The directory that pushes users and groups.
 fn scim(
     config: &Config,
-    (store, clock): (&Store, &SharedClock),
+    (store, clock, audit): (&Store, &SharedClock, &AuditLog),
     (accounts, rooms, care): (&Accounts, &Rooms, &Care),
     limits: &Arc<RateLimits>,
 ) -> Result<ScimState, StartError> {
@@ -410,7 +411,8 @@ fn scim(
     };
     let services = (accounts.clone(), rooms.clone(), care.clone());
     let provisioning = Provisioning::new(store.clone(), Arc::clone(clock), services, settings);
-    Ok(ScimState { provisioning, tokens: section.tokens(&file)?.into(), limits: Arc::clone(limits) })
+    let (tokens, limits) = (section.tokens(&file)?.into(), Arc::clone(limits));
+    Ok(ScimState { provisioning, tokens, limits, audit: audit.clone() })
 }
 
 /// The directories that are read.
@@ -478,6 +480,7 @@ impl App {
         let signing_key = Arc::new(identity::signing_key(&store, &config.server_name).await?);
         let audit = auditing::open(config, &store, Arc::clone(&clock)).await?;
         auditing::begin(&audit).await?;
+        effective::note(config, &store, &audit).await?;
         let accounts = accounts(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit), &signing_key).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
@@ -528,7 +531,7 @@ impl App {
         let federation_api =
             federation.clone().map(|federation| federation_api(config, parts, federation, (&sync, &care), &limits));
         let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
-        let scim = scim(config, (&store, &clock), (&accounts, &rooms, &care), &limits)?;
+        let scim = scim(config, (&store, &clock, &audit), (&accounts, &rooms, &care), &limits)?;
         let exporting = Exporting::new(config, (&store, &clock), (&accounts, &audit), &limits)?;
         exporting.start(&stopping);
         let client = ClientState {

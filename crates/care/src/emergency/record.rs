@@ -1,8 +1,7 @@
-//! The one place where the beginning, the end and the review of an emergency are written. An audit log hooks in here:
-//! the beginning is the event 110127 (emergency override started) of type 110113, the end 110138 (stopped), with the
-//! reason's code as the purpose of use.
+//! The one place where the beginning, the end and the review of an emergency are written, with their audit records.
 
 use ruma::{OwnedUserId, UserId};
+use wardroom_audit::{Act, Record};
 use wardroom_rooms::{RoomNid, UserNid};
 use wardroom_store::{Batch, CommitError, Json, Scan};
 
@@ -57,6 +56,10 @@ impl Care {
         batch.put(&UNREVIEWED, &id, &());
         batch.put(&BY_ROOM, &(row.room, id), &());
         batch.put(&BY_USER, &(row.user, id), &());
+        let mut record = about(Act::EmergencyBegin, id, row).kind(&*row.reason_code).why(&*row.reason_text);
+        // Asked for by a message to the service user, it is no request.
+        record.who.user.get_or_insert_with(|| user.to_string());
+        self.0.audit.add(&mut batch, record);
         let (known, name, grant) = (grants.clone(), user.to_owned(), Grant::of(id, row));
         let room = row.room;
         batch.on_commit(move |_| known.put(room, name, grant));
@@ -128,10 +131,13 @@ impl Care {
         for _ in 0..ATTEMPTS_MAX {
             let read = self.0.store.latest().get_versioned(&RECORDS, &id).await?;
             let (Json(before), version) = read.ok_or(CareError::NoSuchEmergency)?;
-            let Change::To(after) = change(before)? else { return Ok(None) };
+            let Change::To(after) = change(before.clone())? else { return Ok(None) };
             let mut batch = Batch::default();
             batch.expect_version(&RECORDS, &id, Some(version));
             batch.put(&RECORDS, &id, &Json((*after).clone()));
+            for record in records_of_change(id, &before, &after) {
+                self.0.audit.add(&mut batch, record);
+            }
             if after.review.is_some() {
                 batch.delete(&UNREVIEWED, &id);
             }
@@ -173,6 +179,19 @@ impl Care {
     pub(super) async fn unreviewed(&self, limit: usize) -> Result<Vec<u64>, CareError> {
         Ok(self.0.store.latest().scan_keys(&UNREVIEWED, Scan::all().limit(limit)).await?)
     }
+}
+
+fn about(act: Act, id: u64, row: &EmergencyRow) -> Record {
+    Record::of(act).name(id.to_string()).room(&*row.room_id).user(&*row.user_id)
+}
+
+/// What the audit trail hears of a change: that it ended, that it was reviewed. Notes of reviewers are not repeated there.
+fn records_of_change(id: u64, before: &EmergencyRow, after: &EmergencyRow) -> Vec<Record> {
+    let ended = after.end.as_ref().filter(|_| before.end.is_none());
+    let ended = ended.map(|end| about(Act::EmergencyEnd, id, after).detail(end.why.name()));
+    let reviewed = after.review.as_ref().filter(|_| before.review.is_none());
+    let reviewed = reviewed.map(|review| about(Act::EmergencyReview, id, after).detail(review.verdict.name()));
+    ended.into_iter().chain(reviewed).collect()
 }
 
 /// Lists of records.

@@ -19,6 +19,8 @@ use ruma::api::{
     path_builder::PathBuilder as _,
 };
 use url::form_urlencoded;
+use wardroom_accounts::AccountError;
+use wardroom_audit::{Act, AuditLog, Outcome, Record};
 use wardroom_sso::{
     Begun, CallbackAnswer, Finished, ProviderFault, ProviderSettings, Purpose, RedirectUrl, Sso, SsoError,
 };
@@ -118,10 +120,31 @@ async fn callback(
     let sso = configured(&state)?.clone();
     let (parts, _) = request.into_parts();
     // The code is good once: what was begun with it goes on although the browser has left.
-    Ok(to_the_end(async move { finish(&sso, &provider, &parts).await }).await)
+    Ok(to_the_end(async move { finish(&sso, &state.audit, &provider, &parts).await }).await)
 }
 
-async fn finish(sso: &Sso, provider: &str, parts: &Parts) -> Response {
+/// Records that somebody was not signed in. They are not, whether that works or not.
+async fn record_refusal(audit: &AuditLog, error: &SsoError) {
+    let why = match error {
+        SsoError::Declined(_) => "declined by the provider",
+        SsoError::TooWeak => "too weak",
+        SsoError::TooLongAgo => "too long ago",
+        SsoError::NoName => "no name",
+        SsoError::OtherUser => "other user",
+        SsoError::Token(_) => "answer not trusted",
+        SsoError::Account(AccountError::Deactivated) => "deactivated",
+        SsoError::Account(AccountError::Locked) => "locked",
+        SsoError::Account(AccountError::NotLinked) => "not linked",
+        // Not refused: it did not work, or was over.
+        _ => return,
+    };
+    let record = Record::of(Act::LoginFailed).outcome(Outcome::Minor).detail("provider").why(why);
+    if let Err(error) = audit.repeated(record).await {
+        tracing::error!(%error, "a refused sign-in could not be recorded");
+    }
+}
+
+async fn finish(sso: &Sso, audit: &AuditLog, provider: &str, parts: &Parts) -> Response {
     let [given_state, code, error, issuer] = ["state", "code", "error", "iss"].map(|name| parameter(parts, name));
     let answer = CallbackAnswer {
         state: given_state.as_deref(),
@@ -132,6 +155,9 @@ async fn finish(sso: &Sso, provider: &str, parts: &Parts) -> Response {
     let cookie = Sso::cookie_of(&answer);
     let browser = cookie.as_deref().and_then(|name| cookies::get(&parts.headers, name));
     let finished = sso.finish(provider, &answer, browser.as_deref()).await;
+    if let Err(error) = &finished {
+        record_refusal(audit, error).await;
+    }
     let mut response = match finished {
         Ok(Finished::Login { location, trusted: true, .. }) => {
             let headers = [

@@ -24,6 +24,7 @@ use wardroom_web::{ApiError, Reply, Routes};
 use super::{Sent, require_own, template, verified};
 use crate::{
     FederationState, Signed, error,
+    events::disclosed_state,
     requests::{SendEvent, SendJoinV1},
     shared_room::resident_room,
     signed::SignedRoutes as _,
@@ -108,6 +109,7 @@ async fn join<T: Metadata>(
     let members = !request.omit_members;
     let told = state.rooms.state_for_join(&view, pdu.event_id(), members).await.map_err(error::of_room)?;
     let joined = Joined { event: raw(&pdu)?, members_omitted: !members, origin: &state.server_name, servers_in_room };
+    disclosed_state(state, origin, (room, "send_join"), [&told.state, &told.auth_chain]).await?;
     let lists = vec![("state", told.state), ("auth_chain", told.auth_chain)];
     stream::answer(&state.rooms, view.nid, &joined, lists, old)
 }

@@ -224,8 +224,13 @@ fn start(
     wanted: &Arc<Wanted>,
 ) -> (Outbox, JoinHandle<()>) {
     let (carrier, source): (Arc<dyn Carrier>, Arc<dyn Source>) = (Arc::clone(servers) as _, Arc::clone(wanted) as _);
-    let outbox =
-        Outbox::over(owned_server_name!("here.example"), store.clone(), Arc::clone(clock) as _, carrier, source);
+    let outbox = Outbox::over(
+        owned_server_name!("here.example"),
+        (store.clone(), wardroom_audit::AuditLog::silent()),
+        Arc::clone(clock) as _,
+        carrier,
+        source,
+    );
     let run = outbox.clone();
     (outbox, tokio::spawn(async move { run.run().await }))
 }

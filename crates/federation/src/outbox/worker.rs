@@ -220,6 +220,7 @@ impl Inner {
         }
         let mut batch = Batch::default();
         load.remove(&mut batch);
+        self.record_taken(&mut batch, server, &load).await?;
         let newest = load.newest();
         for (room, place) in &newest {
             batch.put(&SENT, &(nid, *room), &Packed(*place));

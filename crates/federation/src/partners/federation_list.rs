@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
+use wardroom_audit::{Act, AuditLog, Record};
 use wardroom_clock::SharedClock;
 use wardroom_store::{Batch, Packed, Profile, Seal, Store, Table};
 
@@ -129,6 +130,7 @@ pub(crate) struct FederationList {
     authorities: Vec<CertificateDer<'static>>,
     client: Option<HttpClient>,
     store: Store,
+    audit: AuditLog,
     clock: SharedClock,
     listed: RwLock<Arc<Listed>>,
     /// When it was last tried to read it anew.
@@ -146,7 +148,7 @@ impl FederationList {
     pub(crate) fn new(
         settings: ListSettings,
         builder: reqwest::ClientBuilder,
-        store: Store,
+        (store, audit): (Store, AuditLog),
         clock: SharedClock,
     ) -> Result<Self, PartnerError> {
         let setting = |error: String| PartnerError::Setting(format!("federation.list: {error}"));
@@ -166,7 +168,7 @@ impl FederationList {
             }
         };
         let (listed, refreshed_ms) = (RwLock::default(), tokio::sync::Mutex::default());
-        Ok(Self { settings, authorities, client, store, clock, listed, refreshed_ms })
+        Ok(Self { settings, authorities, client, store, audit, clock, listed, refreshed_ms })
     }
 
     async fn fetch(&self) -> Result<Vec<u8>, String> {
@@ -224,6 +226,8 @@ impl FederationList {
         if listed.version > before.version || listed.names != before.names {
             info!(version = listed.version, servers = listed.names.len(), "the federation list is in force");
             let mut batch = Batch::default();
+            let record = Record::of(Act::ServerConfig).detail("federation list").new(wardroom_audit::hash(&list));
+            self.audit.add(&mut batch, record.count(listed.names.len() as u64));
             batch.put(&LIST, &(), &Packed(Row { jws: list, accepted_ms: now_ms }));
             self.store.commit(batch).await.map_err(|error| PartnerError::Store(error.to_string()))?;
         }
@@ -316,7 +320,9 @@ mod tests {
             refresh_every: Duration::from_secs(3_600),
         };
         let clock = Arc::new(ManualClock::new(NOW_MS));
-        let list = FederationList::new(settings, HttpClient::builder(), store.clone(), clock.clone()).unwrap();
+        let list =
+            FederationList::new(settings, HttpClient::builder(), (store.clone(), AuditLog::silent()), clock.clone())
+                .unwrap();
         (list, clock)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use ruma::ServerName;
 use serde::{Deserialize, Serialize};
+use wardroom_audit::{Act, AuditLog, Record, hash};
 use wardroom_store::{Batch, Packed, Profile, Seal, Store, Table};
 
 use super::PartnerError;
@@ -115,9 +116,17 @@ impl Policies {
     }
 
     /// Stores a policy and puts it in force; `None` goes back to the configured one.
-    pub(crate) async fn set(&self, store: &Store, policy: Option<Policy>) -> Result<(), PartnerError> {
+    pub(crate) async fn set(
+        &self,
+        store: &Store,
+        audit: &AuditLog,
+        policy: Option<Policy>,
+    ) -> Result<(), PartnerError> {
         let _changing = self.changing.lock().await;
         let mut batch = Batch::default();
+        let hash_of = |policy: &Policy| hash(serde_json::json!([policy.allow, policy.deny]).to_string());
+        let (old, new) = (hash_of(&self.current().0), hash_of(policy.as_ref().unwrap_or(&self.configured)));
+        audit.add(&mut batch, Record::of(Act::ServerConfig).detail("federation policy").old(old).new(new));
         match &policy {
             Some(policy) => batch.put(&POLICY, &(), &Packed(policy.clone())),
             None => batch.delete(&POLICY, &()),
@@ -205,11 +214,11 @@ mod tests {
         let store = Store::in_memory(Catalogue::new(&[crate::TABLES]).unwrap());
         let configured = policy(&["*"], &[]);
         let policies = Policies::new(configured.clone());
-        policies.set(&store, Some(policy(&["a.example"], &[]))).await.unwrap();
+        policies.set(&store, &AuditLog::silent(), Some(policy(&["a.example"], &[]))).await.unwrap();
         let again = Policies::new(configured.clone());
         again.load(&store).await.unwrap();
         assert_eq!(again.current(), (Arc::new(policy(&["a.example"], &[])), true));
-        again.set(&store, None).await.unwrap();
+        again.set(&store, &AuditLog::silent(), None).await.unwrap();
         assert_eq!(again.current(), (Arc::new(configured.clone()), false));
         let last = Policies::new(configured);
         last.load(&store).await.unwrap();

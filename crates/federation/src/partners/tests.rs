@@ -11,6 +11,7 @@ use ruma::{
     owned_server_name, owned_user_id,
 };
 use serde_json::{json, value::to_raw_value};
+use wardroom_audit::AuditLog;
 use wardroom_clock::{Clock as _, ManualClock};
 use wardroom_event::{RoomVersion, SigningKey};
 use wardroom_outbound::Ranges;
@@ -38,7 +39,7 @@ fn with_store(settings: PartnerSettings, store: Store) -> World {
     let clock = Arc::new(ManualClock::new(NOW_MS));
     let key = Arc::new(SigningKey::from_seed([9; 32], "own").unwrap());
     let own = OwnKeys::new(owned_server_name!("own.example"), key, Vec::new(), clock.clone());
-    let partners = Partners::assemble(own, store.clone(), clock.clone(), settings).unwrap();
+    let partners = Partners::assemble(own, store.clone(), clock.clone(), AuditLog::silent(), settings).unwrap();
     World { partners, clock, store }
 }
 

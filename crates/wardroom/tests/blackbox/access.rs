@@ -3,7 +3,7 @@
 mod administration;
 mod attestations;
 mod doors;
-mod emergency;
+pub(crate) mod emergency;
 mod guards;
 mod losing;
 mod mappings;
@@ -49,18 +49,18 @@ fn alarm(admin: &User, kind: &str, room: &str) -> Value {
 }
 
 /// A server with a room that requires a role, which its creator has.
-struct Gated {
-    server: &'static Server,
-    admin: User,
+pub(crate) struct Gated {
+    pub(crate) server: &'static Server,
+    pub(crate) admin: User,
     /// Has the role.
-    alice: User,
-    room: String,
+    pub(crate) alice: User,
+    pub(crate) room: String,
     role: String,
 }
 
 impl Gated {
     /// A room of this preset; the role is of this room alone.
-    fn of(preset: &str) -> Self {
+    pub(crate) fn of(preset: &str) -> Self {
         let (server, role) = (crate::ward(), format!("{}@h1/cardiology", wardroom_testkit::unique("physician")));
         let (admin, alice) = (admin_of(server), server.user("alice"));
         give(&admin, &alice.id, &[&role]);
@@ -71,7 +71,7 @@ impl Gated {
     }
 
     /// A user with the role.
-    fn colleague(&self) -> User {
+    pub(crate) fn colleague(&self) -> User {
         let user = self.server.user("colleague");
         give(&self.admin, &user.id, &[&self.role]);
         user

@@ -15,7 +15,7 @@ use crate::server_with;
 pub(crate) const TRUSTED: &str = "https://chat.hospital-a.example/";
 
 /// A server with one provider, called "clinic"; `more` is TOML for it.
-fn clinic(more: &str) -> (IdentityProvider, Server) {
+pub(crate) fn clinic(more: &str) -> (IdentityProvider, Server) {
     let provider = IdentityProvider::start("clinic");
     let config = Config::default().set("oidc.client_allow", &format!("[{TRUSTED:?}]"));
     let server = server_with(IdentityProvider::configure(&[&provider], config, more));

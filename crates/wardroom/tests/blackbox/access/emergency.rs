@@ -16,7 +16,7 @@ const REASON: &str = "cardiac arrest in bed four";
 const PATIENT: &str = "Patient/4711";
 
 /// One's emergency in a room.
-fn break_glass(room: &str) -> Target {
+pub(crate) fn break_glass(room: &str) -> Target {
     raw(&format!("/_matrix/client/unstable/org.wardroom/v1/rooms/{}/break_glass", encode(room)))
 }
 
@@ -25,17 +25,17 @@ fn reason() -> Value {
 }
 
 /// A room that requires a role, and lets those with another role in in an emergency.
-struct Ward {
-    gated: Gated,
+pub(crate) struct Ward {
+    pub(crate) gated: Gated,
     /// With the role that may.
     who: String,
     /// Has it.
-    doctor: User,
+    pub(crate) doctor: User,
 }
 
 impl Ward {
     /// Emergencies last an hour.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::lasting(3_600_000)
     }
 
@@ -55,7 +55,7 @@ impl Ward {
         self.gated.server
     }
 
-    fn room(&self) -> &str {
+    pub(crate) fn room(&self) -> &str {
         &self.gated.room
     }
 
@@ -75,7 +75,7 @@ impl Ward {
 
     /// The doctor comes in.
     #[track_caller]
-    fn enter(&self) -> Value {
+    pub(crate) fn enter(&self) -> Value {
         self.doctor.post(break_glass(self.room()), reason()).ok()
     }
 

@@ -1,5 +1,9 @@
 //! Every change leaves its record, and no change that did not happen leaves one.
 
+mod accounts;
+mod administration;
+mod care;
+mod federation;
 mod rooms;
 
 use wardroom_testkit::{User, Value, json};
