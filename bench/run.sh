@@ -79,4 +79,10 @@ if [ -z "${1:-}" ]; then
     "$(target_dir)/release/examples/gate_speed"
     "$(target_dir)/release/examples/directory_speed" "$binary"
 fi
+if [ -z "${1:-}" ]; then
+    echo
+    echo "Exports of the audit trail (target: 50,000 records/s)"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example export_speed)
+    "$(target_dir)/release/examples/export_speed"
+fi
 exit "$status"
