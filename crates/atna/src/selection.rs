@@ -85,7 +85,7 @@ impl Selection {
         match name {
             "_id" => narrow(&mut self.ids, values),
             "date" => {
-                self.add_date(value).ok_or_else(|| wrong("not eq, ge, gt, le, lt, sa or eb with a date or time"))?
+                self.add_date(value).ok_or_else(|| wrong("not eq, ge, gt, le, lt, sa or eb with a date or time"))?;
             }
             "agent" | "agent.identifier" | "agent:identifier" => self.agents.push(names(values)),
             "entity" | "entity.identifier" | "entity:identifier" => self.entities.push(names(values)),

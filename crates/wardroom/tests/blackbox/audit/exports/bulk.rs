@@ -1,6 +1,6 @@
 //! Exports (FHIR Bulk Data Access).
 
-use wardroom_testkit::{Body, Config, Reply, Server, User, Value, json, wait_until};
+use wardroom_testkit::{Body, Config, Reply, Server, User, Value, json, serde_json, wait_until};
 
 use super::{ask, refused};
 use crate::{
@@ -45,7 +45,7 @@ fn resources(admin: &User, manifest: &Value) -> Vec<Value> {
             .bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
-            .map(|line| wardroom_testkit::serde_json::from_slice(line).unwrap())
+            .map(|line| serde_json::from_slice(line).unwrap())
             .collect();
         assert_eq!(lines.len() as u64, file["count"].as_u64().unwrap());
         all.extend(lines);
