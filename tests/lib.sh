@@ -54,35 +54,37 @@ node_modules() { # DIRECTORY SOURCE
     (cd "$1" && PATH=$home/bin:$PATH node "$home/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --ignore-scripts >&2)
 }
 
-# Packages of Debian, and what of their libraries this machine lacks.
-debian_packages() { # PACKAGE...
-    printf '%s\n' "$@"
-    local library
-    apt-cache depends --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@" |
-        sed -n 's/^ *|\{0,1\}Depends: \(lib[a-z0-9.+-]*\)$/\1/p' | sort -u | while read -r library; do
-        # Only a back end of slapd that is not used here is written in Perl.
-        case $library in libperl* | libmime*) continue ;; esac
-        dpkg-query -W -f '${Status}\n' "$library" 2>/dev/null | grep -q '^install ok' || echo "$library"
-    done
-}
-
-# Unpacks packages of Debian into a directory: nothing is installed.
+# Unpacks packages of Debian into a directory, and what this machine lacks for them: nothing is installed.
 unpack_debian() { # DIRECTORY PACKAGE...
     command -v apt-get >/dev/null || {
         say "only Debian's packages are known here"
         return 1
     }
-    local dir=$1 package wanted
+    local dir=$1 package
     shift
     # What other runs left behind may be too old to be there still.
-    (cd "$dir" && wanted=$(debian_packages "$@") && apt-get -qq -o APT::Sandbox::User=root download $wanted >&2) || {
+    download_debian "$dir" "$@" || {
         local as_root=()
         [ "$(id -u)" -eq 0 ] || as_root=(sudo)
         "${as_root[@]}" apt-get update -qq
-        (cd "$dir" && wanted=$(debian_packages "$@") && apt-get -qq -o APT::Sandbox::User=root download $wanted >&2) || return
+        download_debian "$dir" "$@" || return
     }
     for package in "$dir"/*.deb; do dpkg -x "$package" "$dir" || return; done
     rm -f "$dir"/*.deb
+}
+
+download_debian() { # DIRECTORY PACKAGE...
+    local dir=$1 plan
+    shift
+    plan=$(apt-get install --simulate --no-install-recommends "$@" 2>/dev/null) || return
+    # shellcheck disable=SC2046  # one word for each package
+    (cd "$dir" && apt-get -qq -o APT::Sandbox::User=root download \
+        $(sed -n 's/^Inst \([^ ]*\).*/\1/p' <<<"$plan") >&2)
+}
+
+# Directories of the libraries that were unpacked there, as LD_LIBRARY_PATH has them.
+libraries_in() { # DIRECTORY
+    find "$1" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:
 }
 
 # Prints the path of HOMESERVER_BIN, or of the binary that Cargo then builds.

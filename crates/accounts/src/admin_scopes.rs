@@ -132,6 +132,7 @@ impl Accounts {
             } else {
                 batch.put(&ADMIN_SCOPES, &nid.get(), &Packed(scopes));
             }
+            self.record_change(&mut batch, user, "admin.scopes");
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }

@@ -15,9 +15,11 @@ mod media;
 mod moderation;
 mod presence;
 mod push;
+mod retention;
 mod room;
 mod room_keys;
 mod same_endpoint;
+mod sights;
 mod sliding_sync;
 mod state;
 mod sync;
@@ -58,4 +60,5 @@ pub fn routes() -> Routes<ClientState> {
         .merge(calls::routes())
         .merge(delayed_events::routes())
         .merge(moderation::routes())
+        .merge(retention::routes())
 }

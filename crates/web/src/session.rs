@@ -109,8 +109,15 @@ pub(crate) async fn authenticate<A: Demand, S: ApiState>(
         return A::demand(None);
     };
     origin::authenticated(|who| {
-        who.user = Some(session.user.to_string());
+        match &session.administrator {
+            Some(admin) => {
+                who.user = Some(admin.to_string());
+                who.on_behalf_of = Some(session.user.to_string());
+            }
+            None => who.user = Some(session.user.to_string()),
+        }
         who.device = Some(session.device.to_string());
+        who.subject.clone_from(&session.subject);
     });
     state.accounts().note_seen(&session, Some(client_ip), !is_repeated(parts.uri.path()));
     A::demand(Some(session))

@@ -16,7 +16,7 @@ use wardroom_web::ApiError;
 
 use crate::{
     AdminState,
-    csv::cell as csv_cell,
+    csv::{NEXT_TOKEN, cell},
     endpoint::{Asked, Endpoints, no_such_room},
     error,
 };
@@ -28,8 +28,6 @@ const REVIEW: &str = "/_wardroom/admin/v1/access_review";
 const REVIEWED_ROOMS_MAX: usize = 100;
 /// Members after which a page ends with the room that they are in.
 const PAGE_MEMBERS: usize = 20_000;
-/// Where a CSV has more pages: what `from` is for the next one.
-const NEXT_TOKEN: &str = "x-next-token";
 /// Members of a room who are shown.
 const MEMBERS_MAX: usize = 100_000;
 
@@ -111,7 +109,7 @@ fn csv(rooms: &[Room]) -> String {
                 &assessment.missing.join(" "),
                 &assessment.reason,
             ];
-            table.push_str(&cells.map(csv_cell).join(","));
+            table.push_str(&cells.map(|text| cell(text)).join(","));
             table.push_str("\r\n");
         }
     }
