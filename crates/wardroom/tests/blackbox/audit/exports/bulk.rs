@@ -1,6 +1,6 @@
 //! Exports (FHIR Bulk Data Access).
 
-use wardroom_testkit::{Body, Config, Reply, Server, User, Value, json, serde_json, wait_until};
+use wardroom_testkit::{Body, Config, Reply, Server, User, Value, json, wait_until};
 
 use super::{ask, refused};
 use crate::{
