@@ -84,5 +84,8 @@ if [ -z "${1:-}" ]; then
     echo "The audit trail"
     (cd "$here/.." && cargo build --release --quiet --workspace --example audit_speed)
     "$(target_dir)/release/examples/audit_speed" 10000000 "$TMPDIR"
+    echo "Exports of the audit trail (target: 50,000 records/s)"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example export_speed)
+    "$(target_dir)/release/examples/export_speed"
 fi
 exit "$status"

@@ -26,7 +26,7 @@ def pattern(interactions, action, client, server, user, query=False):
     for kind in [client, server]:
         rules += [f"{agent(*kind)}.count() = 1", f"{agent(*kind)}.who.exists()", f"{agent(*kind)}.network.exists()",
                   f"{agent(*kind)}.media.empty()"]
-    rules += [f"{agent(*user)}.count() <= 1", f"{agent(*user)}.all(who.exists() and requestor and network.empty())"]
+    rules += [f"{agent(*user)}.count() <= 1", f"{agent(*user)}.all(who.exists() and requestor = true and network.empty())"]
     rules += [f"entity.where(type.system='{REQUEST_ID}').count() <= 1",
               f"entity.where(type.system='{REQUEST_ID}').all(what.identifier.value.exists())",
               "entity.where(type.code='2').count() = 1"]
@@ -54,7 +54,7 @@ PROFILES = {
 # What FHIR R4 itself wants of every AuditEvent besides its structure (invariant sev-1), and of this server's.
 ALWAYS = [
     "entity.all(name.empty() or query.empty())",
-    "agent.where(requestor).count() = 1",
+    "agent.where(requestor = true).count() = 1",
     "agent.all(who.exists())",
     "source.observer.exists() and source.site.exists()",
 ]

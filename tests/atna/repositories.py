@@ -8,7 +8,7 @@ import re
 import subprocess
 import threading
 
-from harness import expect, free_port, wait_for
+from harness import expect, free_port
 
 # The object of a DICOM message that names the record.
 RECORD = re.compile(r'ParticipantObjectID="([0-9A-Z]{26})" ParticipantObjectTypeCode="2" ParticipantObjectTypeCodeRole="13">'
@@ -137,7 +137,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
-        self.wfile.write(answer)
+        try:
+            self.wfile.write(answer)
+        except ConnectionError:
+            # The server was killed: it asks again.
+            pass
 
     def log_message(self, *_):
         pass

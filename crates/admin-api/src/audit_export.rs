@@ -117,23 +117,26 @@ impl File {
                 return Ok(Some(Bytes::from_static(COLUMNS.as_bytes())));
             }
         }
-        if self.state == State::End {
-            return Ok(None);
-        }
-        let page = self.trail.search(&self.query).await?;
-        let last = page.last().map(|entry| entry.number);
-        if page.len() < ENTRIES_MAX || last.is_some_and(|last| last >= self.end) {
-            self.state = State::End;
-        }
-        self.query.after = last.or(self.query.after);
-        let mut text = String::new();
-        for entry in page.iter().filter(|entry| entry.number < self.end) {
-            match self.format {
-                Format::Csv => row(&mut text, entry),
-                Format::Ndjson => line(&mut text, entry),
+        while self.state != State::End {
+            let page = self.trail.page(&self.query).await?;
+            self.query.after = page.next;
+            let past = page.entries.last().is_some_and(|last| last.number >= self.end);
+            if page.next.is_none_or(|next| past || next >= self.end) {
+                self.state = State::End;
+            }
+            let mut text = String::new();
+            for entry in page.entries.iter().filter(|entry| entry.number < self.end) {
+                match self.format {
+                    Format::Csv => row(&mut text, entry),
+                    Format::Ndjson => line(&mut text, entry),
+                }
+            }
+            // A page of what is rare may be empty, and lead on.
+            if !text.is_empty() {
+                return Ok(Some(text.into()));
             }
         }
-        Ok(Some(text.into()))
+        Ok(None)
     }
 }
 

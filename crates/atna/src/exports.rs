@@ -14,7 +14,7 @@ use wardroom_audit::{AuditError, AuditLog, Entry};
 use wardroom_clock::SharedClock;
 use wardroom_store::{Batch, CommitError, Packed, ReadError, Scan, Store};
 
-use crate::{Misunderstood, Selection, tables::EXPORTS};
+use crate::{Misunderstood, Selection, tables::EXPORTS, trail};
 
 /// Records in one file at most.
 const FILE_RECORDS_MAX: u64 = 100_000;
@@ -153,7 +153,7 @@ impl ExportReader {
     /// When the trail cannot be read.
     pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, AuditError> {
         while self.next < self.to {
-            let page = self.trail.entries(self.next, PAGE_RECORDS).await?;
+            let page = trail::page(&self.trail, self.next, PAGE_RECORDS).await?;
             let Some(last) = page.last() else { return Ok(None) };
             self.next = last.number.saturating_add(1);
             let (to, conditions) = (self.to, &self.conditions);

@@ -23,7 +23,7 @@ use wardroom_store::{Batch, CommitError, Packed, ReadError, Store};
 
 pub use self::{fhir::FhirFeed, syslog::SyslogFeed};
 use self::{fhir::FhirSender, syslog::SyslogSender};
-use crate::tables::FEEDS;
+use crate::{tables::FEEDS, trail};
 
 /// Domain of the hashes that cursors are found by.
 const FEED_DOMAIN: u8 = 0x82;
@@ -231,7 +231,7 @@ impl Feed {
 
     /// The next records; none where there are none yet.
     async fn page(&self, next: u64, limit: usize) -> Result<Vec<Entry>, FeedError> {
-        Ok(self.parts.trail.entries(next, limit).await?)
+        Ok(trail::page(&self.parts.trail, next, limit).await?)
     }
 
     /// Ends when there may be new records.

@@ -21,6 +21,7 @@ mod selection;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 pub use self::{
     dicom::{audit_message, syslog_message},

@@ -10,8 +10,9 @@ use crate::{codes::Code, matrix_uri, meaning};
 pub const COUNT_DEFAULT: usize = 100;
 /// Records on a page at most.
 pub const COUNT_MAX: usize = 1_000;
-/// Records that one page looks at, at most: of what is rare, a page holds less than was asked for, and leads on.
-const LOOKED_AT_MAX: usize = 20_000;
+/// How often the trail is asked for one page, each time for a bounded amount of work: of what is rare, a page holds less than
+/// was asked for, and leads on.
+const LOOKS_MAX: usize = 10;
 /// Values of all parameters of a search together.
 const VALUES_MAX: usize = 200;
 
@@ -85,7 +86,7 @@ impl Selection {
         match name {
             "_id" => narrow(&mut self.ids, values),
             "date" => {
-                self.add_date(value).ok_or_else(|| wrong("not eq, ge, gt, le, lt, sa or eb with a date or time"))?
+                self.add_date(value).ok_or_else(|| wrong("not eq, ge, gt, le, lt, sa or eb with a date or time"))?;
             }
             "agent" | "agent.identifier" | "agent:identifier" => self.agents.push(names(values)),
             "entity" | "entity.identifier" | "entity:identifier" => self.entities.push(names(values)),
@@ -211,33 +212,28 @@ impl Selection {
         after: Option<u64>,
         count: usize,
     ) -> Result<Found, AuditError> {
-        let (mut entries, mut looked_at) = (Vec::new(), 0_usize);
+        let mut entries = Vec::new();
         // Nothing can be found by no act at all, which to the trail means any.
         if self.nothing || self.acts.as_ref().is_some_and(Vec::is_empty) || count == 0 {
             return Ok(Found { entries, next: None });
         }
-        let mut query = Query { newest_first, after, ..self.query() };
-        loop {
-            query.limit = count.clamp(COUNT_DEFAULT, COUNT_MAX);
-            let page = trail.search(&query).await?;
-            let whole = page.len() < query.limit;
-            looked_at = looked_at.saturating_add(page.len());
-            for entry in page {
-                query.after = Some(entry.number);
-                if self.is_met_by(&entry.record) {
-                    entries.push(entry);
-                }
+        let limit = count.clamp(COUNT_DEFAULT, COUNT_MAX);
+        let mut query = Query { newest_first, after, limit, ..self.query() };
+        for _ in 0..LOOKS_MAX {
+            let page = trail.page(&query).await?;
+            for entry in page.entries.into_iter().filter(|entry| self.is_met_by(&entry.record)) {
+                let next = Some(entry.number);
+                entries.push(entry);
                 if entries.len() == count {
-                    return Ok(Found { entries, next: query.after });
+                    return Ok(Found { entries, next });
                 }
             }
-            if whole {
-                return Ok(Found { entries, next: None });
-            }
-            if looked_at >= LOOKED_AT_MAX {
-                return Ok(Found { entries, next: query.after });
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
             }
         }
+        Ok(Found { entries, next: query.after })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
@@ -22,12 +22,12 @@ pub(crate) struct Refusal {
     /// Of the value set `issue-type`.
     code: &'static str,
     sentence: String,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
     pub(crate) fn new(status: u16, code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { status, code, sentence: sentence.into(), headers: HeaderMap::new() }
+        Self { status, code, sentence: sentence.into(), headers: Vec::new() }
     }
 
     /// A request that cannot be understood.
@@ -76,9 +76,9 @@ impl From<ApiError> for Refusal {
             400..=499 => "invalid",
             _ => "exception",
         };
-        let mut headers = HeaderMap::new();
+        let mut headers = Vec::new();
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            headers.push((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
         }
         if status == StatusCode::TOO_MANY_REQUESTS {
             let wait = error.into_response().headers().get(RETRY_AFTER).cloned();
@@ -101,7 +101,7 @@ impl From<ExportError> for Refusal {
     fn from(error: ExportError) -> Self {
         match error {
             ExportError::TooMany => {
-                let headers = HeaderMap::from_iter([(RETRY_AFTER, RETRY_SECONDS)]);
+                let headers = vec![(RETRY_AFTER, RETRY_SECONDS)];
                 Self { headers, ..Self::new(429, "throttled", format!("{error}.")) }
             }
             ExportError::TooLong => Self::new(400, "too-long", format!("{error}.")),

@@ -6,7 +6,7 @@ use wardroom_audit::Entry;
 use wardroom_store::{Batch, Packed, Scan};
 
 use super::{Conditions, ExportError, ExportFile, ExportRow, Exports, FILE_RECORDS_MAX, PAGE_RECORDS};
-use crate::tables::EXPORTS;
+use crate::{tables::EXPORTS, trail};
 
 /// Records after which it is written how far an export is.
 const STEP_RECORDS: u64 = 20_000;
@@ -56,7 +56,7 @@ impl Exports {
         };
         let stop = row.next.saturating_add(STEP_RECORDS).min(row.to);
         while row.next < stop {
-            let page = self.0.trail.entries(row.next, PAGE_RECORDS).await?;
+            let page = trail::page(&self.0.trail, row.next, PAGE_RECORDS).await?;
             // A trail that ends earlier than it did has nothing more to give.
             row.next = page.last().map_or(row.to, |last| last.number.saturating_add(1).min(row.to));
             count(&mut row, &page, &conditions);
