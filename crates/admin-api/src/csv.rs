@@ -1,4 +1,4 @@
-//! Tables for spreadsheets.
+//! Tables for spreadsheets (RFC 4180).
 
 use axum::{
     Json,
@@ -15,7 +15,7 @@ pub(crate) const NEXT_TOKEN: &str = "x-next-token";
 
 /// A cell. Nothing in it begins with what spreadsheets take for a formula.
 pub(crate) fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
     format!("\"{guard}{}\"", text.replace('"', "\"\""))
 }
 
@@ -64,6 +64,7 @@ mod tests {
     fn no_cell_is_a_formula_or_ends_early() {
         assert_eq!(cell("@alice:a.example"), "\"'@alice:a.example\"");
         assert_eq!(cell("=1+1"), "\"'=1+1\"");
+        assert_eq!(cell("\t=1+1"), "\"'\t=1+1\"");
         assert_eq!(cell("say \"no\", then"), "\"say \"\"no\"\", then\"");
     }
 

@@ -6,6 +6,8 @@
 
 mod access;
 mod audit;
+mod audit_export;
+mod backup;
 mod console;
 mod csv;
 mod delivery;
@@ -21,6 +23,7 @@ mod register;
 mod registration_tokens;
 mod reports;
 mod reports_reads;
+mod retention;
 mod room_graph;
 mod rooms;
 mod scheduled_tasks;
@@ -42,6 +45,7 @@ use wardroom_web::{ApiState, RateLimits, Routes};
 
 use self::endpoint::Endpoints;
 pub use self::{
+    backup::{BackupFailed, BackupFuture, BackupMade, Backups},
     endpoint::Described,
     notices::{Notice, NoticeError, NoticeSettings, Notices},
 };
@@ -67,6 +71,8 @@ pub struct AdminState {
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
     pub notices: Option<Notices>,
+    /// Who makes backups, where the operator wants any.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Administrators may sign in as other users.
     pub impersonation: bool,
 }
@@ -113,6 +119,9 @@ fn endpoints() -> Endpoints {
         .merge(access::endpoints())
         .merge(audit::endpoints())
         .merge(console::endpoints())
+        .merge(audit_export::endpoints())
+        .merge(retention::endpoints())
         .merge(delivery::endpoints())
         .merge(reports_reads::endpoints())
+        .merge(backup::endpoints())
 }

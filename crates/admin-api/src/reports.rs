@@ -79,7 +79,7 @@ async fn shown(state: &AdminState, report: &Report) -> Result<(EventReport, Opti
     let Reported::Event(room, event) = report.reported else {
         return Err(ApiError::not_found("report_id: there is no such report."));
     };
-    let stored = state.rooms.events(room, &[event]).await.map_err(error::of_room)?.pop();
+    let stored = state.rooms.live_event(room, event).await.map_err(error::of_room)?;
     let room_id = state.rooms.room_id(room).await.map_err(error::of_room)?;
     let facts = match &room_id {
         Some(id) => state.rooms.overview_of(id).await.map_err(error::of_room)?.map(|room| room.facts),

@@ -35,6 +35,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         server_name: settings.server_name.clone(),
         default_version: RoomVersionId::V12,
         signing_key: Arc::new(SigningKey::generate("1").unwrap()),
+        retention: wardroom_rooms::RetentionSettings::default(),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), rooms);
     let dir = tempfile::tempdir().unwrap();
@@ -79,6 +80,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         federation: None,
         limits: Arc::new(RateLimits::new(clock, false)),
         notices: None,
+        backups: None,
         impersonation: false,
     };
     (shell(router(state), Arc::new(RequestMetrics::default())), accounts)

@@ -9,22 +9,41 @@
 //! delete a record.
 
 mod act;
+mod activity;
+mod checkpoint;
 mod error;
+mod fsck;
+mod hours;
+mod index;
 mod log;
+mod note;
 pub mod origin;
+mod postings;
+mod proofs;
 mod reads;
 mod record;
+mod retention;
 mod search;
 mod sequence;
 mod tables;
+#[cfg(test)]
+mod tests;
+mod tree;
+pub mod verify;
 
 pub use self::{
     act::Act,
+    activity::{Activity, BUCKETS_MAX, Bucket, Span, Step},
+    checkpoint::{Checkpoint, origin_of},
     error::AuditError,
+    fsck::{Report, fsck},
     log::{AuditLog, AuditSettings, OnFailure},
+    note::{KeyKind, NOTE_BYTES_MAX, Note, NoteError, NoteKey, NoteSigner},
     origin::{Origin, Who},
+    proofs::{CHECKPOINTS_MAX, LEAVES_MAX},
     reads::{Delivery, ReadMark, ReadOf, Sight},
     record::{Object, Outcome, Record},
-    search::{ENTRIES_MAX, Entry, Query},
+    search::{ENTRIES_MAX, Entry, Page, Query},
     tables::{TABLES, WATCH_AUDIT},
+    tree::{Hash, continues, empty_root, includes, leaf_hash, node_hash},
 };

@@ -29,7 +29,7 @@ use self::window::{OTHERS, Row, Unseen, Window};
 use crate::{
     Act, AuditLog, Outcome, Record,
     error::AuditError,
-    log::{Inner, OnFailure},
+    log::Inner,
     origin::{self, Origin},
 };
 
@@ -105,7 +105,7 @@ impl AuditLog {
     /// As [`AuditLog::write`].
     pub async fn repeated(&self, record: Record) -> Result<(), AuditError> {
         let Some(inner) = self.inner() else { return Ok(()) };
-        let now_ms = inner.clock.now_ms();
+        let now_ms = inner.now_ms();
         let Some(window) = inner.windows.of_record(&record, now_ms) else { return self.write(record).await };
         let mut batch = Batch::default();
         let head = window.head();
@@ -136,7 +136,7 @@ impl Inner {
     /// The rows of what is new in these reads.
     fn note_reads(&self, origin: &Origin, reads: &[ReadOf<'_>]) -> (Batch, Vec<News>) {
         let (mut batch, mut news) = (Batch::default(), Vec::new());
-        let at_ms = self.clock.now_ms();
+        let at_ms = self.now_ms();
         for read in reads.iter().filter(|read| !read.events.is_empty() || read.others > 0) {
             let window = self.windows.of_read(origin, read, at_ms);
             let Unseen { numbers, others } = window.unseen(read, &self.windows);
@@ -162,19 +162,13 @@ impl Inner {
         if batch.is_empty() {
             return Ok(());
         }
-        match self.store.commit(batch).await {
-            Ok(_) => {
-                for News { window, numbers } in news {
-                    self.windows.remember(&window, numbers);
-                }
-                Ok(())
+        let written = self.store.commit(batch).await;
+        if written.is_ok() {
+            for News { window, numbers } in news {
+                self.windows.remember(&window, numbers);
             }
-            Err(error) if self.settings.on_failure == OnFailure::Continue => {
-                tracing::error!(%error, "an audit record could not be written");
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
         }
+        self.or_go_on(written.map(drop).map_err(AuditError::from))
     }
 }
 

@@ -15,6 +15,7 @@ mod media;
 mod moderation;
 mod presence;
 mod push;
+mod retention;
 mod room;
 mod room_keys;
 mod same_endpoint;
@@ -59,4 +60,5 @@ pub fn routes() -> Routes<ClientState> {
         .merge(calls::routes())
         .merge(delayed_events::routes())
         .merge(moderation::routes())
+        .merge(retention::routes())
 }

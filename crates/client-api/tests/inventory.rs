@@ -39,6 +39,8 @@ const BEYOND: &[(&str, &str)] = &[
     ("POST", "/_matrix/client/v3/rooms/{}/send/{}"),
     // And redact without one.
     ("POST", "/_matrix/client/v3/rooms/{}/redact/{}"),
+    // How long messages are kept (MSC1763), which clients ask for under this name too.
+    ("GET", "/_matrix/client/v3/retention/configuration"),
     // The specification has this for every stage of user-interactive authentication, in prose.
     ("GET", "/_matrix/client/v3/auth/m.login.sso/fallback/web"),
 ];

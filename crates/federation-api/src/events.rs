@@ -111,6 +111,9 @@ async fn event(
     let found = state.rooms.standing(&request.event_id).await.map_err(error::of_room)?;
     let (_, standing, stored) = found.ok_or_else(no_such_event)?;
     let mut reader = readable_room(&state, stored.pdu.room_id(), &origin).await?;
+    if !state.rooms.is_live(reader.room(), &stored) {
+        return Err(no_such_event());
+    }
     let pdu = match standing {
         // An outlier is here because others vouch for it as state or authorization, which servers in the room are given.
         Standing::Outlier => raw(&stored.pdu)?,

@@ -4,7 +4,7 @@
 use ruma::{EventId, OwnedEventId, push::Ruleset};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use wardroom_rooms::{Place, RoomNid, UserNid};
+use wardroom_rooms::{Age, Place, RoomNid, UserNid};
 use wardroom_store::{Batch, Packed, Store};
 
 use crate::{
@@ -31,6 +31,7 @@ struct NoticeRow {
     place: Place,
     thread: Option<String>,
     highlight: bool,
+    age: Option<Age>,
 }
 
 fn hash(rules: &Ruleset) -> [u8; 32] {
@@ -51,7 +52,7 @@ pub(crate) async fn read(
     }
     let notices = row.notices.into_iter().map(|notice| {
         let thread = notice.thread.and_then(|root| OwnedEventId::try_from(root).ok());
-        Notice { place: notice.place, thread, highlight: notice.highlight }
+        Notice { place: notice.place, thread, highlight: notice.highlight, age: notice.age }
     });
     Ok(Some(Tally { up_to: row.up_to, notices: notices.collect(), effort: 0, ..fresh.clone() }))
 }
@@ -62,6 +63,7 @@ pub(crate) async fn keep(store: &Store, user: UserNid, room: RoomNid, tally: &Ta
         place: notice.place,
         thread: notice.thread.as_deref().map(EventId::to_string),
         highlight: notice.highlight,
+        age: notice.age,
     });
     let (rules, notices) = (hash(&tally.rules), notices.collect());
     let row = TallyRow { rules, joined: tally.joined, up_to: tally.up_to, notices };

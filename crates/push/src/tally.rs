@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use quick_cache::{Weighter, sync::Cache};
 use ruma::{EventId, OwnedEventId, events::receipt::ReceiptThread, push::Ruleset};
 use serde::Serialize;
-use wardroom_rooms::{Place, RoomNid, UserNid};
+use wardroom_rooms::{Age, Place, RoomNid, UserNid};
 
 /// Notices of one tally; the oldest are dropped beyond that.
 const NOTICES_MAX: usize = 2_000;
@@ -23,6 +23,8 @@ pub(crate) struct Notice {
     /// The root of its thread; none in the main timeline.
     pub(crate) thread: Option<OwnedEventId>,
     pub(crate) highlight: bool,
+    /// When its event came to be; none of state, whose time is never over.
+    pub(crate) age: Option<Age>,
 }
 
 /// Unread notifications, as they stand in a `/sync` answer.
@@ -87,9 +89,13 @@ impl Tally {
     }
 
     /// Whether nothing is to be changed in it, where there are no events behind it.
-    pub(crate) fn is_settled(&self, rules: &Arc<Ruleset>, reads: &Reads) -> bool {
+    pub(crate) fn is_settled(&self, rules: &Arc<Ruleset>, reads: &Reads, is_over: impl Fn(Age) -> bool) -> bool {
+        let is_gone = |notice: &Notice| notice.age.is_some_and(&is_over);
         Arc::ptr_eq(&self.rules, rules)
-            && self.notices.iter().all(|notice| !reads.cover(notice.thread.as_deref(), notice.place))
+            && self
+                .notices
+                .iter()
+                .all(|notice| !is_gone(notice) && !reads.cover(notice.thread.as_deref(), notice.place))
     }
 
     pub(crate) fn add(&mut self, notice: Notice) {
@@ -99,9 +105,10 @@ impl Tally {
         self.notices.push(notice);
     }
 
-    /// Takes away what the user has read. Nothing comes back: receipts only move forward.
-    pub(crate) fn prune(&mut self, reads: &Reads) {
-        self.notices.retain(|notice| !reads.cover(notice.thread.as_deref(), notice.place));
+    /// Takes away what the user has read, and what is over. Nothing comes back: receipts only move forward.
+    pub(crate) fn prune(&mut self, reads: &Reads, is_over: impl Fn(Age) -> bool) {
+        let is_gone = |notice: &Notice| notice.age.is_some_and(&is_over);
+        self.notices.retain(|notice| !is_gone(notice) && !reads.cover(notice.thread.as_deref(), notice.place));
     }
 }
 
@@ -223,14 +230,14 @@ mod tests {
         let rules = Arc::new(Ruleset::new());
         let mut tally = Tally::new(Arc::clone(&rules), Place::FIRST, Place::FIRST);
         for position in 1..=(NOTICES_MAX as u64 + 5) {
-            tally.add(Notice { place: at(position), thread: None, highlight: false });
+            tally.add(Notice { place: at(position), thread: None, highlight: false, age: None });
         }
         assert_eq!((tally.notices.len(), tally.notices[0].place), (NOTICES_MAX, at(6)));
         let reads = Reads::new(vec![(ReceiptThread::Unthreaded, at(NOTICES_MAX as u64))]);
-        assert!(!tally.is_settled(&rules, &reads));
-        tally.prune(&reads);
+        assert!(!tally.is_settled(&rules, &reads, |_| false));
+        tally.prune(&reads, |_| false);
         assert_eq!(tally.notices.len(), 5);
-        assert!(tally.is_settled(&rules, &reads));
+        assert!(tally.is_settled(&rules, &reads, |_| false));
     }
 
     #[test]
@@ -239,7 +246,7 @@ mod tests {
         let (rules, again) = (Arc::new(Ruleset::server_default(bob)), Arc::new(Ruleset::server_default(bob)));
         let tally = Tally::new(rules, at(3), at(4));
         assert!(tally.holds_for(&again, at(3)) && !tally.holds_for(&again, at(5)));
-        assert!(!tally.is_settled(&again, &Reads::default()), "it is to take the new ones");
+        assert!(!tally.is_settled(&again, &Reads::default(), |_| false), "it is to take the new ones");
         let mut changed = Ruleset::server_default(bob);
         changed.set_enabled(RuleKind::Override, ".m.rule.master", true).unwrap();
         assert!(!tally.holds_for(&Arc::new(changed), at(3)));

@@ -107,10 +107,11 @@ impl Unread {
         let inner = &self.0;
         let rules = inner.accounts.shared_push_rules(whose.account()).await?;
         let reads = self.reads(whose, room.nid).await?;
+        let is_over = |age| inner.rooms.is_over(room, age);
         let cached = inner.tallies.get(whose.nid, room.nid).filter(|tally| tally.holds_for(&rules, joined));
         let wanted = end.min(room.end);
         let mut tally = match cached {
-            Some(tally) if tally.up_to >= wanted && tally.is_settled(&rules, &reads) => return Ok(tally),
+            Some(tally) if tally.up_to >= wanted && tally.is_settled(&rules, &reads, is_over) => return Ok(tally),
             Some(tally) => Tally { rules, ..(*tally).clone() },
             // Nothing notifies of what came before one was in the room.
             None => {
@@ -121,7 +122,7 @@ impl Unread {
         if tally.up_to < wanted {
             self.count(&mut tally, whose, room, end, &reads).await?;
         }
-        tally.prune(&reads);
+        tally.prune(&reads, is_over);
         let keep = tally.effort >= kept::EFFORT_KEPT;
         tally.effort = if keep { 0 } else { tally.effort };
         let tally = Arc::new(tally);
@@ -193,7 +194,7 @@ impl Unread {
         {
             tally.notices.retain(|notice| notice.place != place);
         }
-        if item.event.redacted_because.is_some() {
+        if item.event.redacted_because.is_some() || !self.0.rooms.is_live(room, &item.event) {
             return Ok(());
         }
         let facts = self.facts(room.nid, item).await?;
@@ -209,7 +210,8 @@ impl Unread {
         let verdict = self.actions(&rules, Some(whose), room, item, &facts).await?.map(Verdict::of).unwrap_or_default();
         if verdict.notify {
             let (thread, highlight) = (facts.thread.clone(), verdict.highlight);
-            tally.add(Notice { place: item.place, thread, highlight });
+            let age = (!pdu.is_state()).then(|| item.event.age());
+            tally.add(Notice { place: item.place, thread, highlight, age });
         }
         Ok(())
     }

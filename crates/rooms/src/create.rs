@@ -279,6 +279,8 @@ impl Engine {
             visibility: Visibility::Shared,
             public: false,
             policy: None,
+            lifetime: self.retention.lifetime(None, None),
+            retention_set: None,
             end: Place::FIRST,
             servers: Arc::default(),
             head: Arc::new(head),

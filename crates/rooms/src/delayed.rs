@@ -23,7 +23,7 @@ use crate::{
     Action, Actor, Rooms,
     error::RoomError,
     ids::{NS_USER, RoomNid, UserNid},
-    writer::day_of,
+    sealing::day_of,
 };
 
 /// Largest content of a delayed event, in bytes of JSON. An event with a larger one could never be sent.
@@ -264,14 +264,14 @@ impl Rooms {
     }
 
     async fn put_delayed(&self, batch: &mut Batch, hash: Hash16, record: &DelayedRecord) -> Result<(), RoomError> {
-        let key = self.engine.day_key(record.room, record.day).await?;
+        let key = self.engine.delayed_key(record.room, record.day).await?;
         batch.put_sealed(&DELAYED_EVENTS, &hash, &Packed(record.clone()), &key);
         Ok(())
     }
 
     async fn delayed_record(&self, hash: &Hash16) -> Result<Option<(DelayedRecord, Position)>, RoomError> {
         let found = match self.engine.store.latest().get_versioned(&DELAYED_EVENTS, hash).await {
-            // Gone with the other contents of the room's day.
+            // Gone with its room.
             Err(ReadError::Shredded) => None,
             found => found?,
         };

@@ -31,6 +31,10 @@ pub struct Stored {
     pub pdu: Arc<Pdu>,
     /// The redaction, where it was redacted.
     pub redacted_because: Option<Arc<Pdu>>,
+    /// When it came to this server, in milliseconds since 1970.
+    pub received_ms: u64,
+    /// Its time was over, and only its redacted form is left.
+    pub pruned: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +124,7 @@ impl Engine {
         record: EventRecord,
     ) -> Result<Stored, RoomError> {
         let corrupt = |_| RoomError::inconsistent("event that does not parse");
+        let EventRecord { received_ms, pruned, .. } = record;
         let pdu = Pdu::from_stored(record.json, record.id, version).map_err(corrupt)?;
         let pdu = Arc::new(pdu.with_rejected(record.rejected));
         let redaction = match record.redacted_by {
@@ -130,7 +135,7 @@ impl Engine {
             Some(by) => Some(Arc::new(Pdu::from_stored(by.json, by.id, version).map_err(corrupt)?)),
             None => None,
         };
-        Ok(Stored { nid, pdu, redacted_because })
+        Ok(Stored { nid, pdu, redacted_because, received_ms, pruned })
     }
 
     /// One event of a room.

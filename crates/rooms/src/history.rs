@@ -173,6 +173,18 @@ impl Rooms {
         view: &RoomView,
         event: &EventId,
     ) -> Result<TimelineItem, RoomError> {
+        let item = self.find_place(reader, view, event).await?;
+        if self.engine.is_live(view, &item.event) { Ok(item) } else { Err(RoomError::NoSuchEvent) }
+    }
+
+    /// As [`Rooms::find_seen`], also where the event's time is over: others may relate to it, and users have read up to it.
+    /// What it said is not to be told.
+    pub(crate) async fn find_place(
+        &self,
+        reader: &Reader,
+        view: &RoomView,
+        event: &EventId,
+    ) -> Result<TimelineItem, RoomError> {
         let nid = self.engine.event_nid(event).await?.ok_or(RoomError::NoSuchEvent)?;
         let (meta, place) = self.engine.meta(nid).await?.ok_or(RoomError::NoSuchEvent)?;
         if meta.room != view.nid {
@@ -180,7 +192,7 @@ impl Rooms {
         }
         let event = self.engine.event(view.nid, nid).await?.ok_or(RoomError::NoSuchEvent)?;
         let item = TimelineItem::by_meta(place, event, &meta);
-        if self.engine.sees(reader, view, &item).await? { Ok(item) } else { Err(RoomError::NoSuchEvent) }
+        if self.engine.sees_place(reader, view, &item).await? { Ok(item) } else { Err(RoomError::NoSuchEvent) }
     }
 
     /// An event with at most `limit` others around it, and the state at the last of them.

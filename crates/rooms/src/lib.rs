@@ -15,6 +15,7 @@ mod afar;
 mod auth_chain;
 mod blocked;
 mod create;
+mod deeds;
 mod delayed;
 mod directory;
 mod error;
@@ -46,8 +47,10 @@ mod receive;
 mod relations;
 mod removal;
 mod reports;
+mod retention;
 mod room;
 mod room_media;
+mod sealing;
 mod search;
 mod send;
 mod servers;
@@ -115,6 +118,9 @@ pub use self::{
     relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
+    retention::{
+        Age, Lifetime, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionSettings, TERM_MS_MAX, Terms,
+    },
     room::RoomView,
     room_media::MEDIA_EVENTS_MAX,
     search::{
@@ -150,6 +156,8 @@ pub struct Settings {
     pub default_version: RoomVersionId,
     /// Key that signs this server's events.
     pub signing_key: Arc<SigningKey>,
+    /// How long events are kept.
+    pub retention: RetentionSettings,
 }
 
 /// Who acts.
@@ -205,6 +213,9 @@ pub(crate) struct Engine {
     tasks: tasks::Tasks,
     closed: removal::Closed,
     overview: Arc<overview::Overview>,
+    retention: RetentionSettings,
+    /// Held while what is over is purged: one purge at a time.
+    purging: tokio::sync::Mutex<()>,
 }
 
 impl Rooms {
@@ -237,6 +248,8 @@ impl Rooms {
                 tasks: tasks::Tasks::default(),
                 closed: removal::Closed::default(),
                 overview: Arc::default(),
+                retention: settings.retention,
+                purging: tokio::sync::Mutex::default(),
             }),
         }
     }
@@ -258,7 +271,7 @@ impl Rooms {
 
     /// Drops the transaction ids of days gone by; retries come within minutes, and two days are kept.
     pub async fn forget_transactions(&self) -> Result<(), RoomError> {
-        let today = writer::day_of(self.engine.clock.now_ms());
+        let today = sealing::day_of(self.engine.clock.now_ms());
         let scan = Scan::range(&0_u32, &today.saturating_sub(1)).limit(1);
         while let Some((day, _)) = self.engine.store.latest().scan_keys(&TRANSACTIONS, scan.clone()).await?.pop() {
             let mut batch = Batch::default();

@@ -267,7 +267,7 @@ impl Rooms {
         let event = self.engine.event(room.nid, nid).await?.ok_or_else(unknown)?;
         let reader = self.reader(actor, room).await?;
         let item = TimelineItem::by_meta(place, Arc::clone(&event), &meta);
-        if self.engine.sees(&reader, room, &item).await? { Ok((event, place)) } else { Err(unknown()) }
+        if self.engine.sees_place(&reader, room, &item).await? { Ok((event, place)) } else { Err(unknown()) }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     gate::Policy,
     ids::{EventNid, NS_ROOM, Place, RoomNid, ServerNid},
     join_rules::JoinRules,
+    retention::{Lifetime, RETENTION_TYPES, Terms, terms_of},
     tables::{HEADS, Head, ROOM_SERVERS, ROOMS},
     trie::Root,
     visibility::Visibility,
@@ -56,6 +57,10 @@ pub struct RoomView {
     pub public: bool,
     /// What the gate decides by in this room, besides what it does everywhere.
     pub policy: Option<Policy>,
+    /// How long its message events are kept.
+    pub lifetime: Lifetime,
+    /// What an administrator has set of that.
+    pub(crate) retention_set: Option<Terms>,
     /// Boundary after the newest event.
     pub end: Place,
     /// Joined users by server.
@@ -204,9 +209,10 @@ impl Engine {
         let id = id.ok_or_else(|| RoomError::inconsistent("room without id"))?;
         let version = RoomVersion::new(&record.version).ok_or_else(|| RoomError::unsupported(&record.version))?;
         let servers = store.scan(&ROOM_SERVERS, Scan::prefix(&nid).limit(SERVERS_PER_ROOM_MAX)).await?;
-        let mut read = Vec::with_capacity(3);
+        let mut read = Vec::with_capacity(5);
+        let retention = RETENTION_TYPES.map(StateEventType::from);
         let kinds = [&StateEventType::RoomHistoryVisibility, &StateEventType::RoomJoinRules];
-        for kind in kinds.into_iter().chain(self.gate.policy_type()) {
+        for kind in kinds.into_iter().chain(&retention).chain(self.gate.policy_type()) {
             let event = match self.slot(kind, "").await? {
                 Some(slot) => self.tries.get(&store, None, nid, head.state, slot).await?,
                 None => None,
@@ -216,6 +222,8 @@ impl Engine {
         }
         let read = |index: usize| read.get(index).and_then(Option::as_ref);
         let pdu = |index: usize| read(index).map(|event| &*event.pdu);
+        let retention_set = self.retention_set(nid).await?;
+        let said = [2, 3].into_iter().find_map(|index| pdu(index).and_then(terms_of));
         Ok(RoomView {
             nid,
             id,
@@ -227,7 +235,9 @@ impl Engine {
             invited: head.invited,
             visibility: Visibility::of(pdu(0)),
             public: JoinRules::of(pdu(1)).is_public(),
-            policy: read(2).and_then(|event| self.gate.read_policy(event)),
+            lifetime: self.retention.lifetime(retention_set, said),
+            retention_set,
+            policy: read(4).and_then(|event| self.gate.read_policy(event)),
             end: Place::after(written),
             servers: Arc::new(servers.into_iter().map(|((_, server), Packed(count))| (server, count)).collect()),
             head,

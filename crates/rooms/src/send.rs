@@ -15,8 +15,9 @@ use crate::{
     events::Stored,
     ids::EventNid,
     room::RoomView,
+    sealing::day_of,
     tables::TRANSACTIONS,
-    writer::{NewEvent, Writer, day_of},
+    writer::{NewEvent, Writer},
 };
 
 /// Domain of the keyed hash of a transaction.

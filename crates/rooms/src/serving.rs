@@ -75,7 +75,7 @@ impl Rooms {
         }
     }
 
-    /// Events as a server gets them: whole or redacted, in the order given.
+    /// Events as a server gets them: whole or redacted, in the order given; without those whose time is over.
     ///
     /// # Errors
     /// When the store fails.
@@ -85,7 +85,8 @@ impl Rooms {
         events: Vec<Arc<Stored>>,
     ) -> Result<Vec<Arc<Pdu>>, RoomError> {
         let mut served = Vec::with_capacity(events.len());
-        for event in events {
+        let room = Arc::clone(&reader.room);
+        for event in events.into_iter().filter(|event| self.engine.is_live(&room, event)) {
             let erased = self.engine.is_erased(event.pdu.sender()).await?;
             if !erased && self.server_sees(reader, &event).await? {
                 served.push(Arc::clone(&event.pdu));

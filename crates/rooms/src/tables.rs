@@ -56,33 +56,38 @@ pub(crate) struct EventMeta {
     pub(crate) state_before: Root,
     /// State after it.
     pub(crate) state_after: Root,
-    /// Day of arrival, in days since 1970: with the room it names the data key of the event's content.
-    pub(crate) day: u32,
     /// The device that sent it from here and the transaction id it gave, which that device gets back in `unsigned`.
     pub(crate) transaction: Option<([u8; 16], String)>,
 }
 
-/// An event at rest: its id and canonical JSON, and by what it was redacted.
+/// An event at rest: its id and canonical JSON, when it came, and by what it was redacted.
 ///
-/// On disk: number of the redaction (u64, 0 for none; the top bit marks a rejected event), length of the id (u8), id, JSON.
+/// On disk: number of the redaction (u64, 0 for none; the top bits mark a rejected event and one whose time is over), time
+/// of arrival (u64), length of the id (u8), id, JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EventRecord {
     pub(crate) redacted_by: Option<EventNid>,
     /// Authorization failed when the event came.
     pub(crate) rejected: bool,
+    /// Its time is over: this is what is left of it, and nobody is shown it any more.
+    pub(crate) pruned: bool,
+    /// When it came, in milliseconds since 1970: with the room the day names the data key of a message event.
+    pub(crate) received_ms: u64,
     pub(crate) id: OwnedEventId,
     pub(crate) json: Bytes,
 }
 
 const REJECTED_BIT: u64 = 1 << 63;
+const PRUNED_BIT: u64 = 1 << 62;
 const NO_EVENT: CodecError = CodecError::expected("event record");
 const NO_ENTRY: CodecError = CodecError::expected("timeline entry");
 
 impl Value for EventRecord {
     fn encode(&self, out: &mut Vec<u8>) {
-        out.reserve(9 + self.id.as_bytes().len() + self.json.len());
-        let rejected = if self.rejected { REJECTED_BIT } else { 0 };
-        out.extend_from_slice(&(self.redacted_by.map_or(0, EventNid::get) | rejected).to_be_bytes());
+        out.reserve(17 + self.id.as_bytes().len() + self.json.len());
+        let marks = if self.rejected { REJECTED_BIT } else { 0 } | if self.pruned { PRUNED_BIT } else { 0 };
+        out.extend_from_slice(&(self.redacted_by.map_or(0, EventNid::get) | marks).to_be_bytes());
+        out.extend_from_slice(&self.received_ms.to_be_bytes());
         // Event ids are at most 255 bytes long (specification, appendix "Common identifier format").
         out.push(u8::try_from(self.id.as_bytes().len()).unwrap_or(u8::MAX));
         out.extend_from_slice(self.id.as_bytes());
@@ -91,16 +96,18 @@ impl Value for EventRecord {
 
     fn decode(bytes: Bytes) -> Result<Self, CodecError> {
         let (redacted_by, rest) = bytes.split_first_chunk::<8>().ok_or(NO_EVENT)?;
+        let (received_ms, rest) = rest.split_first_chunk::<8>().ok_or(NO_EVENT)?;
         let (&length, rest) = rest.split_first().ok_or(NO_EVENT)?;
         let (id, _) = rest.split_at_checked(usize::from(length)).ok_or(NO_EVENT)?;
         let id = std::str::from_utf8(id).ok().and_then(|id| OwnedEventId::try_from(id).ok()).ok_or(NO_EVENT)?;
         let marks = u64::from_be_bytes(*redacted_by);
-        let rejected = marks & REJECTED_BIT != 0;
-        let redacted_by = match marks & !REJECTED_BIT {
+        let (rejected, pruned) = (marks & REJECTED_BIT != 0, marks & PRUNED_BIT != 0);
+        let redacted_by = match marks & !(REJECTED_BIT | PRUNED_BIT) {
             0 => None,
             nid => Some(EventNid::new(nid)),
         };
-        Ok(Self { redacted_by, rejected, id, json: bytes.slice(9 + usize::from(length)..) })
+        let received_ms = u64::from_be_bytes(*received_ms);
+        Ok(Self { redacted_by, rejected, pruned, received_ms, id, json: bytes.slice(17 + usize::from(length)..) })
     }
 }
 
@@ -266,7 +273,8 @@ pub(crate) struct AliasRecord {
 
 pub(crate) const ROOMS: Table<RoomNid, Json<RoomRecord>> = Table::new(0x0200, "rooms", Profile::Point, Seal::System);
 pub(crate) const HEADS: Table<RoomNid, Packed<Head>> = Table::new(0x0201, "room_heads", Profile::Churn, Seal::System);
-/// Sealed under the data key of (room, day of arrival), so that destroying a day's key ends the day's contents.
+/// Message events are sealed under the data key of (room, day of arrival), all else under the lasting one of the room: see
+/// [`crate::sealing`].
 pub(crate) const EVENTS: Table<(RoomNid, EventNid), EventRecord> =
     Table::new(0x0202, "events", Profile::Scan, Seal::Scoped).compressed();
 pub(crate) const EVENT_META: Table<EventNid, Packed<EventMeta>> =
@@ -365,6 +373,11 @@ pub const TABLES: &[TableSpec] = &[
     *crate::governed::ARRIVALS.spec(),
     *crate::governed::CHANGED.spec(),
     *crate::room_media::MEDIA_ROOMS.spec(),
+    *crate::retention::PERISHABLE.spec(),
+    *crate::retention::OVERRIDES.spec(),
+    *crate::retention::SEALED_DAYS.spec(),
+    *crate::retention::STUBS.spec(),
+    *crate::retention::PURGE_RECEIPTS.spec(),
     *crate::guests::GUESTS_OUT.spec(),
     *crate::blocked::BLOCKED.spec(),
     *crate::tasks::TASKS.spec(),
@@ -380,10 +393,14 @@ mod tests {
 
     #[test]
     fn an_event_record_survives_the_store() {
-        for (redacted_by, rejected) in [(None, false), (Some(EventNid::new(9)), true)] {
+        for (redacted_by, rejected, pruned) in
+            [(None, false, true), (Some(EventNid::new(9)), true, false), (Some(EventNid::new(9)), true, true)]
+        {
             let record = EventRecord {
                 redacted_by,
                 rejected,
+                pruned,
+                received_ms: 1_700_000_000_000,
                 id: owned_event_id!("$abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"),
                 json: Bytes::from_static(b"{}"),
             };
@@ -391,7 +408,7 @@ mod tests {
             record.encode(&mut bytes);
             assert_eq!(EventRecord::decode(bytes.into()).ok(), Some(record));
         }
-        for junk in [&b""[..], b"12345678", b"12345678\xff123", b"\0\0\0\0\0\0\0\0\x02no"] {
+        for junk in [&b""[..], b"12345678", b"1234567812345678\xff123", b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x02no"] {
             assert!(EventRecord::decode(Bytes::from_static(junk)).is_err());
         }
     }

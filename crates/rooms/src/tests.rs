@@ -22,6 +22,7 @@ pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) rooms: Rooms,
+    pub(crate) clock: Arc<ManualClock>,
 }
 
 #[derive(Clone)]
@@ -53,14 +54,24 @@ impl World {
 
     /// The world of another server.
     pub(crate) fn of(server_name: ruma::OwnedServerName, store: Store) -> Self {
+        Self::keeping(server_name, store, crate::RetentionSettings::default())
+    }
+
+    /// The world of a server that keeps events in its own way.
+    pub(crate) fn keeping(
+        server_name: ruma::OwnedServerName,
+        store: Store,
+        retention: crate::RetentionSettings,
+    ) -> Self {
         let settings = Settings {
             server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
+            retention,
         };
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        let rooms = Rooms::new(store.clone(), clock, Arc::new(StandardGate), AuditLog::silent(), settings);
-        Self { store, rooms }
+        let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), settings);
+        Self { store, rooms, clock }
     }
 
     pub(crate) async fn person(&self, id: &UserId) -> Person {

@@ -194,7 +194,7 @@ impl Rooms {
             Err(RoomError::Forbidden(_)) => return Err(RoomError::NoSuchEvent),
             reader => reader?,
         };
-        let root = self.find_seen(&reader, &view, root).await?;
+        let root = self.find_place(&reader, &view, root).await?;
         Ok((reader, view, root))
     }
 

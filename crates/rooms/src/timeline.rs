@@ -170,8 +170,18 @@ impl Engine {
         Ok(event.and_then(|event| event.pdu.membership()).as_ref().map(Membership::from))
     }
 
-    /// Whether the reader sees an event, by the history visibility rules.
+    /// Whether the reader sees an event: its time is not over, and the history visibility rules show it.
     pub(crate) async fn sees(&self, reader: &Reader, room: &RoomView, item: &TimelineItem) -> Result<bool, RoomError> {
+        Ok(self.is_live(room, &item.event) && self.sees_place(reader, room, item).await?)
+    }
+
+    /// Whether the reader sees an event, or saw it before its time was over, by the history visibility rules.
+    pub(crate) async fn sees_place(
+        &self,
+        reader: &Reader,
+        room: &RoomView,
+        item: &TimelineItem,
+    ) -> Result<bool, RoomError> {
         if reader.everything {
             return Ok(true);
         }

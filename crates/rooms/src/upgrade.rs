@@ -18,6 +18,7 @@ use crate::{
     error::RoomError,
     ids::{NS_USER, RoomNid, UserNid},
     membership::{MemberChange, MemberProfile},
+    retention::RETENTION_TYPES,
     room::RoomView,
     summary::content,
     tables::{LISTED, MEMBERS, Membership},
@@ -222,7 +223,7 @@ impl Writer {
         let levels = self.state_event(&StateEventType::RoomPowerLevels, "").await?;
         let mut state = Vec::new();
         let policy = self.engine.gate.policy_type().cloned();
-        for kind in CARRIED_TYPES.into_iter().chain(policy) {
+        for kind in CARRIED_TYPES.into_iter().chain(RETENTION_TYPES.map(StateEventType::from)).chain(policy) {
             let Some(stored) = self.state_event(&kind, "").await? else { continue };
             let mut fields = content(&stored.pdu).unwrap_or_default();
             if kind == StateEventType::RoomJoinRules {

@@ -21,7 +21,7 @@ use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_audit::{Origin, origin};
 use wardroom_event::RoomVersion;
-use wardroom_store::{Batch, DataKey, Json, Position, Scope, View};
+use wardroom_store::{Batch, DataKey, Json, Position, View};
 
 pub(crate) use self::place::{Placing, Tell};
 use crate::{
@@ -33,7 +33,9 @@ use crate::{
     ids::{EventNid, Place, RoomNid, ServerNid, Slot, UserNid},
     names::NamedUser,
     relations::Relating,
+    retention::{Lifetime, Terms},
     room::{Room, RoomView},
+    sealing::day_of,
     tables::{HEADS, Head, MembershipRecord, ROOMS, RoomRecord, Standing},
     trie::{Overlay, Root},
     visibility::Visibility,
@@ -45,15 +47,6 @@ const GROUP_JOBS_MAX: usize = 64;
 const QUEUE_JOBS_MAX: usize = 4_096;
 /// Forward extremities that a new event names as `prev_events` (specification, server-server API: at most 20).
 pub(crate) const PREV_EVENTS_MAX: usize = 20;
-/// Kind of the [`Scope`] under which event contents of a room and day are sealed.
-pub(crate) const SCOPE_ROOM_DAY: u8 = 1;
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// Days since 1970.
-pub(crate) fn day_of(now_ms: u64) -> u32 {
-    u32::try_from(now_ms / DAY_MS).unwrap_or(u32::MAX)
-}
-
 /// Where an event stands, as keys have it: what is being added stands at [`Position::COMMIT`].
 pub(crate) type KeyPlace = (Position, u16);
 
@@ -152,6 +145,7 @@ impl Engine {
         }
         let outcome = match Writer::begin(Arc::clone(&self), room).await {
             Ok(mut writer) => {
+                writer.jobs = jobs.len();
                 for job in &mut jobs {
                     job.build(&mut writer).await;
                 }
@@ -198,6 +192,8 @@ pub(crate) struct Writer {
     pub(crate) visibility: Visibility,
     public: bool,
     pub(crate) policy: Option<Policy>,
+    pub(crate) lifetime: Lifetime,
+    pub(crate) retention_set: Option<Terms>,
     pub(crate) batch: Batch,
     pub(crate) overlay: Overlay,
     pub(crate) store: View,
@@ -232,6 +228,9 @@ pub(crate) struct Writer {
     pub(crate) origin: Origin,
     key: DataKey,
     new_room: bool,
+    /// Jobs of this group, and those of them that change nothing that anybody has to hear of.
+    jobs: usize,
+    quiet_jobs: usize,
 }
 
 impl Writer {
@@ -253,6 +252,10 @@ impl Writer {
             visibility: base.visibility,
             public: base.public,
             policy: base.policy.clone(),
+            lifetime: base.lifetime,
+            retention_set: base.retention_set,
+            jobs: 0,
+            quiet_jobs: 0,
             batch: Batch::default(),
             overlay: Overlay::default(),
             store: engine.store.latest(),
@@ -315,6 +318,8 @@ impl Writer {
             visibility: self.visibility,
             public: self.public,
             policy: self.policy.clone(),
+            lifetime: self.lifetime,
+            retention_set: self.retention_set,
             servers: self.servers_of_view(),
             head: Arc::new(self.head.clone()),
             ..(*self.base).clone()
@@ -393,6 +398,20 @@ impl Writer {
         self.next_index = self.next_index.max(index);
     }
 
+    /// Says of the job that is being built that nobody has to hear of what it changes.
+    pub(crate) fn quiet(&mut self) {
+        self.quiet_jobs += 1;
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.next_index == 0 && self.jobs > 0 && self.quiet_jobs == self.jobs
+    }
+
+    /// Puts what is left of an event in its place.
+    pub(crate) fn replace_fresh(&mut self, stored: Stored) {
+        self.fresh.insert(stored.nid, Arc::new(stored));
+    }
+
     /// Commits what the jobs built; a group that built nothing costs nothing.
     pub(crate) async fn commit(self) -> Result<Position, RoomError> {
         if self.failed.is_none() && self.next_index == 0 && self.batch.is_empty() {
@@ -407,8 +426,13 @@ impl Writer {
         if let Some(failure) = self.failed {
             return Err(failure);
         }
-        self.batch.put(&HEADS, &self.nid(), &wardroom_store::Packed(self.head.clone()));
-        self.batch.touch(self.nid().watch());
+        let quiet = self.is_quiet();
+        if !quiet || self.head != *self.base.head {
+            self.batch.put(&HEADS, &self.nid(), &wardroom_store::Packed(self.head.clone()));
+        }
+        if !quiet {
+            self.batch.touch(self.nid().watch());
+        }
         let (engine, room, view) = (Arc::clone(&self.engine), Arc::clone(&self.room), self.view());
         let (fresh, overlay, new_room) = (self.fresh, self.overlay, self.new_room);
         let summaries = self.relating.into_summaries();
@@ -420,7 +444,8 @@ impl Writer {
                 engine.event_cache.insert((room.nid, nid), stored);
             }
             let head = Arc::new(view.head.as_ref().clone().settled(position));
-            let view = RoomView { end: Place::after(position), head, ..view };
+            let end = if quiet { view.end } else { Place::after(position) };
+            let view = RoomView { end, head, ..view };
             engine.glances.insert(view.nid, Arc::new(Glance::of(&view)));
             for (parent, summary) in summaries {
                 engine.summaries_of_children.set(room.nid, parent, summary);
@@ -435,13 +460,5 @@ impl Writer {
             }
         });
         Ok(self.batch)
-    }
-}
-
-impl Engine {
-    /// The data key of a room's events that arrived on a day.
-    pub(crate) async fn day_key(&self, room: RoomNid, day: u32) -> Result<DataKey, RoomError> {
-        let scope = Scope { kind: SCOPE_ROOM_DAY, a: room.get(), b: u64::from(day) };
-        Ok(self.store.data_key(scope).await?)
     }
 }

@@ -62,7 +62,7 @@ impl AuditLog {
 impl Inner {
     pub(super) async fn close_windows(&self, all: bool) -> Result<(), AuditError> {
         let _alone = self.windows.turn.lock().await;
-        let over = self.windows.over(self.clock.now_ms(), all);
+        let over = self.windows.over(self.now_ms(), all);
         if over.is_empty() {
             return Ok(());
         }

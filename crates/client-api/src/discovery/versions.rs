@@ -16,6 +16,7 @@ const VERSIONS: [&str; 20] = [
 /// Unstable features that are there, by the names under which clients look for them.
 const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.e2e_cross_signing",
+    "org.matrix.msc1763",
     "org.matrix.msc3030",
     "org.matrix.msc3440.stable",
     "org.matrix.msc3715.stable",

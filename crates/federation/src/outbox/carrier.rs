@@ -120,7 +120,10 @@ impl Source for Rooms {
 
     fn events<'a>(&'a self, room: RoomNid, events: &'a [EventNid]) -> BoxFuture<'a, Result<Numbered, RoomError>> {
         Box::pin(async move {
-            let stored = Self::events(self, room, events).await?;
+            let mut stored = Self::events(self, room, events).await?;
+            let view = self.view_of(room).await?;
+            // What waited for a server until its time was over is not told any more.
+            stored.retain(|event| self.is_live(&view, event));
             let json = |bytes: &[u8]| serde_json::from_slice::<Box<RawJsonValue>>(bytes);
             let readable = stored.into_iter().filter_map(|event| Some((event.nid, json(event.pdu.json()).ok()?)));
             Ok(readable.collect())

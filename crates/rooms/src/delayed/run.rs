@@ -73,7 +73,7 @@ impl Rooms {
             Ok(Some((record, version))) if record.outcome.is_none() && record.due_ms() == due_ms => (record, version),
             Ok(Some(_)) => return Ok(()),
             Ok(None) => {
-                // Its data key was destroyed with the room's events of that day.
+                // Its data key was destroyed with the room.
                 let mut batch = Batch::default();
                 batch.delete(&DELAYED_DUE, &(due_ms, hash));
                 return self.engine.store.commit(batch).await.map(drop).map_err(RoomError::from);

@@ -5,7 +5,7 @@ use wardroom_store::{Hash16, Packed, Profile, Seal, Table};
 use super::DelayedRecord;
 use crate::ids::UserNid;
 
-/// Hash of the delay id to the event, sealed as an event of the room that was sent on the day it was scheduled.
+/// Hash of the delay id to the event, sealed under a key of the room and the day it was scheduled.
 pub(crate) const DELAYED_EVENTS: Table<Hash16, Packed<DelayedRecord>> =
     Table::new(0x0240, "delayed_events", Profile::Churn, Seal::Scoped).compressed();
 /// (when it is due, event) of those that wait.

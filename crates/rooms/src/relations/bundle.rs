@@ -94,10 +94,17 @@ impl Engine {
         Ok(event.map(|event| TimelineItem::by_meta(place, event, &meta)))
     }
 
-    /// Whether the reader sees a child that stands here.
-    pub(crate) async fn sees_child(&self, reader: &Reader, view: &RoomView, place: Place) -> Result<bool, RoomError> {
+    /// Whether the reader sees a child that stands here; `all_live` says that no event of the room is over.
+    pub(crate) async fn sees_child(
+        &self,
+        reader: &Reader,
+        view: &RoomView,
+        place: Place,
+        all_live: bool,
+    ) -> Result<bool, RoomError> {
         // Members see whatever came since they joined (specification, "Room history visibility", rule 2).
-        if reader.entry.as_ref().is_some_and(|own| own.membership == Membership::Join && place >= own.place) {
+        if all_live && reader.entry.as_ref().is_some_and(|own| own.membership == Membership::Join && place >= own.place)
+        {
             return Ok(true);
         }
         match self.items_at(view.nid, &[place]).await?.pop() {
@@ -126,8 +133,9 @@ impl Engine {
         let senders: Vec<UserNid> = children.iter().map(|(_, child)| child.sender).collect();
         let ignored = self.are_ignored(viewer, &senders).await?;
         let mut told = Vec::with_capacity(children.len());
+        let all_live = self.all_live(view).await?;
         for ((place, child), ignored) in children.into_iter().zip(ignored) {
-            if !ignored && self.sees_child(reader, view, place).await? {
+            if !ignored && self.sees_child(reader, view, place, all_live).await? {
                 told.push((place, child));
             }
         }
@@ -147,7 +155,7 @@ impl Engine {
             Some(newest) if !viewer.ignores_event(&newest.event.pdu) => self.sees(reader, view, newest).await?,
             _ => false,
         };
-        if told && reader.is_joined() {
+        if told && reader.is_joined() && self.all_live(view).await? {
             let count = thread.count.saturating_sub(self.ignored_replies(viewer, view.nid, root).await?);
             return Ok(newest.map(|latest| ThreadSeen { count, latest }));
         }

@@ -210,7 +210,7 @@ impl Rooms {
             Err(RoomError::Forbidden(_)) => return Err(RoomError::NoSuchEvent),
             reader => reader?,
         };
-        let parent = self.find_seen(&reader, &view, parent).await?;
+        let parent = self.find_place(&reader, &view, parent).await?;
         let (first, last) = (Place::FIRST, view.end);
         let (from, to) = if query.backwards {
             (query.to.unwrap_or(first), query.from.unwrap_or(last).min(last))

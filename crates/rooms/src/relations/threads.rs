@@ -89,7 +89,7 @@ impl Rooms {
             return Ok(None);
         }
         let Some(item) = engine.item(room, entry.root).await? else { return Ok(None) };
-        if !engine.sees(reader, view, &item).await? {
+        if !engine.sees_place(reader, view, &item).await? {
             return Ok(None);
         }
         let thread = engine.summary_of(room, entry.root).await?.and_then(|summary| summary.thread);
@@ -98,10 +98,12 @@ impl Rooms {
             return Ok(None);
         }
         let TimelineItem { event, .. } = item;
-        if !viewer.ignores_event(&event.pdu) {
+        // The thread lives on where its root's time is over: of the root only what is left is told.
+        if !viewer.ignores_event(&event.pdu) && engine.is_live(view, &event) {
             return Ok(Some(event));
         }
         let pdu = redact(&event.pdu, None).map_err(|_| RoomError::inconsistent("event that does not parse"))?;
-        Ok(Some(Arc::new(Stored { nid: event.nid, pdu: Arc::new(pdu), redacted_because: None })))
+        let (received_ms, pruned) = (event.received_ms, event.pruned);
+        Ok(Some(Arc::new(Stored { nid: event.nid, pdu: Arc::new(pdu), redacted_because: None, received_ms, pruned })))
     }
 }

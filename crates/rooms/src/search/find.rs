@@ -266,9 +266,10 @@ impl Rooms {
             }
         }
         let mut seen = Vec::with_capacity(ranks.len());
+        let all_live = engine.all_live(view).await?;
         for (place, _) in page {
             if let Some(rank) = ranks.get(&place)
-                && engine.sees_child(reader, view, place).await?
+                && engine.sees_child(reader, view, place, all_live).await?
             {
                 seen.push((place, *rank));
             }

@@ -56,7 +56,7 @@ impl Rooms {
         between(earliest, latest, limit, min_depth, |id| self.node(room, id)).await
     }
 
-    /// An event that has a place in the room's graph.
+    /// An event that has a place in the room's graph; one whose time is over leads on, and is not served.
     async fn node(&self, room: RoomNid, id: OwnedEventId) -> Result<Option<Node<Arc<Stored>>>, RoomError> {
         let Some((there, standing, stored)) = self.standing(&id).await? else { return Ok(None) };
         let served = match standing {
@@ -67,6 +67,8 @@ impl Rooms {
         if there != room {
             return Ok(None);
         }
+        let view = self.view_of(room).await?;
+        let served = served && self.engine.is_live(&view, &stored);
         let prev_events = stored.pdu.prev_events().map(EventId::to_owned).collect();
         Ok(Some(Node { id, depth: stored.pdu.depth(), prev_events, served, event: stored }))
     }

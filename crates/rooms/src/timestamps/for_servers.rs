@@ -31,6 +31,9 @@ impl Rooms {
                 let key = (room, place.position(), place.index());
                 let Some(entry) = self.engine.store.latest().get(&TIMELINE, &key).await? else { continue };
                 let Some(event) = self.engine.event(room, entry.event).await? else { continue };
+                if !self.engine.is_live(reader.room(), &event) {
+                    continue;
+                }
                 if self.engine.server_sees(reader, &event.pdu, entry.graph_before.unwrap_or(entry.state_before)).await?
                 {
                     return Ok(event);

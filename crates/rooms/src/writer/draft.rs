@@ -10,6 +10,7 @@ use crate::{
     error::RoomError,
     events::Stored,
     ids::{NS_USER, UserNid, is_member},
+    retention::check_content,
 };
 
 impl Writer {
@@ -35,6 +36,7 @@ impl Writer {
     pub(crate) async fn prepare_unsent(&self, new: NewEvent) -> Result<Arc<Pdu>, RoomError> {
         self.check_resident().await?;
         self.engine.check_policy(&new)?;
+        check_content(&new.kind, new.state_key.as_deref(), &new.content).map_err(RoomError::BadContent)?;
         let (pdu, state) = self.draft(new).await?;
         let find = |kind: &StateEventType, key: &str| {
             state.iter().find(|(k, s, _)| k == kind && s == key).map(|(_, _, stored)| Arc::clone(&stored.pdu))

@@ -9,7 +9,7 @@ use ruma::{
 use wardroom_event::{Pdu, PowerLevels, redact};
 use wardroom_store::{Packed, Position};
 
-use super::{KeyPlace, Writer, day_of};
+use super::{KeyPlace, Writer};
 use crate::{
     error::RoomError,
     events::Stored,
@@ -18,6 +18,7 @@ use crate::{
     },
     join_rules::JoinRules,
     log::{LOG, LogRecord},
+    retention::is_retention,
     tables::{
         AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, FOLLOWED, Membership,
         OUTGOING, OutgoingRecord, Standing, TIMELINE, TimelineEntry,
@@ -79,10 +80,11 @@ impl Writer {
             past: None,
             state_before: before,
             state_after: after,
-            day: day_of(self.now_ms),
             transaction,
         };
         let stored = self.keep(nid, pdu, meta).await?;
+        let replaced = self.replaced(slot).await?;
+        self.record_event(&stored.pdu, standing, replaced.as_deref());
         if standing == Standing::Timeline {
             let servers: BTreeSet<ServerNid> = self.servers.keys().copied().collect();
             let old = self.head.state;
@@ -145,9 +147,9 @@ impl Writer {
             let parsed = parsed.map_err(|_| RoomError::inconsistent("event that does not parse"))?;
             Arc::new(parsed.with_rejected(rejected))
         };
-        let record =
-            EventRecord { redacted_by: None, rejected, id: pdu.event_id().to_owned(), json: pdu.json().clone() };
-        self.batch.put_sealed(&EVENTS, &(room, nid), &record, &self.key);
+        let mut stored = Stored { nid, pdu, redacted_because: None, received_ms: self.now_ms, pruned: false };
+        self.put_event(&mut stored).await?;
+        let pdu = &stored.pdu;
         let mut auth = Vec::with_capacity(pdu.auth_events().len());
         for id in pdu.auth_events() {
             auth.push(EventNid::new(
@@ -159,9 +161,38 @@ impl Writer {
         self.fresh_graph.insert(nid, meta.standing);
         self.fresh_roots.insert(nid, meta.state_after);
         self.batch.put(&EVENT_META, &nid, &Packed(meta));
-        let stored = Arc::new(Stored { nid, pdu, redacted_because: None });
+        let stored = Arc::new(stored);
         self.fresh.insert(nid, Arc::clone(&stored));
         Ok(stored)
+    }
+
+    /// Writes an event under the key that it belongs to. Of one that comes when its time is over already, only what is left
+    /// of it: but a redaction has to be carried out first.
+    async fn put_event(&mut self, stored: &mut Stored) -> Result<(), RoomError> {
+        let room = self.nid();
+        let is_over = !stored.is_live(self.lifetime, self.now_ms);
+        if is_over && *stored.pdu.kind() != TimelineEventType::RoomRedaction {
+            let redacted = redact(&stored.pdu, None);
+            stored.pdu = Arc::new(redacted.map_err(|_| RoomError::inconsistent("event that does not parse"))?);
+            stored.pruned = true;
+            return self.put_stub(stored, None, self.now_ms).await;
+        }
+        let record = EventRecord {
+            redacted_by: None,
+            rejected: stored.pdu.is_rejected(),
+            pruned: false,
+            received_ms: stored.received_ms,
+            id: stored.pdu.event_id().to_owned(),
+            json: stored.pdu.json().clone(),
+        };
+        let key = if stored.pdu.is_state() {
+            self.engine.lasting_key(room).await?
+        } else {
+            self.note_perishable(stored.nid, stored.age());
+            self.key.clone()
+        };
+        self.batch.put_sealed(&EVENTS, &(room, stored.nid), &record, &key);
+        Ok(())
     }
 
     /// What an event of the room is, as this group leaves it so far.
@@ -273,6 +304,7 @@ impl Writer {
             }
             TimelineEventType::RoomPowerLevels | TimelineEventType::RoomTombstone => self.note_powers(),
             kind if pdu.state_key() == Some("") && self.engine.is_policy(kind) => self.note_policy(Some(stored)),
+            kind if pdu.state_key() == Some("") && is_retention(&kind.to_string()) => self.note_retention().await?,
             _ => {}
         }
         Ok(())
@@ -297,6 +329,7 @@ impl Writer {
         let rules = self.state_event(&StateEventType::RoomJoinRules, "").await?;
         self.public = JoinRules::of(rules.as_ref().map(|stored| &*stored.pdu)).is_public();
         self.head.encrypted = self.state_event(&StateEventType::RoomEncryption, "").await?.is_some();
+        self.note_retention().await?;
         self.note_policy_of_state().await
     }
 
@@ -368,12 +401,13 @@ impl Writer {
     ) -> Result<(), RoomError> {
         self.unrelate(target).await?;
         self.forget_words(target).await?;
-        // An event of this very group has no record yet and arrived today.
-        let day = self.engine.any_meta(target.nid).await?.map_or_else(|| day_of(self.now_ms), |(meta, _)| meta.day);
-        let key = self.engine.day_key(self.nid(), day).await?;
+        let key = self.engine.lasting_key(self.nid()).await?;
+        let Stored { received_ms, pruned, .. } = *target;
         let record = EventRecord {
             redacted_by: Some(by),
             rejected: target.pdu.is_rejected(),
+            pruned,
+            received_ms,
             id: redacted.event_id().to_owned(),
             json: redacted.json().clone(),
         };
@@ -383,7 +417,7 @@ impl Writer {
             None => self.event(by).await?.map(|stored| Arc::clone(&stored.pdu)),
         };
         let redacted = Arc::new(redacted.with_rejected(target.pdu.is_rejected()));
-        let stored = Stored { nid: target.nid, pdu: redacted, redacted_because: because };
+        let stored = Stored { nid: target.nid, pdu: redacted, redacted_because: because, received_ms, pruned };
         self.fresh.insert(target.nid, Arc::new(stored));
         if target.pdu.kind() == &TimelineEventType::RoomHistoryVisibility {
             let now = self.state_event(&StateEventType::RoomHistoryVisibility, "").await?;
@@ -391,6 +425,9 @@ impl Writer {
         }
         if self.engine.is_policy(target.pdu.kind()) {
             self.note_policy_of_state().await?;
+        }
+        if is_retention(&target.pdu.kind().to_string()) {
+            self.note_retention().await?;
         }
         Ok(())
     }
@@ -460,7 +497,6 @@ impl Writer {
             past: Some(place),
             state_before: before,
             state_after: after,
-            day: day_of(self.now_ms),
             transaction: None,
         };
         let stored = self.keep(nid, pdu, meta).await?;

@@ -80,11 +80,13 @@ impl Hearing<'_> {
         Ok(timeline)
     }
 
-    /// Leaves out what the filter or the history visibility withholds.
+    /// Leaves out what the filter or the history visibility withholds, and what is over.
     async fn visible(&self, room: &Room<'_>, mut items: Vec<TimelineItem>) -> Result<Vec<TimelineItem>, SyncError> {
         items.retain(|item| {
             let pdu = &item.event.pdu;
-            passes(self.filter.timeline(), pdu) && !self.ignored.hides(pdu.sender(), pdu.is_state())
+            passes(self.filter.timeline(), pdu)
+                && !self.ignored.hides(pdu.sender(), pdu.is_state())
+                && self.syncer.rooms.is_live(room.view, &item.event)
         });
         let Some(reader) = &room.reader else { return Ok(Vec::new()) };
         // Members see whatever came since they joined (specification, "Room history visibility", rule 2).

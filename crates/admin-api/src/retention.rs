@@ -1,0 +1,59 @@
+//! `GET`, `PUT` and `DELETE /_wardroom/admin/v1/rooms/{room}/retention`: how long the messages of a room are kept; and
+//! `GET /_wardroom/admin/v1/retention/receipts`: what was purged.
+
+use axum::Json;
+use serde_json::{Value, json};
+use wardroom_accounts::AdminScope::Privacy;
+use wardroom_rooms::{PurgeReceipt, RECEIPTS_PAGE_MAX, Terms};
+use wardroom_web::ApiError;
+
+use crate::{
+    AdminState,
+    endpoint::{Asked, Endpoints, no_such_room},
+    error,
+};
+
+const ROOM: &str = "/_wardroom/admin/v1/rooms/{room_id}/retention";
+const RECEIPTS: &str = "/_wardroom/admin/v1/retention/receipts";
+
+pub(crate) fn endpoints() -> Endpoints {
+    Endpoints::new()
+        .get(ROOM, Privacy, "Shows how long a room's messages are kept, and what was set for it.", show)
+        .put(ROOM, Privacy, "Sets how long a room's messages are kept, whatever the room says itself.", set)
+        .delete(ROOM, Privacy, "Lets the room say itself how long its messages are kept.", remove)
+        .get(
+            RECEIPTS,
+            Privacy,
+            "Lists the signed receipts of purges, newest first, before the time in `before_ts` (milliseconds).",
+            receipts,
+        )
+}
+
+async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
+    let room = asked.room_id(0)?;
+    let set = state.rooms.retention_override(&room).await.map_err(error::of_room)?;
+    let view = state.rooms.view(&room).await.map_err(error::of_room)?.ok_or_else(no_such_room)?;
+    let min_ms = Some(view.lifetime.min_ms).filter(|ms| *ms > 0);
+    let effective = Terms { max_ms: view.lifetime.max_ms, min_ms };
+    Ok(Json(json!({ "override": set, "effective": effective })))
+}
+
+async fn set(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
+    let (room, terms): (_, Terms) = (asked.room_id(0)?, asked.body()?);
+    state.rooms.set_retention_override(&room, Some(terms)).await.map_err(error::of_room)?;
+    show(state, asked).await
+}
+
+async fn remove(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
+    let room = asked.room_id(0)?;
+    state.rooms.set_retention_override(&room, None).await.map_err(error::of_room)?;
+    show(state, asked).await
+}
+
+async fn receipts(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
+    let (_, limit) = asked.page()?;
+    let limit = limit.min(RECEIPTS_PAGE_MAX);
+    let receipts: Vec<PurgeReceipt> =
+        state.rooms.purge_receipts(asked.number("before_ts")?, limit).await.map_err(error::of_room)?;
+    Ok(Json(json!({ "receipts": receipts })))
+}
