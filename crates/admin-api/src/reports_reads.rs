@@ -105,8 +105,8 @@ async fn each_read(
         ..Query::default()
     };
     for _ in 0..PAGES_MAX {
-        let page = state.audit.search(&query).await.map_err(error::of_audit)?;
-        for Entry { number, record } in &page {
+        let page = state.audit.page(&query).await.map_err(error::of_audit)?;
+        for Entry { number, record } in &page.entries {
             query.after = Some(*number);
             // A record is written when the read is over, after a crash later than that: its own time says when it was.
             let (since, until) = times(record);
@@ -115,9 +115,10 @@ async fn each_read(
                 return Ok(query.after);
             }
         }
-        if page.len() < query.limit {
+        if page.next.is_none() {
             return Ok(None);
         }
+        query.after = page.next;
     }
     Ok(query.after)
 }
@@ -133,7 +134,7 @@ async fn leave_record(state: &AdminState, asked: &Asked, name: &str, rows: usize
 }
 
 async fn reads(state: AdminState, asked: Asked) -> Result<Response, ApiError> {
-    let (_, limit) = asked.page()?;
+    let limit = asked.page()?.1.max(1);
     let mut rows = Vec::new();
     let take = |number, record: &Record| {
         rows.push(read_row(number, record));
