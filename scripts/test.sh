@@ -26,3 +26,9 @@ HOMESERVER_BIN="$target/debug/wardroom" tests/run-synadm.sh
 
 step "A real OpenLDAP beside the real binary"
 HOMESERVER_BIN="$target/debug/wardroom" tests/run-ldap.sh
+
+step "The console in a real browser"
+HOMESERVER_BIN="$target/debug/wardroom" SCREENSHOTS="$target/console" tests/run-console.sh
+
+step "Validators of FHIR and syslog, and a real rsyslog, beside the real binary"
+HOMESERVER_BIN="$target/debug/wardroom" tests/run-atna.sh

@@ -54,6 +54,39 @@ node_modules() { # DIRECTORY SOURCE
     (cd "$1" && PATH=$home/bin:$PATH node "$home/lib/node_modules/npm/bin/npm-cli.js" ci --no-progress --ignore-scripts >&2)
 }
 
+# Unpacks packages of Debian into a directory, and what this machine lacks for them: nothing is installed.
+unpack_debian() { # DIRECTORY PACKAGE...
+    command -v apt-get >/dev/null || {
+        say "only Debian's packages are known here"
+        return 1
+    }
+    local dir=$1 package
+    shift
+    # What other runs left behind may be too old to be there still.
+    download_debian "$dir" "$@" || {
+        local as_root=()
+        [ "$(id -u)" -eq 0 ] || as_root=(sudo)
+        "${as_root[@]}" apt-get update -qq
+        download_debian "$dir" "$@" || return
+    }
+    for package in "$dir"/*.deb; do dpkg -x "$package" "$dir" || return; done
+    rm -f "$dir"/*.deb
+}
+
+download_debian() { # DIRECTORY PACKAGE...
+    local dir=$1 plan
+    shift
+    plan=$(apt-get install --simulate --no-install-recommends "$@" 2>/dev/null) || return
+    # shellcheck disable=SC2046  # one word for each package
+    (cd "$dir" && apt-get -qq -o APT::Sandbox::User=root download \
+        $(sed -n 's/^Inst \([^ ]*\).*/\1/p' <<<"$plan") >&2)
+}
+
+# Directories of the libraries that were unpacked there, as LD_LIBRARY_PATH has them.
+libraries_in() { # DIRECTORY
+    find "$1" -name '*.so*' -printf '%h\n' | sort -u | paste -sd:
+}
+
 # Prints the path of HOMESERVER_BIN, or of the binary that Cargo then builds.
 server_binary() {
     if [ -n "${HOMESERVER_BIN:-}" ]; then

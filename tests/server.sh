@@ -2,6 +2,7 @@
 #
 #     start_server BINARY [TOML-LINE...]
 #
+# with what the listener serves in server_serves, where that is not the default;
 # sets server_pid, server_dir and base_url, and shows the server's log when the script fails.
 
 # A port that nobody listens on now, below the range that outgoing connections use.
@@ -57,6 +58,7 @@ start_server() {
             printf '%s\n' "$@"
             echo '[[listener]]'
             echo "address = \"127.0.0.1:$port\""
+            [ -z "${server_serves:-}" ] || echo "serves = $server_serves"
         } >"$server_dir/wardroom.toml"
         "$binary" serve --config "$server_dir/wardroom.toml" >>"$server_dir/server.log" 2>&1 &
         server_pid=$!

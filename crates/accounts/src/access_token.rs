@@ -37,7 +37,11 @@ impl Accounts {
         };
         let used_ms = session.used_ms.load(Ordering::Relaxed);
         let expired = session.expires_ms.is_some_and(|at_ms| at_ms <= self.now_ms());
-        if expired || self.is_session_over(session.signed_in_ms, used_ms) {
+        let over = self.is_session_over(session.signed_in_ms, used_ms);
+        if over {
+            self.record_over(&session).await?;
+        }
+        if expired || over {
             return Err(TokenError::Expired);
         }
         Ok(session)
@@ -65,6 +69,14 @@ impl Accounts {
             return Err(TokenError::Unknown);
         }
         let nid = UserNid::new(token.user);
+        let subject = match self.sso_origin_of(&device_key).await? {
+            Some(origin) => self.subject_of(nid, &origin).await?,
+            None => None,
+        };
+        let administrator = match device.administrator {
+            Some(admin) => Some(self.user_id(UserNid::new(admin)).await?),
+            None => None,
+        };
         let session = Session::from(SessionData {
             user: self.user_id(nid).await?,
             nid,
@@ -72,6 +84,8 @@ impl Accounts {
             device_nid: device.nid,
             admin: user.admin,
             guest: user.guest,
+            subject,
+            administrator,
             moderation: self.moderation_of(nid).await?.0,
             device_key,
             expires_ms: token.expires_ms,

@@ -26,11 +26,15 @@ pub enum AdminScope {
     Audit,
     /// The server itself: other servers, notices, media storage.
     Operation,
+    /// Taking what administrators and users did out of the server.
+    #[serde(rename = "audit_export")]
+    AuditExport,
 }
 
 impl AdminScope {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Users, Self::Rooms, Self::Privacy, Self::Audit, Self::Operation];
+    pub const ALL: [Self; 6] =
+        [Self::Users, Self::Rooms, Self::Privacy, Self::Audit, Self::Operation, Self::AuditExport];
 
     /// The word for it in requests and answers.
     pub const fn word(self) -> &'static str {
@@ -40,6 +44,7 @@ impl AdminScope {
             Self::Privacy => "privacy",
             Self::Audit => "audit",
             Self::Operation => "operation",
+            Self::AuditExport => "audit_export",
         }
     }
 
@@ -127,6 +132,7 @@ impl Accounts {
             } else {
                 batch.put(&ADMIN_SCOPES, &nid.get(), &Packed(scopes));
             }
+            self.record_change(&mut batch, user, "admin.scopes");
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }

@@ -14,6 +14,7 @@ use wardroom_store::{Batch, Packed, Position, Profile, Scan, Seal, Table};
 use crate::{
     AccountError, Accounts, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, DeviceRef, KeyUpload, Session, ToDeviceEvent,
     UserNid,
+    deeds::Ending,
     device::check_display_name,
     error::{CONFLICT_ROUNDS_MAX, settled},
     secret,
@@ -122,7 +123,7 @@ impl Accounts {
             let mut taken = false;
             for (place, Packed(row), version) in &devices {
                 if Some(row.nid) == old {
-                    self.end_device(&mut batch, place, row, *version).await?;
+                    self.end_device(&mut batch, place, row, *version, Ending::Replaced).await?;
                 } else {
                     others += 1;
                     taken |= *place == key;
@@ -164,6 +165,7 @@ impl Accounts {
             // Of a token that is thrown away: no session opens this device.
             current: self.mint(false).pair,
             previous: None,
+            administrator: None,
         };
         let data = DehydratedRow { device_id: row.device_id.clone(), device_data: new.device_data.get().to_owned() };
         let nid = row.nid;

@@ -5,6 +5,7 @@ use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
     AccountError, Accounts, DeviceRef, Session, UserNid,
+    deeds::Ending,
     dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{DEVICES, DEVICES_SEEN, DeviceKey, DeviceRow, SeenRow, domain},
@@ -133,6 +134,16 @@ impl Accounts {
     /// # Errors
     /// When the store fails.
     pub async fn delete_devices(&self, user: UserNid, devices: &[OwnedDeviceId]) -> Result<(), AccountError> {
+        self.end_named(user, devices, Ending::Deleted).await
+    }
+
+    /// Ends these devices.
+    pub(crate) async fn end_named(
+        &self,
+        user: UserNid,
+        devices: &[OwnedDeviceId],
+        ending: Ending,
+    ) -> Result<(), AccountError> {
         let mut keys: Vec<DeviceKey> = devices.iter().map(|device| self.device_key(user, device)).collect();
         keys.sort_unstable();
         keys.dedup();
@@ -141,7 +152,7 @@ impl Accounts {
             let mut batch = Batch::default();
             for key in &keys {
                 if let Some((Packed(row), version)) = self.0.store.latest().get_versioned(&DEVICES, key).await? {
-                    self.end_device(&mut batch, key, &row, version).await?;
+                    self.end_device(&mut batch, key, &row, version, ending).await?;
                 }
             }
             if !batch.is_empty() {
@@ -160,7 +171,7 @@ impl Accounts {
     /// # Errors
     /// When the store fails.
     pub async fn logout(&self, session: &Session) -> Result<(), AccountError> {
-        self.delete_devices(session.nid, std::slice::from_ref(&session.device)).await
+        self.end_named(session.nid, std::slice::from_ref(&session.device), Ending::Logout).await
     }
 
     /// Ends all tokens of a user and forgets all devices.
@@ -171,7 +182,7 @@ impl Accounts {
         let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
-            self.end_devices(&mut batch, user, None, None).await?;
+            self.end_devices(&mut batch, user, None, None, Ending::All).await?;
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -187,13 +198,14 @@ impl Accounts {
         user: UserNid,
         kept: Option<&DeviceId>,
         before: Option<Position>,
+        ending: Ending,
     ) -> Result<(), AccountError> {
         let kept = kept.map(|device| self.device_key(user, device));
         let scan = Scan::prefix(&user.get());
         let mut ended = Vec::new();
         for (key, Packed(row), version) in self.0.store.latest().scan_versioned(&DEVICES, scan).await? {
             if Some(key) != kept && before.is_none_or(|before| version < before) {
-                self.end_device(batch, &key, &row, version).await?;
+                self.end_device(batch, &key, &row, version, ending).await?;
                 ended.push(key.1);
             }
         }
@@ -214,7 +226,7 @@ impl Accounts {
         let _lock = self.0.key_locks.lock(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut batch = Batch::default();
-            self.end_devices(&mut batch, user, kept, Some(position)).await?;
+            self.end_devices(&mut batch, user, kept, Some(position), Ending::Password).await?;
             if batch.is_empty() || settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }
@@ -230,7 +242,9 @@ impl Accounts {
         key: &DeviceKey,
         row: &DeviceRow,
         version: Position,
+        ending: Ending,
     ) -> Result<(), AccountError> {
+        self.record_end(batch, key, row, ending).await?;
         batch.expect_version(&DEVICES, key, Some(version));
         batch.delete(&DEVICES, key);
         batch.delete(&DEVICES_SEEN, key);

@@ -171,6 +171,7 @@ impl Accounts {
                 batch.put(&IDENTITY_OWNERS, &hash, &nid.get());
             }
             batch.put(&IDENTITIES, &nid.get(), &Json(after));
+            self.record_change(&mut batch, user, "identities");
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }

@@ -4,7 +4,8 @@ use ruma::UserId;
 use wardroom_store::{Batch, Packed};
 
 use crate::{
-    AccountError, Accounts, Login, LoginRequest,
+    AccountError, Accounts, Login, LoginRequest, UserNid,
+    deeds::Entrance,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{ACCESS_TOKENS, TokenRow, USERS, domain},
 };
@@ -13,12 +14,18 @@ use crate::{
 const DEVICE_DISPLAY_NAME: &str = "Administrator";
 
 impl Accounts {
-    /// Signs in as a user on a device of its own, which the user sees and can end.
+    /// Signs in as a user on a device of its own, which the user sees and can end. What is done with it is recorded as the
+    /// administrator's doing.
     ///
     /// # Errors
     /// [`AccountError::UnknownUser`], [`AccountError::Deactivated`], [`AccountError::Locked`],
     /// [`AccountError::Limit`], or the store's.
-    pub async fn impersonate(&self, user: &UserId, valid_until_ms: Option<u64>) -> Result<Login, AccountError> {
+    pub async fn impersonate(
+        &self,
+        admin: UserNid,
+        user: &UserId,
+        valid_until_ms: Option<u64>,
+    ) -> Result<Login, AccountError> {
         let request = LoginRequest { display_name: Some(DEVICE_DISPLAY_NAME), ..LoginRequest::default() };
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let (nid, _, version) = self.active_row(user).await?;
@@ -26,7 +33,7 @@ impl Accounts {
             self.check_unlocked(nid).await?;
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
-            let login = self.sign_in(&mut batch, nid, user.to_owned(), &request, true).await?;
+            let login = self.sign_in(&mut batch, (nid, user), &request, true, &Entrance::Administrator(admin)).await?;
             if valid_until_ms.is_some() {
                 let access = self.0.store.keyed_hash(domain::ACCESS_TOKEN, login.access_token.as_bytes());
                 let (user, device) = self.device_key(nid, &login.device);

@@ -16,6 +16,7 @@ mod account_data;
 mod admin_scopes;
 mod backup;
 mod contact_rules;
+mod deeds;
 mod dehydrated;
 mod device;
 mod device_lists;
@@ -163,6 +164,7 @@ struct Inner {
     openid_tokens: short_lived::ShortLived,
     login_tokens: short_lived::ShortLived,
     ended_sessions: sso::EndedSessions,
+    over: deeds::Over,
     claims_listener: OnceLock<Box<dyn ClaimsListener>>,
 }
 
@@ -207,6 +209,7 @@ impl Accounts {
             openid_tokens: short_lived::ShortLived::openid(),
             login_tokens: short_lived::ShortLived::login(),
             ended_sessions: sso::EndedSessions::default(),
+            over: deeds::over(),
             claims_listener: OnceLock::new(),
         })))
     }

@@ -7,6 +7,7 @@ use wardroom_store::{Batch, Packed, Scan};
 
 use crate::{
     AccountError, Accounts, UserNid,
+    deeds::{Ending, Entrance},
     device::{DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, check_display_name},
     error::{CONFLICT_ROUNDS_MAX, settled},
     secret,
@@ -73,7 +74,25 @@ impl Accounts {
         request: &LoginRequest<'_>,
     ) -> Result<Login, AccountError> {
         let user = self.typed_user(name);
-        let row = match &user {
+        let login = self.verified_login(user.as_deref(), password, request).await;
+        if let Err(error) = &login {
+            let known = match &user {
+                Some(user) => self.user_row(user).await?.is_some(),
+                None => false,
+            };
+            let user = user.as_deref().filter(|_| known);
+            self.record_refused(user, Some(name), "password", error).await?;
+        }
+        login
+    }
+
+    async fn verified_login(
+        &self,
+        user: Option<&UserId>,
+        password: &str,
+        request: &LoginRequest<'_>,
+    ) -> Result<Login, AccountError> {
+        let row = match user {
             Some(user) => self.user_row(user).await?.map(|(_, row, _)| row),
             None => None,
         };
@@ -83,7 +102,7 @@ impl Accounts {
             (_, Some(row)) if row.deactivated => Err(AccountError::Deactivated),
             (Some(user), Some(_)) if matches => {
                 // The password may be changed while this one is verified.
-                self.sign_in_checked(&user, request, None, |row| {
+                self.sign_in_checked(user, request, None, Entrance::Password, |row| {
                     if row.password == verified { Ok(()) } else { Err(AccountError::WrongPassword) }
                 })
                 .await
@@ -98,7 +117,17 @@ impl Accounts {
     /// [`AccountError::UnknownUser`], [`AccountError::Deactivated`], [`AccountError::Limit`],
     /// [`AccountError::Invalid`], or the store's.
     pub async fn login_as(&self, user: &UserId, request: &LoginRequest<'_>) -> Result<Login, AccountError> {
-        self.sign_in_checked(user, request, None, |_| Ok(())).await
+        self.login_by(user, request, Entrance::Password).await
+    }
+
+    /// As [`Accounts::login_as`], and says in which way.
+    pub(crate) async fn login_by(
+        &self,
+        user: &UserId,
+        request: &LoginRequest<'_>,
+        by: Entrance,
+    ) -> Result<Login, AccountError> {
+        self.sign_in_checked(user, request, None, by, |_| Ok(())).await
     }
 
     /// The user of this server whom somebody means that types `name` to log in: a localpart or a full id, in any case.
@@ -122,7 +151,11 @@ impl Accounts {
     pub async fn verify_password(&self, user: &UserId, password: &str) -> Result<bool, AccountError> {
         let row = self.user_row(user).await?.map(|(_, row, _)| row).filter(|row| !row.deactivated);
         let hash = row.and_then(|row| row.password);
-        self.0.passwords.verify(password, hash.as_deref()).await
+        let right = self.0.passwords.verify(password, hash.as_deref()).await?;
+        if !right {
+            self.record_refused(Some(user), None, "confirmation", &AccountError::WrongPassword).await?;
+        }
+        Ok(right)
     }
 
     /// As [`Accounts::login_as`], of a user whom an identity provider vouched for.
@@ -136,10 +169,15 @@ impl Accounts {
         request: &LoginRequest<'_>,
         origin: &SsoOrigin,
     ) -> Result<Login, AccountError> {
-        let login = self.sign_in_checked(user, request, Some(origin), |_| Ok(())).await?;
+        let subject = match self.user_nid(user).await? {
+            Some(nid) => self.subject_of(nid, origin).await?,
+            None => None,
+        };
+        let by = Entrance::Provider(subject);
+        let login = self.sign_in_checked(user, request, Some(origin), by, |_| Ok(())).await?;
         // The session may have ended after the look at the user and before the device could be found.
         if self.is_ended(origin) {
-            self.delete_devices(login.nid, std::slice::from_ref(&login.device)).await?;
+            self.end_named(login.nid, std::slice::from_ref(&login.device), Ending::Provider).await?;
             return Err(AccountError::UnknownLoginToken);
         }
         Ok(login)
@@ -150,6 +188,7 @@ impl Accounts {
         user: &UserId,
         request: &LoginRequest<'_>,
         origin: Option<&SsoOrigin>,
+        by: Entrance,
         check: impl Fn(&UserRow) -> Result<(), AccountError>,
     ) -> Result<Login, AccountError> {
         for _ in 0..CONFLICT_ROUNDS_MAX {
@@ -159,7 +198,7 @@ impl Accounts {
             self.check_unlocked(nid).await?;
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
-            let login = self.sign_in(&mut batch, nid, user.to_owned(), request, true).await?;
+            let login = self.sign_in(&mut batch, (nid, user), request, true, &by).await?;
             self.put_sso_origin(&mut batch, &self.device_key(nid, &login.device), origin).await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(login);
@@ -172,12 +211,12 @@ impl Accounts {
     pub(crate) async fn sign_in(
         &self,
         batch: &mut Batch,
-        nid: UserNid,
-        user: OwnedUserId,
+        (nid, user): (UserNid, &UserId),
         request: &LoginRequest<'_>,
         known: bool,
+        by: &Entrance,
     ) -> Result<Login, AccountError> {
-        if self.is_own_user(&user) {
+        if self.is_own_user(user) {
             return Err(AccountError::OwnUser);
         }
         let device = match request.device_id {
@@ -192,6 +231,10 @@ impl Accounts {
         let existing = if known { view.get_versioned(&DEVICES, &key).await? } else { None };
         batch.expect_version(&DEVICES, &key, existing.as_ref().map(|(_, version)| *version));
         let minted = self.mint(request.refresh);
+        let administrator = match by {
+            Entrance::Administrator(admin) => Some(admin.get()),
+            _ => None,
+        };
         let row = match existing {
             Some((Packed(row), _)) => {
                 if self.is_dehydrated(nid, row.nid).await? {
@@ -200,7 +243,7 @@ impl Accounts {
                 for pair in row.pairs() {
                     self.end_pair(batch, pair);
                 }
-                DeviceRow { signed_in_ms: self.now_ms(), current: minted.pair, previous: None, ..row }
+                DeviceRow { signed_in_ms: self.now_ms(), current: minted.pair, previous: None, administrator, ..row }
             }
             None => {
                 if self.is_cross_signing_key(nid, &device).await? {
@@ -221,13 +264,15 @@ impl Accounts {
                     signed_in_ms: self.now_ms(),
                     current: minted.pair,
                     previous: None,
+                    administrator,
                 }
             }
         };
         self.put_pair(batch, key.0, key.1, &minted);
         batch.put(&DEVICES, &key, &Packed(row));
+        self.record_login(batch, user, &device, by);
         let Minted { access_token, refresh_token, expires_in_ms, .. } = minted;
-        Ok(Login { user, nid, device, access_token, refresh_token, expires_in_ms })
+        Ok(Login { user: user.to_owned(), nid, device, access_token, refresh_token, expires_in_ms })
     }
 
     /// New tokens, with a refresh token or without.

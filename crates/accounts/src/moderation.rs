@@ -50,8 +50,15 @@ impl Accounts {
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let (nid, _, user_version) = self.active_row(user).await?;
             let (mut moderation, version) = self.moderation_of(nid).await?;
+            let before = moderation;
             change(&mut moderation);
             let mut batch = Batch::default();
+            if before.locked != moderation.locked {
+                self.record_change(&mut batch, user, if moderation.locked { "lock" } else { "unlock" });
+            }
+            if before.suspended != moderation.suspended {
+                self.record_change(&mut batch, user, if moderation.suspended { "suspend" } else { "unsuspend" });
+            }
             batch.expect_version(&USERS, &nid.get(), Some(user_version));
             batch.expect_version(&MODERATION, &nid.get(), version);
             if moderation == Moderation::default() {

@@ -64,6 +64,8 @@ pub struct Pusher {
     pub is: NewPusher,
     /// When the client said it last, in milliseconds since the epoch.
     pub updated_ms: u64,
+    /// Hash of the id of the device that set it.
+    device: Hash16,
 }
 
 // Push keys are secrets of a kind: who knows one may wake the device.
@@ -91,7 +93,7 @@ impl Pusher {
             lang: row.lang,
             data,
         };
-        Ok(Self { nid: row.nid, is, updated_ms: row.updated_ms })
+        Ok(Self { nid: row.nid, is, updated_ms: row.updated_ms, device: row.device })
     }
 }
 
@@ -188,6 +190,15 @@ impl Accounts {
             }
         }
         Err(AccountError::Contended)
+    }
+
+    /// The id of the device that set a pusher of a user; none where it has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn device_of_pusher(&self, user: UserNid, pusher: &Pusher) -> Result<Option<String>, AccountError> {
+        let row = self.0.store.latest().get(&DEVICES, &(user.get(), pusher.device)).await?;
+        Ok(row.map(|row| row.0.device_id))
     }
 
     fn pusher_row(&self, nid: u64, session: &Session, pusher: NewPusher) -> PusherRow {

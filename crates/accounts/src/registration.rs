@@ -7,11 +7,13 @@ use ruma::{
     api::client::uiaa::{AuthFlow, AuthType},
 };
 use subtle::ConstantTimeEq as _;
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Batch, Packed};
 use zeroize::Zeroizing;
 
 use crate::{
     AccountError, Accounts, Login, LoginRequest, User,
+    deeds::Entrance,
     device::check_display_name,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{NS_USER, PROFILES, USERS, UserRow},
@@ -222,12 +224,15 @@ impl Accounts {
             (row.guest, row.password) = (false, Some(hash.clone()));
             let user = User::from_row(guest.to_owned(), nid, &row);
             let mut batch = Batch::default();
+            self.record_change(&mut batch, guest, "guest.upgrade");
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
             self.forget_sessions_of(&mut batch, nid);
             self.0.listing.changed_on_commit(&mut batch, nid);
             let login = match login {
-                Some(request) => Some(self.sign_in(&mut batch, nid, guest.to_owned(), request, true).await?),
+                Some(request) => {
+                    Some(self.sign_in(&mut batch, (nid, guest), request, true, &Entrance::Registration).await?)
+                }
                 None => None,
             };
             if settled(self.0.store.commit(batch).await)?.is_some() {
@@ -263,6 +268,8 @@ impl Accounts {
         let row =
             UserRow { created_ms: self.now_ms(), admin: new.admin, guest: new.guest, deactivated: false, password };
         let user = User::from_row(id.to_owned(), nid, &row);
+        let record = Record::of(Act::AccountCreate).user(id.as_str());
+        self.record(&mut batch, if new.admin { record.detail("admin") } else { record });
         batch.expect_absent(&USERS, &nid.get());
         batch.put(&USERS, &nid.get(), &Packed(row));
         // Until they choose another, people are called by their user name: clients show something to look for.
@@ -276,7 +283,7 @@ impl Accounts {
         let login = match login {
             Some(request) => {
                 let request = if new.guest { guest_login(request) } else { *request };
-                Some(self.sign_in(&mut batch, nid, id.to_owned(), &request, false).await?)
+                Some(self.sign_in(&mut batch, (nid, id), &request, false, &Entrance::Registration).await?)
             }
             None => None,
         };

@@ -5,6 +5,7 @@ use wardroom_store::{Batch, Packed};
 
 use crate::{
     AccountError, Accounts, LoginRequest, User,
+    deeds::Entrance,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{PROFILES, USERS},
 };
@@ -30,6 +31,7 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
+            self.record_change(&mut batch, user, "reactivate");
             let profile = crate::Profile { displayname: Some(user.localpart().to_owned()), avatar_url: None };
             batch.put(&PROFILES, &nid.get(), &Packed(profile));
             self.put_default_push_rules(&mut batch, &user_now)?;
@@ -52,7 +54,7 @@ impl Accounts {
         let (nid, ..) = self.active_row(user).await?;
         if self.device(nid, device).await?.is_none() {
             let request = LoginRequest { device_id: Some(device), ..LoginRequest::default() };
-            self.login_as(user, &request).await?;
+            self.login_by(user, &request, Entrance::Device).await?;
         }
         Ok(())
     }

@@ -32,6 +32,10 @@ pub struct SessionData {
     pub admin: bool,
     /// Guest account.
     pub guest: bool,
+    /// Who the user is at the identity provider where this session began, if it began at one.
+    pub subject: Option<String>,
+    /// The administrator who acts in the user's name, if one does.
+    pub administrator: Option<OwnedUserId>,
     /// What an administrator has taken from the account.
     pub moderation: Moderation,
     pub(crate) device_key: DeviceKey,

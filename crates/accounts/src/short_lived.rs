@@ -15,7 +15,9 @@ use ruma::OwnedUserId;
 use wardroom_store::Hash16;
 
 use crate::{
-    AccountError, Accounts, Login, LoginRequest, Session, UserNid, secret,
+    AccountError, Accounts, Login, LoginRequest, Session, UserNid,
+    deeds::Entrance,
+    secret,
     sso::SsoOrigin,
     tables::{DEVICES, domain},
 };
@@ -165,6 +167,14 @@ impl Accounts {
     /// [`AccountError::UnknownLoginToken`], [`AccountError::Deactivated`], [`AccountError::Limit`],
     /// [`AccountError::Invalid`], or the store's.
     pub async fn login_with_token(&self, token: &str, request: &LoginRequest<'_>) -> Result<Login, AccountError> {
+        let login = self.login_of_token(token, request).await;
+        if let Err(error) = &login {
+            self.record_refused(None, None, "token", error).await?;
+        }
+        login
+    }
+
+    async fn login_of_token(&self, token: &str, request: &LoginRequest<'_>) -> Result<Login, AccountError> {
         let hash = self.0.store.keyed_hash(domain::SHORT_LIVED, token.as_bytes());
         match self.0.login_tokens.take(&hash, self.now_ms()) {
             Some(owner) if self.is_signed_in(owner).await? => {
@@ -176,7 +186,7 @@ impl Accounts {
                 };
                 match origin {
                     Some(origin) => self.login_from(&user, request, &origin).await,
-                    None => self.login_as(&user, request).await,
+                    None => self.login_by(&user, request, Entrance::Token).await,
                 }
             }
             _ => Err(AccountError::UnknownLoginToken),

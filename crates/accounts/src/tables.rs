@@ -198,6 +198,8 @@ pub(crate) struct DeviceRow {
     pub(crate) current: TokenPair,
     /// The pair that `current` replaced, good until `current` is used for the first time.
     pub(crate) previous: Option<TokenPair>,
+    /// Number of the administrator who acts in the user's name with it.
+    pub(crate) administrator: Option<UserKey>,
 }
 
 impl DeviceRow {

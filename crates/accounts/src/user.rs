@@ -5,6 +5,7 @@ use wardroom_store::{Batch, Packed, Position, Scan, WatchKey};
 
 use crate::{
     AccountError, Accounts,
+    deeds::Ending,
     dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
     sso::SSO_USERS,
@@ -148,6 +149,7 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
+            self.record_change(&mut batch, user, if admin { "admin.give" } else { "admin.take" });
             self.forget_sessions_of(&mut batch, nid);
             self.0.listing.changed_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {
@@ -173,7 +175,9 @@ impl Accounts {
             // A login expects this version too: none slips in between.
             batch.expect_version(&USERS, &key, Some(version));
             batch.put(&USERS, &key, &Packed(row));
-            for (_, Packed(device)) in self.0.store.latest().scan(&DEVICES, Scan::prefix(&key)).await? {
+            self.record_change(&mut batch, user, "deactivate");
+            for (place, Packed(device)) in self.0.store.latest().scan(&DEVICES, Scan::prefix(&key)).await? {
+                self.record_end(&mut batch, &place, &device, Ending::Account).await?;
                 self.end_inbox(&mut batch, device.nid);
                 for pair in device.pairs() {
                     batch.delete(&ACCESS_TOKENS, &pair.access);
@@ -236,8 +240,9 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(version));
             batch.put(&USERS, &nid.get(), &Packed(row));
+            self.record_change(&mut batch, user, "password");
             if let LogoutDevices::AllBut(kept) = logout {
-                self.end_devices(&mut batch, nid, kept, None).await?;
+                self.end_devices(&mut batch, nid, kept, None, Ending::Password).await?;
             }
             if let Some(position) = settled(self.0.store.commit(batch).await)? {
                 // A login with the old password may have been committed between the look at the devices and this commit.

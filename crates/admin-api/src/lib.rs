@@ -6,6 +6,11 @@
 
 mod access;
 mod audit;
+mod audit_export;
+mod backup;
+mod console;
+mod csv;
+mod delivery;
 mod endpoint;
 mod error;
 mod federation_destinations;
@@ -17,6 +22,7 @@ mod profile;
 mod register;
 mod registration_tokens;
 mod reports;
+mod reports_reads;
 mod retention;
 mod room_graph;
 mod rooms;
@@ -39,6 +45,7 @@ use wardroom_web::{ApiState, RateLimits, Routes};
 
 use self::endpoint::Endpoints;
 pub use self::{
+    backup::{BackupFailed, BackupFuture, BackupMade, Backups},
     endpoint::Described,
     notices::{Notice, NoticeError, NoticeSettings, Notices},
 };
@@ -64,6 +71,8 @@ pub struct AdminState {
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
     pub notices: Option<Notices>,
+    /// Who makes backups, where the operator wants any.
+    pub backups: Option<Arc<dyn Backups>>,
     /// Administrators may sign in as other users.
     pub impersonation: bool,
 }
@@ -109,5 +118,10 @@ fn endpoints() -> Endpoints {
         .merge(federation_destinations::endpoints())
         .merge(access::endpoints())
         .merge(audit::endpoints())
+        .merge(console::endpoints())
+        .merge(audit_export::endpoints())
         .merge(retention::endpoints())
+        .merge(delivery::endpoints())
+        .merge(reports_reads::endpoints())
+        .merge(backup::endpoints())
 }

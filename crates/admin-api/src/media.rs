@@ -16,7 +16,7 @@ pub(crate) fn endpoints() -> Endpoints {
 }
 
 /// What an administrator is told of a failure with media.
-fn of_media(error: MediaError) -> ApiError {
+pub(crate) fn of_media(error: MediaError) -> ApiError {
     match error {
         MediaError::NotFound => ApiError::not_found(error.to_string()),
         MediaError::Busy { retry_after } => ApiError::limit_exceeded(retry_after),

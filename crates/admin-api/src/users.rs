@@ -4,6 +4,7 @@
 mod change;
 mod close;
 mod devices;
+mod export;
 mod find;
 mod list;
 mod memberships;
@@ -22,6 +23,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(change::endpoints())
         .merge(close::endpoints())
         .merge(devices::endpoints())
+        .merge(export::endpoints())
         .merge(memberships::endpoints())
         .merge(find::endpoints())
         .merge(moderate::endpoints())

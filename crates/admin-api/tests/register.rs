@@ -80,6 +80,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         federation: None,
         limits: Arc::new(RateLimits::new(clock, false)),
         notices: None,
+        backups: None,
         impersonation: false,
     };
     (shell(router(state), Arc::new(RequestMetrics::default())), accounts)

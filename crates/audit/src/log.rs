@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -12,19 +12,23 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use ulid::Ulid;
 use wardroom_clock::SharedClock;
-use wardroom_store::{Batch, DataKey, Position, Scope, Store};
+use wardroom_store::{Batch, DataKey, Packed, Position, Scope, Store};
+use zeroize::Zeroizing;
 
 use crate::{
-    Record,
+    Act, Record,
+    checkpoint::origin_of,
     error::AuditError,
+    note::{NoteKey, NoteSigner},
+    reads::Windows,
     sequence::Sequence,
-    tables::{RECORDS, WATCH_AUDIT},
+    tables::{KEY, RECORDS, WATCH_AUDIT},
 };
 
 /// Kind of the [`Scope`] under which records of a period are sealed.
 const SCOPE_PERIOD: u8 = 2;
 /// Records of so many milliseconds share a key: 28 days.
-const PERIOD_MS: u64 = 28 * 24 * 60 * 60 * 1_000;
+pub(crate) const PERIOD_MS: u64 = 28 * 24 * 60 * 60 * 1_000;
 
 /// What happens to a request whose record cannot be written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,21 +41,47 @@ pub enum OnFailure {
 }
 
 /// How the trail is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditSettings {
+    /// Whose trail it is: in the name of the log.
+    pub server_name: String,
     /// What happens where a record cannot be written.
     pub on_failure: OnFailure,
+    /// The longest time that new records wait for a checkpoint, in seconds.
+    pub checkpoint_seconds: u32,
+    /// For how many years (of 366 days) records are kept; for ever where there is none.
+    pub retention_years: Option<u32>,
 }
+
+impl AuditSettings {
+    /// The defaults, for the server of this name.
+    pub fn new(server_name: impl Into<String>) -> Self {
+        let server_name = server_name.into();
+        Self { server_name, on_failure: OnFailure::default(), checkpoint_seconds: 60, retention_years: Some(6) }
+    }
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self::new("localhost")
+    }
+}
+
+/// Told that a record is missing, when work goes on without it.
+type OnMissing = Box<dyn Fn() + Send + Sync>;
 
 pub(crate) struct Inner {
     pub(crate) store: Store,
     clock: SharedClock,
-    settings: AuditSettings,
+    pub(crate) settings: AuditSettings,
     /// The key of the current period, and which period that is.
     key: ArcSwap<(u64, DataKey)>,
     /// Keeps records of one commit apart, and in their order.
     next: AtomicU32,
     pub(crate) sequence: Sequence,
+    pub(crate) signer: NoteSigner,
+    missing: OnceLock<OnMissing>,
+    pub(crate) windows: Windows,
 }
 
 /// The audit trail. Clones share everything.
@@ -64,7 +94,7 @@ impl fmt::Debug for AuditLog {
     }
 }
 
-fn scope(period: u64) -> Scope {
+pub(crate) fn scope(period: u64) -> Scope {
     Scope { kind: SCOPE_PERIOD, a: period, b: 0 }
 }
 
@@ -72,19 +102,26 @@ impl AuditLog {
     /// Opens the trail of a store, whose catalogue must hold [`crate::TABLES`].
     ///
     /// # Errors
-    /// When the key of the current period can neither be read nor made.
+    /// When the key of the current period can neither be read nor made, or what a crash left open cannot be closed.
     pub async fn open(store: Store, clock: SharedClock, settings: AuditSettings) -> Result<Self, AuditError> {
         let period = clock.now_ms() / PERIOD_MS;
         let key = store.data_key(scope(period)).await?;
         let key = ArcSwap::from_pointee((period, key));
-        Ok(Self(Some(Arc::new(Inner {
+        let seed = signing_seed(&store).await?;
+        let signer = NoteSigner::new(origin_of(&settings.server_name), &seed);
+        let log = Self(Some(Arc::new(Inner {
             store,
             clock,
             settings,
             key,
             next: AtomicU32::new(0),
             sequence: Sequence::default(),
-        }))))
+            signer,
+            missing: OnceLock::new(),
+            windows: Windows::default(),
+        })));
+        log.close_left_windows().await?;
+        Ok(log)
     }
 
     /// A trail that keeps nothing, for parts that are tested by themselves.
@@ -92,8 +129,40 @@ impl AuditLog {
         Self(None)
     }
 
-    pub(crate) fn inner(&self) -> Option<&Inner> {
-        self.0.as_deref()
+    pub(crate) fn inner(&self) -> Option<&Arc<Inner>> {
+        self.0.as_ref()
+    }
+
+    /// Says, once, who is told of records that are missing because work went on without them.
+    pub fn tell_missing(&self, tell: impl Fn() + Send + Sync + 'static) {
+        if let Some(inner) = &self.0 {
+            // Only the first is heard.
+            let _ = inner.missing.set(Box::new(tell));
+        }
+    }
+
+    /// The key that checks checkpoints of this trail; none where nothing is kept.
+    pub fn key(&self) -> Option<&NoteKey> {
+        self.0.as_ref().map(|inner| inner.signer.key())
+    }
+
+    /// Records that the trail begins, or goes on.
+    ///
+    /// # Errors
+    /// When that cannot be written.
+    pub async fn begin(&self) -> Result<(), AuditError> {
+        self.write(Record::of(Act::AuditStart)).await
+    }
+
+    /// Records that the trail stops, and makes the last checkpoint, which is behind that record.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end(&self) -> Result<(), AuditError> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        inner.write(Record::of(Act::AuditStop)).await?;
+        inner.catch_up().await?;
+        inner.checkpoint(true).await
     }
 
     /// Adds a record to the batch of the very change that it is about.
@@ -111,18 +180,43 @@ impl AuditLog {
     pub async fn write(&self, record: Record) -> Result<(), AuditError> {
         let Some(inner) = &self.0 else { return Ok(()) };
         let written = inner.write(record).await;
-        match (written, inner.settings.on_failure) {
+        inner.or_go_on(written)
+    }
+}
+
+/// The seed of the key that signs checkpoints; the first use makes it.
+async fn signing_seed(store: &Store) -> Result<Zeroizing<[u8; 32]>, AuditError> {
+    if let Some(Packed(seed)) = store.latest().get(&KEY, &()).await? {
+        return Ok(Zeroizing::new(seed));
+    }
+    let seed = Zeroizing::new(rand::random());
+    let mut batch = Batch::default();
+    batch.expect_absent(&KEY, &());
+    batch.put(&KEY, &(), &Packed(*seed));
+    store.commit(batch).await?;
+    Ok(seed)
+}
+
+impl Inner {
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// What a failure to write a record means for whoever waits for it.
+    pub(crate) fn or_go_on(&self, written: Result<(), AuditError>) -> Result<(), AuditError> {
+        match (written, self.settings.on_failure) {
             (Err(error), OnFailure::Continue) => {
                 tracing::error!(%error, "an audit record could not be written");
+                if let Some(tell) = self.missing.get() {
+                    tell();
+                }
                 Ok(())
             }
             (written, _) => written,
         }
     }
-}
 
-impl Inner {
-    fn add(&self, batch: &mut Batch, mut record: Record) {
+    pub(crate) fn add(&self, batch: &mut Batch, mut record: Record) {
         record.at = self.clock.now_ms();
         record.id = Ulid::from_parts(record.at, rand::random()).to_string();
         let number = self.next.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,7 @@ tokio::task_local! {
 }
 
 /// Who acts. Everything may be unknown: then it is the server itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Who {
     /// As whom another acts: the user whose token an administrator uses.
     #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +67,14 @@ pub fn authenticated(change: impl FnOnce(&mut Who)) {
 /// Who asks now; the server itself outside of any request.
 pub fn current() -> Origin {
     ORIGIN.try_with(|origin| origin.lock().clone()).unwrap_or_default()
+}
+
+/// Looks at who asks now.
+pub(crate) fn inspect<R>(look: impl FnOnce(&Origin) -> R) -> R {
+    match ORIGIN.try_with(Arc::clone) {
+        Ok(origin) => look(&origin.lock()),
+        Err(_) => look(&Origin::default()),
+    }
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl TryFrom<u8> for Outcome {
 }
 
 /// What it was done to. Everything is optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Object {
     /// How many events or entries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,9 +86,15 @@ pub struct Object {
     /// Partner servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<String>,
+    /// When the first of several was, in milliseconds since 1970; the record was written when they were over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     /// Type of the event.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// When the last of several was, in milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
     /// The user it was done to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
@@ -185,6 +191,13 @@ impl Record {
         self
     }
 
+    /// From this time to that, in milliseconds since 1970.
+    #[must_use]
+    pub fn between(mut self, since: u64, until: u64) -> Self {
+        (self.on.since, self.on.until) = (Some(since), Some(until));
+        self
+    }
+
     /// To or from these servers.
     #[must_use]
     pub fn servers(mut self, servers: Vec<String>) -> Self {
@@ -236,7 +249,7 @@ mod tests {
         };
         let origin = Origin { who, request: text() };
         let record = Record::by(Act::EventSend, origin).room("r").event("e").last("l").kind("k").user("u").device("d");
-        let record = record.media("m").name("n").detail("d").query("q").old("o").new("n").count(3);
+        let record = record.media("m").name("n").detail("d").query("q").old("o").new("n").count(3).between(4, 5);
         record.servers(vec!["a".to_owned()]).outcome(Outcome::Serious).why("because")
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ruma::{OwnedEventId, UserId, events::StateEventType};
 use serde::Serialize;
 use serde_json::{Value, value::to_raw_value};
-use wardroom_rooms::{Membership, NS_USER, RoomError, RoomNid, RoomView, UserNid};
+use wardroom_rooms::{Actor, Membership, NS_USER, RoomError, RoomNid, RoomView, UserNid};
 
 use crate::{
     Care, CareError,
@@ -140,6 +140,22 @@ impl Care {
         };
         let entries = self.0.rooms.memberships(nid).await?;
         Ok(entries.into_iter().map(|entry| (entry.room, entry.membership)).collect())
+    }
+
+    /// Whether the gate lets a user read a room now.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn can_read(&self, user: &UserId, room: &RoomView) -> Result<bool, CareError> {
+        let Some(nid) = self.0.store.interner().lookup(NS_USER, user.as_str()).await?.map(UserNid::new) else {
+            return Ok(false);
+        };
+        let actor = Actor { user, nid, device: None, guest: false };
+        match self.0.rooms.reader(actor, room).await {
+            Ok(_) => Ok(true),
+            Err(RoomError::Forbidden(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a room's policy says now; none where it has none.

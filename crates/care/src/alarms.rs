@@ -49,6 +49,8 @@ pub(crate) enum AlarmKind {
     CannotTell,
     /// Emergencies wait for their review for too long.
     EmergencyUnreviewed,
+    /// What could not be recorded was done all the same.
+    AuditIncomplete,
 }
 
 impl AlarmKind {
@@ -68,6 +70,7 @@ impl AlarmKind {
             Self::PartnerSilent => "partner_silent",
             Self::CannotTell => "cannot_tell",
             Self::EmergencyUnreviewed => "emergency_unreviewed",
+            Self::AuditIncomplete => "audit_incomplete",
         }
     }
 }
@@ -120,6 +123,13 @@ impl Alarms {
     pub(crate) async fn raise_of_server(&self, kind: AlarmKind, server: &ServerName, sentence: &str) {
         tracing::warn!(kind = kind.name(), sentence, "an administrator is needed");
         self.keep_or_log(kind, format!("{}\n{server}", kind.name()), (None, None), sentence).await;
+    }
+
+    /// Raises the alarm that the audit trail is not complete: what could not be recorded was done all the same.
+    pub async fn audit_incomplete(&self) {
+        let sentence =
+            "Audit records could not be written, and work went on without them: the log of the server says why.";
+        self.raise(AlarmKind::AuditIncomplete, None, None, sentence).await;
     }
 
     async fn keep_or_log(&self, kind: AlarmKind, about: String, of: (Option<String>, Option<String>), sentence: &str) {

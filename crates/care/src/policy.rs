@@ -39,6 +39,8 @@ pub struct AccessPolicy {
     pub power: Vec<PowerRule>,
     /// Whether it is asked at every read, too, and not only when somebody wants to come in or to do something.
     pub read_check: bool,
+    /// Read receipts are public: nobody says privately that they have read.
+    pub public_receipts: bool,
     /// Set by a user of another server. Who of other servers may be in the room is for that server to say, which knows
     /// their roles; this one keeps its own users to it.
     pub elsewhere: bool,
@@ -200,6 +202,7 @@ mod tests {
         let policy = policy(&json!({ "any_of": [{ "all_of": ["physician@h1"] }] }));
         assert_eq!(policy.invite, InviteRule::RoleRequired);
         assert_eq!((policy.on_loss.action, policy.on_loss.grace_ms), (LossAction::Kick, 0));
+        assert!(!policy.public_receipts);
         assert!(policy.read_check && policy.break_glass.is_none() && policy.power.is_empty());
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
 use serde_json::{Map, Value};
+use wardroom_audit::AuditError;
 use wardroom_care::CareError;
 use wardroom_federation::{FederationError, PartnerError, RemoteError};
 use wardroom_rooms::RoomError;
@@ -46,6 +47,14 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
         RoomError::Busy => ApiError::limit_exceeded(Duration::from_secs(BUSY_RETRY_SECONDS)),
         RoomError::DiskFull => ApiError::disk_full(),
         RoomError::Storage(_) => ApiError::internal(&error),
+    }
+}
+
+/// What a client is told where what it asked for is not given because it cannot be recorded.
+pub(crate) fn of_audit(error: AuditError) -> ApiError {
+    match error {
+        AuditError::DiskFull => ApiError::disk_full(),
+        error => ApiError::internal(&error),
     }
 }
 

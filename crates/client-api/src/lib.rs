@@ -19,6 +19,7 @@ mod retention;
 mod room;
 mod room_keys;
 mod same_endpoint;
+mod sights;
 mod sliding_sync;
 mod state;
 mod sync;

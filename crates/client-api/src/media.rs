@@ -21,14 +21,18 @@ use ruma::{
 };
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::{Accounts, Session};
-use wardroom_audit::AuditLog;
+use wardroom_audit::{Act, AuditLog, Record};
 use wardroom_federation::{RemoteMedia, RemoteMediaError};
 use wardroom_media::{Content, InvalidMediaId, Media, MediaError, MediaId};
 use wardroom_rooms::Rooms;
 use wardroom_web::{ApiError, ApiState, RateLimits, Reply, Routes, Ruma};
 
 use self::query::Params;
-use crate::{caller::actor, error::of_room};
+use crate::{
+    caller::actor,
+    error::{of_audit, of_room},
+    sights::note_file,
+};
 
 /// What the handlers of the content repository work with. Clones are cheap.
 #[derive(Clone, Debug)]
@@ -137,16 +141,20 @@ fn too_large_elsewhere(sentence: String) -> ApiError {
     ApiError::new(StatusCode::BAD_GATEWAY, ErrorKind::TooLarge, sentence)
 }
 
-/// The content that a path names, once it is there.
+/// The content that a path names, once it is there and is recorded to be read.
 async fn content(
     state: &MediaState,
     session: Option<&Session>,
     (server_name, id): (&str, &str),
     params: &Params,
+    endpoint: &'static str,
 ) -> Result<Content, ApiError> {
     let (media, wait) = (media_id(server_name, id)?, params.wait()?);
     let actor = session.map(actor);
-    if !state.rooms.may_see_media(actor, &format!("mxc://{server_name}/{id}")).await.map_err(of_room)? {
+    let uri = format!("mxc://{server_name}/{id}");
+    if !state.rooms.may_see_media(actor, &uri).await.map_err(of_room)? {
+        let record = Record::of(Act::RoleCheck).media(uri).detail(format!("read {endpoint}"));
+        state.audit.denied(record).await.map_err(of_audit)?;
         return Err(ApiError::forbidden("This belongs to rooms that you may not read."));
     }
     let may_fetch = params.parse("allow_remote", "\"true\" or \"false\"")?.unwrap_or(true);
@@ -161,7 +169,9 @@ async fn content(
         }
     };
     let found = state.stopping.run_until_cancelled(found).await;
-    found.unwrap_or_else(|| Err(told(MediaError::NotYetUploaded)))
+    let found = found.unwrap_or_else(|| Err(told(MediaError::NotYetUploaded)))?;
+    note_file(&state.audit, &uri, endpoint).await?;
+    Ok(found)
 }
 
 /// The media that a path names.

@@ -7,7 +7,10 @@ mod pushers;
 use wardroom_push::PushError;
 use wardroom_web::{ApiError, Routes};
 
-use crate::{ClientState, error::of_room};
+use crate::{
+    ClientState,
+    error::{of_audit, of_room},
+};
 
 /// Every endpoint of this module.
 pub(crate) fn routes() -> Routes<ClientState> {
@@ -19,6 +22,7 @@ fn of_push(error: PushError) -> ApiError {
         PushError::Invalid { .. } => ApiError::invalid_param(format!("{error}.")),
         PushError::Rooms(error) => of_room(error),
         PushError::Accounts(error) => error.into(),
+        PushError::Audit(error) => of_audit(error),
         failure => ApiError::internal(&failure),
     }
 }

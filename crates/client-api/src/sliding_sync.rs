@@ -37,7 +37,8 @@ async fn sliding_sync(State(state): State<ClientState>, request: Ruma<Request>) 
             SyncError::UnknownPos => unknown_pos(error.to_string()),
             failure => of_sync(failure),
         })?;
-    let mut response = answer.into_response();
+    state.note_rooms_seen("sliding_sync", &answer.sights).await?;
+    let mut response = answer.body.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)
 }

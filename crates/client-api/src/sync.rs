@@ -31,6 +31,7 @@ async fn sync(State(state): State<ClientState>, request: Ruma<Request>) -> Resul
     let asked = SyncRequest { since, filter, full_state: body.full_state, state_after: body.use_state_after, timeout };
     let _present = state.accounts.presence().begin_sync(&session, availability);
     let answer = state.sync.sync(&session, asked, state.stopping.cancelled()).await.map_err(error::of_sync)?;
+    state.note_rooms_seen("sync", &answer.sights).await?;
     let mut response = answer.body.into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(response)

@@ -3,6 +3,7 @@
 
 use axum::extract::State;
 use ruma::{OwnedMxcUri, api::client::user_directory::search_users::v3 as search_users};
+use wardroom_audit::{Act, Record};
 use wardroom_rooms::UserNid;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
@@ -60,5 +61,7 @@ async fn search_users(
         result.avatar_url = avatar_url.map(OwnedMxcUri::from);
         results.push(result);
     }
+    let record = Record::of(Act::Directory).detail("user_directory").query(request.search_term);
+    state.note_asked(record, results.len()).await?;
     Ok(Reply(search_users::Response::new(results, limited)))
 }

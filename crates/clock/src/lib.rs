@@ -1,5 +1,6 @@
 //! Time as a parameter: whoever needs the time gets a [`Clock`] in its constructor, so that tests set it.
 
+pub mod dates;
 pub mod timestamp;
 
 use std::{

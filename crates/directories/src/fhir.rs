@@ -2,7 +2,6 @@
 //! between what changed. Only a whole list tells what is not there any more.
 
 mod bundle;
-mod dates;
 mod facts;
 
 use std::{

@@ -52,8 +52,13 @@ async fn main() -> Result<(), Failure> {
         retention: wardroom_rooms::RetentionSettings::default(),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);
-    let push =
-        Push::new(store.clone(), Unread::new(store, rooms.clone(), accounts.clone()), clock, Settings::default())?;
+    let push = Push::new(
+        store.clone(),
+        Unread::new(store, rooms.clone(), accounts.clone()),
+        clock,
+        AuditLog::silent(),
+        Settings::default(),
+    )?;
     let users = users(&accounts).await?;
 
     let names = rooms.user_ids(&users[..10]).await?;

@@ -1,6 +1,7 @@
 //! What can go wrong with notifications, in this crate's words.
 
 use wardroom_accounts::AccountError;
+use wardroom_audit::AuditError;
 use wardroom_outbound::OutboundError;
 use wardroom_rooms::RoomError;
 use wardroom_store::{CommitError, ReadError};
@@ -28,6 +29,9 @@ pub enum PushError {
     /// Writing failed.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// What a notification gives away could not be recorded.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The client for requests to push gateways could not be made.
     #[error("push gateways cannot be spoken to")]
     Outbound(#[source] OutboundError),

@@ -13,7 +13,7 @@ use ruma::{OwnedRoomId, push::Action};
 use serde_json::value::RawValue;
 use wardroom_accounts::IgnoredUsers;
 use wardroom_rooms::{
-    Actor, Membership, MembershipEntry, Place, Reader, RoomError, RoomView, TimelineItem, TimelineRange,
+    Actor, Membership, MembershipEntry, Place, Reader, RoomError, RoomView, Stored, TimelineItem, TimelineRange,
 };
 
 use crate::{Push, PushError, Whose, service::Inner, tally::Reads, unread::hides};
@@ -44,6 +44,8 @@ pub struct Notification {
     pub actions: Vec<Action>,
     /// The event, as its reader gets it, without the room's id.
     pub event: Box<RawValue>,
+    /// The same event, as it is kept.
+    pub stored: Arc<Stored>,
     /// Whether the user has read it.
     pub read: bool,
     /// The room.
@@ -200,6 +202,7 @@ impl Inner {
         let Some(item) = item else { return Ok(None) };
         let event = self.rooms.client_event(actor, &item.event, false).await?;
         let (actions, room) = (actions.to_vec(), room.view.id.clone());
-        Ok(Some(Notification { actions, event, read, room, ts_ms: pdu.origin_server_ts() }))
+        let stored = item.event;
+        Ok(Some(Notification { actions, event, stored, read, room, ts_ms: pdu.origin_server_ts() }))
     }
 }

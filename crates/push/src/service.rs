@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use ruma::{EventId, push::HttpPusherData};
 use tokio::task::JoinSet;
 use wardroom_accounts::{Accounts, NewPusher, Session};
+use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_rooms::{Rooms, UserNid};
 use wardroom_store::Store;
@@ -48,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) queue: Queue,
     pub(crate) lanes: Lanes,
     pub(crate) counters: Counters,
+    pub(crate) audit: AuditLog,
     seen: Mutex<Seen>,
 }
 
@@ -98,7 +100,13 @@ impl Push {
     ///
     /// # Errors
     /// [`PushError::Outbound`] when certificates cannot be used.
-    pub fn new(store: Store, unread: Unread, clock: SharedClock, settings: Settings) -> Result<Self, PushError> {
+    pub fn new(
+        store: Store,
+        unread: Unread,
+        clock: SharedClock,
+        audit: AuditLog,
+        settings: Settings,
+    ) -> Result<Self, PushError> {
         Ok(Self(Arc::new(Inner {
             rooms: unread.rooms().clone(),
             accounts: unread.accounts().clone(),
@@ -111,6 +119,7 @@ impl Push {
             store,
             lanes: Lanes::default(),
             counters: Counters::default(),
+            audit,
             seen: Mutex::default(),
         })))
     }

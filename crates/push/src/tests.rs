@@ -50,7 +50,7 @@ impl World {
         };
         let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);
         let unread = Unread::new(store.clone(), rooms.clone(), accounts.clone());
-        let push = Push::new(store.clone(), unread, clock, Settings::default()).unwrap();
+        let push = Push::new(store.clone(), unread, clock, AuditLog::silent(), Settings::default()).unwrap();
         Self { store, accounts, rooms, push }
     }
 

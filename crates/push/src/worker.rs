@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 use wardroom_accounts::Pusher;
+use wardroom_audit::{Act, Origin, ReadOf, Sight, Who};
 use wardroom_rooms::{Actor, Membership, Place, RoomError, RoomNid, RoomView, TimelineItem, UserNid};
 use wardroom_store::{Batch, Packed};
 
@@ -79,7 +80,10 @@ impl Inner {
                     Some(due) if device.event_id_only() || !self.settings.include_content => {
                         Some(message::event_id_only(&device, &due.item, &due.room, tweaks, unread))
                     }
-                    Some(due) => Some(message::event(&self.rooms, whose, &device, &due, tweaks, unread).await?),
+                    Some(due) => {
+                        self.note_read(whose, &pusher, &due).await?;
+                        Some(message::event(&self.rooms, whose, &device, &due, tweaks, unread).await?)
+                    }
                     None => None,
                 },
             };
@@ -91,6 +95,18 @@ impl Inner {
             return self.answered((user, &pusher), state, dropped, (Some(queued.place), unread), answer).await;
         }
         self.last_of(whose, &pusher, state, dropped).await
+    }
+
+    /// Records that a device is about to receive an event with its content.
+    async fn note_read(&self, whose: Whose<'_>, pusher: &Pusher, due: &Due) -> Result<(), PushError> {
+        let device = self.accounts.device_of_pusher(whose.account(), pusher).await?;
+        let user = Some(whose.user.to_string());
+        let who = Who { user, device, ..Who::default() };
+        let event = &due.item.event;
+        let events = [Sight { number: event.nid.get(), id: event.pdu.event_id().as_str() }];
+        let read =
+            ReadOf { act: Act::RoomRead, object: due.room.id.as_str(), endpoint: "push", events: &events, others: 0 };
+        Ok(self.audit.read_as(&Origin { who, request: None }, &[read]).await?)
     }
 
     /// Ends a pusher's work when nothing waits for it: with the number of what is unread, where that is another than

@@ -196,10 +196,12 @@ impl Writer {
         missing: Vec<OwnedEventId>,
     ) -> Result<(), RoomError> {
         let (nid, named_before) = self.number(&join).await?;
-        let after = match self.slot_of(&join).await? {
+        let slot = self.slot_of(&join).await?;
+        let after = match slot {
             Some(slot) => self.with(root, slot, nid).await?,
             None => root,
         };
+        let before = self.replaced(slot).await?;
         if !missing.is_empty() {
             self.note_followed(&missing).await?;
             self.leave_gap(missing);
@@ -217,6 +219,7 @@ impl Writer {
         self.head.events += 1;
         self.head.state = after;
         self.note_jump(old).await?;
+        self.record_event(&stored.pdu, Standing::Timeline, before.as_deref());
         let gap = std::mem::take(&mut self.gap_before_next);
         let entry = TimelineEntry { event: nid, state_before: root, graph_before: None, jump: false, gap };
         self.enter_timeline(&stored, (Position::COMMIT, index), &entry, named_before).await?;
@@ -259,6 +262,7 @@ impl Writer {
             self.batch.put(&STRIPPED_STATE, &(user, room), &Json(std::mem::take(stripped)));
         }
         if !known {
+            self.record_event(pdu, Standing::Timeline, None);
             let key = (Position::COMMIT, self.next_index());
             self.batch.put(&LOG, &key, &Packed(LogRecord::Afar(room, user)));
         }

@@ -3,6 +3,7 @@
 
 use ruma::{OwnedUserId, RoomId};
 use serde::{Deserialize, Serialize};
+use wardroom_audit::Act;
 use wardroom_store::{Batch, Packed, Profile, Seal, Table};
 
 use crate::{
@@ -66,6 +67,8 @@ impl Rooms {
             let Some(nid) = self.room_nid(room).await? else { return Ok(()) };
             batch.delete(&BLOCKED, &nid);
         }
+        let what = if blocked { "block" } else { "unblock" };
+        self.engine.record_change(&mut batch, Act::RoomChange, room, what);
         self.engine.store.commit(batch).await?;
         Ok(())
     }

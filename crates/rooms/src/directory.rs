@@ -6,6 +6,7 @@ use ruma::{
     OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId,
     events::{StateEventType, TimelineEventType},
 };
+use wardroom_audit::Act;
 use wardroom_event::{PowerLevels, level_for};
 use wardroom_store::{Batch, CommitError, Json, Scan};
 
@@ -100,6 +101,7 @@ impl Rooms {
         }
         let mut batch = Batch::default();
         self.engine.put_alias(&mut batch, alias, view.nid, actor.nid);
+        self.engine.record_change(&mut batch, Act::RoomChange, room, "alias.set");
         match store.commit(batch).await {
             Err(CommitError::Conflict { .. }) => Err(RoomError::AliasInUse),
             done => Ok(done.map(drop)?),
@@ -124,6 +126,7 @@ impl Rooms {
         batch.expect_version(&ALIASES, &hash, Some(written));
         batch.delete(&ALIASES, &hash);
         batch.delete(&ROOM_ALIASES, &(record.room, hash));
+        self.engine.record_change(&mut batch, Act::RoomChange, &view.id, "alias.remove");
         match store.commit(batch).await {
             // Somebody else was faster.
             Err(CommitError::Conflict { .. }) => return Err(NO_SUCH_ALIAS),
@@ -208,6 +211,8 @@ impl Rooms {
         } else {
             batch.delete(&LISTED, &view.nid);
         }
+        let what = if listed { "directory.list" } else { "directory.unlist" };
+        self.engine.record_change(&mut batch, Act::RoomChange, room, what);
         self.engine.store.commit(batch).await?;
         Ok(())
     }

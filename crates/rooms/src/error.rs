@@ -1,5 +1,6 @@
 //! What can go wrong in a room, in this crate's words.
 
+use wardroom_audit::AuditError;
 use wardroom_event::{BuildError, RoomVersion};
 use wardroom_store::{CommitError, ReadError};
 
@@ -88,6 +89,15 @@ impl From<CommitError> for RoomError {
         match error {
             CommitError::DiskFull => Self::DiskFull,
             CommitError::Conflict { table } if table == crate::tables::ALIASES.spec().name => Self::AliasInUse,
+            other => Self::Storage(other.to_string()),
+        }
+    }
+}
+
+impl From<AuditError> for RoomError {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::DiskFull => Self::DiskFull,
             other => Self::Storage(other.to_string()),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use wardroom_event::{Pdu, RoomVersion};
-use wardroom_store::{Position, Scan, Store};
+use wardroom_store::{Position, ReadError, Scan, Store};
 
 use crate::{
     error::RoomError,
@@ -29,6 +29,8 @@ pub struct FsckReport {
     pub rooms: u64,
     /// Events looked at.
     pub events: u64,
+    /// Rooms with events whose keys were destroyed: these are looked at no further.
+    pub destroyed: u64,
     /// What does not agree, in words that name rooms and events by number only.
     pub problems: Vec<String>,
 }
@@ -45,8 +47,7 @@ pub async fn fsck(store: &Store) -> Result<FsckReport, RoomError> {
         let Some(last) = rooms.last().map(|(nid, _)| *nid) else { return Ok(report) };
         for (nid, head) in rooms {
             report.rooms += 1;
-            let mut check =
-                Check { store, tries: Tries::new(), room: nid, report: &mut report, state: BTreeMap::new() };
+            let mut check = Check::new(store, nid, &mut report);
             check.room(&head.0).await?;
         }
         scan = Scan::all().after(&last).limit(ROWS_PER_PAGE);
@@ -61,6 +62,8 @@ struct Check<'a> {
     report: &'a mut FsckReport,
     /// The state as the timeline so far makes it.
     state: BTreeMap<Slot, EventNid>,
+    /// An event of the room cannot be read, because its key was destroyed.
+    destroyed: bool,
 }
 
 /// What the walk along a timeline has seen.
@@ -78,7 +81,11 @@ struct Walk {
     words: usize,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(store: &'a Store, room: RoomNid, report: &'a mut FsckReport) -> Self {
+        Self { store, tries: Tries::new(), room, report, state: BTreeMap::new(), destroyed: false }
+    }
+
     fn problem(&mut self, what: impl std::fmt::Display) {
         if self.report.problems.len() < PROBLEMS_MAX {
             self.report.problems.push(format!("room {}: {what}", self.room.get()));
@@ -105,6 +112,10 @@ impl Check<'_> {
             let Some(last) = rows.last().map(|(key, _)| *key) else { break };
             for ((_, position, index), entry) in rows {
                 self.event(version, &mut walk, Place::new(position, index), entry).await?;
+            }
+            if self.destroyed {
+                self.report.destroyed += 1;
+                return Ok(());
             }
             scan = Scan::prefix(&self.room).after(&last).limit(ROWS_PER_PAGE);
         }
@@ -169,7 +180,9 @@ impl Check<'_> {
             self.problem(format_args!("event {} stands twice in the timeline", nid.get()));
         }
         let Some((meta, record)) = self.rows(nid).await? else {
-            self.problem(format_args!("event {} is in the timeline but not stored", nid.get()));
+            if !self.destroyed {
+                self.problem(format_args!("event {} is in the timeline but not stored", nid.get()));
+            }
             return Ok(());
         };
         let stands = meta.0.past.unwrap_or(Place::new(meta.1, meta.0.index));
@@ -220,7 +233,13 @@ impl Check<'_> {
     async fn rows(&mut self, nid: EventNid) -> Result<Option<((EventMeta, Position), EventRecord)>, RoomError> {
         let store = self.store.latest();
         let meta = store.get_versioned(&EVENT_META, &nid).await?;
-        let record = store.get(&EVENTS, &(self.room, nid)).await?;
+        let record = match store.get(&EVENTS, &(self.room, nid)).await {
+            Err(ReadError::Shredded) => {
+                self.destroyed = true;
+                None
+            }
+            read => read?,
+        };
         Ok(meta.zip(record).map(|((meta, written), record)| ((meta.0, written), record)))
     }
 

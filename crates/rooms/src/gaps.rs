@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use ruma::OwnedEventId;
+use wardroom_audit::Act;
 use wardroom_event::Pdu;
 use wardroom_store::{Packed, Scan};
 
@@ -84,7 +85,7 @@ impl Writer {
     ) -> Result<Option<Gap>, RoomError> {
         let mut places = self.places_below(at, events.len().min(GAP_EVENTS_MAX)).await?.into_iter();
         let full = places.len() < events.len().min(GAP_EVENTS_MAX);
-        let mut lowest = at;
+        let (mut lowest, mut filled) = (at, Vec::new());
         for (pdu, before) in events.into_iter().take(GAP_EVENTS_MAX) {
             if pdu.room_id() != self.view().id || self.is_placed(&pdu).await? {
                 continue;
@@ -109,8 +110,10 @@ impl Writer {
             let Some(place) = places.next() else { break };
             lowest = lowest.min(place);
             self.note_followed(&before_it).await?;
+            filled.push(pdu.event_id().to_owned());
             self.place_in_past(pdu, root, place).await?;
         }
+        self.record_several(Act::FederationReceive, &filled, "backfill");
         let mut left = Vec::new();
         missing.sort_unstable();
         missing.dedup();

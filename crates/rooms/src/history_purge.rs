@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
+use wardroom_audit::Act;
 use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
@@ -133,14 +134,17 @@ impl Writer {
         let first_kept = Scan::prefix(&room).after(last).limit(1);
         let first_kept = store.scan_keys(&TIMELINE, first_kept).await?.pop();
         let first_kept = first_kept.ok_or_else(|| RoomError::inconsistent("a timeline that ends before its end"))?;
+        let mut ids = Vec::with_capacity(entries.len());
         for (at, entry) in &entries {
             self.batch.delete(&TIMELINE, at);
             self.batch.delete(&GAPS, at);
             if let Some(event) = self.event(entry.event).await? {
+                ids.push(event.pdu.event_id().to_owned());
                 self.purge_event(&event, (at.1, at.2), delete_local_events).await?;
             }
         }
         self.batch.put(&GAPS, &first_kept, &Packed(Vec::new()));
+        self.record_several(Act::RetentionPurge, &ids, "history");
         let purged = entries.len() as u64;
         self.head.events = self.head.events.saturating_sub(purged);
         Ok(purged)

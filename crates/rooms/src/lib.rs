@@ -15,6 +15,7 @@ mod afar;
 mod auth_chain;
 mod blocked;
 mod create;
+mod deeds;
 mod delayed;
 mod directory;
 mod error;

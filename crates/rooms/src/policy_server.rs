@@ -10,6 +10,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream};
 use ruma::{ServerName, events::StateEventType};
+use wardroom_audit::{Act, Outcome, Record};
 use wardroom_event::{Pdu, RoomPolicy, SigningKey};
 
 use crate::{
@@ -80,9 +81,18 @@ impl Rooms {
         }
         self.prepare_for(std::iter::once(&*event), room).await;
         let (room, asked) = (self.engine.room(room.nid).await?, Arc::clone(&event));
-        self.engine
+        let recommended = self
+            .engine
             .write(&room, move |writer| async move { writer.require_recommendable(&asked).await }.boxed())
-            .await?;
+            .await;
+        let outcome = match &recommended {
+            Ok(()) => Outcome::Success,
+            Err(RoomError::Forbidden(_)) => Outcome::Serious,
+            Err(_) => Outcome::Major,
+        };
+        let record = Record::of(Act::PolicySign).room(event.room_id().as_str()).event(event.event_id().as_str());
+        self.engine.audit.write(record.kind(event.kind().to_string()).outcome(outcome)).await?;
+        recommended?;
         event.signature(key).map_err(|_| RoomError::inconsistent("event that is no object"))
     }
 

@@ -14,6 +14,7 @@ use ruma::{
     events::receipt::{ReceiptThread, ReceiptType},
 };
 use serde::{Deserialize, Serialize};
+use wardroom_audit::ReadMark;
 use wardroom_store::{Batch, CommitError, Packed, Position, Profile, Scan, Seal, Table};
 
 use crate::{
@@ -182,6 +183,33 @@ impl Rooms {
         self.engine.read_receipts(Scan::prefix(&room)).await
     }
 
+    /// An event of a room, and when users first said publicly that they have read it: by a receipt for it or for one behind
+    /// it, of the whole room or of the thread that the event is in. Kept for as long as the audit trail is. Ungated.
+    ///
+    /// # Errors
+    /// [`RoomError::NoSuchEvent`], or the store's.
+    pub async fn first_read(
+        &self,
+        room: RoomNid,
+        event: &EventId,
+    ) -> Result<(Arc<Stored>, Vec<(OwnedUserId, u64)>), RoomError> {
+        let nid = self.engine.event_nid(event).await?.ok_or(RoomError::NoSuchEvent)?;
+        let meta = self.engine.meta(nid).await?.filter(|(meta, _)| meta.room == room);
+        let (_, place) = meta.ok_or(RoomError::NoSuchEvent)?;
+        let event = self.engine.event(room, nid).await?.ok_or(RoomError::NoSuchEvent)?;
+        let thread = match self.thread_root_of(room, &event).await? {
+            Some(root) => self.engine.event_nid(&root).await?.map_or(MAIN, EventNid::get),
+            None => MAIN,
+        };
+        // A thread's root is read in its thread, too.
+        let threads = [UNTHREADED, thread, nid.get()];
+        let marks = self.engine.audit.read_by(room.get(), &threads, (place.position().get(), place.index())).await;
+        let marks = marks.map_err(|error| RoomError::Storage(error.to_string()))?;
+        let users: Vec<UserNid> = marks.iter().map(|(user, _)| UserNid::new(*user)).collect();
+        let names = self.user_ids(&users).await?;
+        Ok((event, names.into_iter().zip(marks).map(|(user, (_, ts_ms))| (user, ts_ms)).collect()))
+    }
+
     /// All receipts of one user in a room, by kind and thread. Private ones are among them.
     pub async fn own_receipts(&self, user: UserNid, room: RoomNid) -> Result<Vec<Receipt>, RoomError> {
         let store = self.engine.store.latest();
@@ -311,6 +339,11 @@ impl Engine {
             let record = ReceiptRecord { event, ts_ms };
             batch.put(&RECEIPT_CHANGES, &(room, Position::COMMIT, user, kind, thread), &Packed(record));
             batch.put(&LOG, &(Position::COMMIT, 0), &Packed(LogRecord::Read(room, user)));
+            if kind == PUBLIC {
+                let place = (place.position().get(), place.index());
+                let mark = ReadMark { room: room.get(), user: user.get(), thread, place };
+                self.audit.mark_read(&mut batch, mark, ts_ms);
+            }
             batch.touch(room.watch());
             match self.store.commit(batch).await {
                 Err(CommitError::Conflict { .. }) => {}

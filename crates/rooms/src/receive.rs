@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use ruma::{EventId, OwnedEventId, RoomId, ServerName, events::StateEventType, events::TimelineEventType};
+use wardroom_audit::Act;
 use wardroom_event::{Pdu, auth_types, authorize, check_standalone};
 use wardroom_store::Packed;
 
@@ -339,13 +340,13 @@ impl Writer {
         self.gap_before_next = true;
     }
 
-    /// Keeps an event as an outlier; false where an authorization event of it is not here.
+    /// Keeps an event as an outlier; false where it is here already, or an authorization event of it is not.
     async fn keep_outlier(&mut self, pdu: Arc<Pdu>) -> Result<bool, RoomError> {
         self.check_room(&pdu)?;
         if let Some(nid) = self.numbers(std::iter::once(pdu.event_id())).await?.first()
             && self.standing(*nid).await?.is_some()
         {
-            return Ok(true);
+            return Ok(false);
         }
         let Some(auth) = self.auth_events_of(&pdu).await? else { return Ok(false) };
         let standing = match self.judge_by_auth_events(&pdu, &auth).await? {
@@ -454,9 +455,14 @@ impl Rooms {
             let events = events.to_vec();
             let kept = self.engine.write(&room, move |writer| {
                 async move {
+                    let mut kept = Vec::new();
                     for event in events {
-                        writer.keep_outlier(event).await?;
+                        let id = event.event_id().to_owned();
+                        if writer.keep_outlier(event).await? {
+                            kept.push(id);
+                        }
                     }
+                    writer.record_several(Act::FederationReceive, &kept, "state");
                     Ok(())
                 }
                 .boxed()

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json, value::to_raw_value};
+use wardroom_audit::Act;
 use wardroom_store::{Batch, Json, Scan};
 
 use crate::{
@@ -105,6 +106,7 @@ impl Rooms {
             self.engine.put_block(&mut batch, &deletion.room, deletion.requester).await?;
         }
         let room = deletion.room.clone();
+        self.engine.record_change(&mut batch, Act::RoomDelete, &room, "begin");
         self.add_task(batch, Work::DeleteRoom(deletion), |work| work.room() == Some(&*room)).await
     }
 
@@ -250,8 +252,12 @@ impl Rooms {
                     None => batch.delete(&ALIASES, hash),
                 }
             }
+            let last = keys.len() < ALIASES_PAGE;
+            if last {
+                self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "emptied");
+            }
             self.save_task(task, batch).await?;
-            if keys.len() < ALIASES_PAGE {
+            if last {
                 return Ok(());
             }
         }

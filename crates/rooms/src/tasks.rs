@@ -10,6 +10,7 @@ use rand::RngExt as _;
 use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+use wardroom_audit::{Origin, Who, origin};
 use wardroom_store::{Batch, Hash16, Json, Profile, Scan, Seal, Table};
 
 pub use self::run::Profiles;
@@ -104,6 +105,19 @@ pub struct Task {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Who wished for it.
+    #[serde(default)]
+    pub(crate) who: Who,
+    /// The request that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
+}
+
+impl Task {
+    /// Who wished for it, and by which request: what is done for it is their doing.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin { who: self.who.clone(), request: self.request.clone() }
+    }
 }
 
 /// What the engine keeps in memory of tasks.
@@ -163,6 +177,7 @@ impl Rooms {
         }
         self.forget_old_tasks(&mut batch, &known);
         let (key, now_ms) = (new_key(), self.engine.clock.now_ms());
+        let Origin { who, request } = origin::current();
         let task = Task {
             id: id_of(&key),
             work,
@@ -170,6 +185,8 @@ impl Rooms {
             created_ms: now_ms,
             updated_ms: now_ms,
             error: None,
+            who,
+            request,
         };
         batch.put(&TASKS, &key, &Json(task.clone()));
         self.engine.store.commit(batch).await?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{ReadError, engine::Fault, sealing::Unsealable};
+use crate::{ReadError, engine::Fault, internal::KEYS, keyring::Unread, sealing::Unsealable};
 
 /// Why a batch was not committed. Nothing of it is visible then.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,6 +48,16 @@ impl From<Fault> for CommitError {
             Fault::NoSpace => Self::DiskFull,
             Fault::Incomplete => Self::Engine("a read was not completed".into()),
             Fault::Engine(message) => Self::Engine(message),
+        }
+    }
+}
+
+impl From<Unread> for CommitError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Fault(fault) => fault.into(),
+            // Only keys are read by those who have no table to name.
+            unread => Self::Read(unread.of(KEYS.spec().name)),
         }
     }
 }

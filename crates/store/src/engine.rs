@@ -78,8 +78,9 @@ pub(crate) trait Engine: Read {
     /// Copies the data as it is now into a new directory, while writes go on.
     fn checkpoint(&self, dir: &Path) -> Result<(), Fault>;
 
-    /// Removes what was deleted in this range from the files, and the log of its writes.
-    fn purge(&self, profile: Profile, start: &[u8], end: &[u8]) -> Result<(), Fault>;
+    /// Takes what was deleted in these ranges (first key, first key beyond) out of the files, and checks that the files
+    /// that held it are gone.
+    fn purge(&self, profile: Profile, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault>;
 
     /// Puts what is only in memory and log into tables, so that the next open is quick.
     fn flush(&self) -> Result<(), Fault>;

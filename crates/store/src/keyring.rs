@@ -1,7 +1,8 @@
 //! The keys of an open store.
 //!
 //! A wrapped data key is an ordinary sealed value of the table `store.keys`, sealed with the *wrapping key*, which is
-//! derived from the master key and has id 0. So there is one format at rest and one way to open it.
+//! derived from the master key and has id 0. So there is one format at rest and one way to open it. The store's own keys
+//! lie in its database, those of scopes in the [`Vault`].
 
 use std::{
     collections::HashSet,
@@ -16,14 +17,14 @@ use aws_lc_rs::hmac;
 use bytes::Bytes;
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
-use zeroize::Zeroize;
 
 use crate::{
-    Batch, CodecError, DataKey, Hash16, MasterKey, Packed, Position, Scope, Value,
+    Batch, CodecError, CommitError, DataKey, Hash16, MasterKey, OpenError, Packed, Position, Scope, Value,
     engine::{Engine, Fault, Reach},
-    internal::{KEYS, LogRecord, ROOTS, Roots, SCHEMA, SCOPES},
+    internal::{KEYS, LogRecord, ROOTS, Roots, SCHEMA},
     keys::{KeyRecord, Purpose, WRAPPING_KEY_ID},
     sealing::{self, Header, Unsealable},
+    vault::{SCOPED_KEY_ID_MIN, ScopeRange, Vault, VaultPlace, read_key},
 };
 
 /// Opened data keys kept in memory, about 1 KiB each.
@@ -61,6 +62,7 @@ impl From<Unsealable> for Unread {
 /// The keys of an open store.
 pub(crate) struct Keyring {
     engine: Arc<dyn Engine>,
+    vault: Arc<Vault>,
     wrapping: DataKey,
     index: hmac::Key,
     index_id: u32,
@@ -91,30 +93,29 @@ impl Keyring {
     }
 
     /// The keyring of a store that was made before.
-    pub(crate) fn load(engine: Arc<dyn Engine>, master: &MasterKey) -> Result<Self, Unread> {
-        let wrapping = master.wrapping_key();
-        let key = ROOTS.row_key(&());
-        let sealed = engine.get(ROOTS.spec().profile, &key, Reach::Disk)?.ok_or(Unread::Corrupt)?;
-        let Packed(roots) = Packed::<Roots>::decode(sealing::open(&key, sealed, wrapping.cipher())?)?;
-        let index = unwrap_key(&*engine, &wrapping, roots.index_key, Reach::Disk)?.ok_or(Unread::Corrupt)?;
-        let system = unwrap_key(&*engine, &wrapping, roots.system_key, Reach::Disk)?.ok_or(Unread::Corrupt)?;
+    pub(crate) fn load(engine: Arc<dyn Engine>, place: &VaultPlace<'_>) -> Result<Self, OpenError> {
+        let wrapping = place.master.wrapping_key();
+        let roots = read_roots(&*engine, &wrapping)?;
+        let own = |id| read_key(&*engine, &wrapping, id, Reach::Disk)?.ok_or(Unread::Corrupt);
+        let (index, system) = (own(roots.index_key)?, own(roots.system_key)?);
         let system = DataKey::new(roots.system_key, &system.material)?;
-        Ok(Self::of(engine, wrapping, (roots.index_key, &index), system))
+        let vault = place.open(roots.store_id)?;
+        Ok(Self::of(engine, vault, wrapping, (roots.index_key, &index), system))
     }
 
     /// The keyring of a new store; `first` gets what has to be written.
     pub(crate) fn create(
         engine: Arc<dyn Engine>,
-        master: &MasterKey,
-        now_unix_seconds: u64,
+        place: &VaultPlace<'_>,
         first: &mut Batch,
-    ) -> Result<Self, Unsealable> {
-        let wrapping = master.wrapping_key();
+    ) -> Result<Self, OpenError> {
+        let wrapping = place.master.wrapping_key();
         let (index_id, system_id) = (FIRST_KEY_ID, FIRST_KEY_ID + 1);
         let index = KeyRecord::random(Purpose::Index)?;
-        let system = KeyRecord::random(Purpose::System { created_unix_seconds: now_unix_seconds })?;
+        let created_unix_seconds = place.now_unix_seconds;
+        let system = KeyRecord::random(Purpose::System { created_unix_seconds })?;
         let system_key = DataKey::new(system_id, &system.material)?;
-        let keyring = Self::of(engine, wrapping, (index_id, &index), system_key);
+        let keyring = Self::of(engine, place.make()?, wrapping, (index_id, &index), system_key);
         keyring.next_id.store(system_id + 1, Ordering::Relaxed);
         keyring.wrap(first, index_id, index);
         keyring.wrap(first, system_id, system);
@@ -122,9 +123,10 @@ impl Keyring {
         Ok(keyring)
     }
 
-    fn of(engine: Arc<dyn Engine>, wrapping: DataKey, index: (u32, &KeyRecord), system: DataKey) -> Self {
+    fn of(engine: Arc<dyn Engine>, vault: Vault, wrapping: DataKey, index: (u32, &KeyRecord), system: DataKey) -> Self {
         Self {
             engine,
+            vault: Arc::new(vault),
             wrapping,
             index: hmac::Key::new(hmac::HMAC_SHA256, &index.1.material),
             index_id: index.0,
@@ -143,7 +145,7 @@ impl Keyring {
     }
 
     fn point_to(&self, batch: &mut Batch, system_key: u32) {
-        let roots = Roots { index_key: self.index_id, system_key };
+        let roots = Roots { index_key: self.index_id, system_key, store_id: self.vault.store_id() };
         batch.put_sealed(&ROOTS, &(), &Packed(roots), &self.wrapping);
     }
 
@@ -174,7 +176,7 @@ impl Keyring {
 
     /// When the present system key was made.
     pub(crate) fn system_created_unix_seconds(&self) -> Result<u64, Unread> {
-        let record = unwrap_key(&*self.engine, &self.wrapping, self.system().id(), Reach::Disk)?;
+        let record = read_key(&*self.engine, &self.wrapping, self.system().id(), Reach::Disk)?;
         match record.ok_or(Unread::Corrupt)?.purpose {
             Purpose::System { created_unix_seconds } => Ok(created_unix_seconds),
             Purpose::Index | Purpose::Scope(_) => Err(Unread::Corrupt),
@@ -196,13 +198,21 @@ impl Keyring {
             position: position.get(),
             system_seals: self.system_seals.load(Ordering::Relaxed),
             next_key_id: self.next_id.load(Ordering::Relaxed),
+            next_scoped_id: self.vault.next_id(),
         }
     }
 
     /// Goes on where the log says.
-    pub(crate) fn resume(&self, log: LogRecord) {
+    ///
+    /// # Errors
+    /// When the vault is older than the database.
+    pub(crate) fn resume(&self, log: LogRecord) -> Result<(), OpenError> {
+        if self.vault.next_id() < log.next_scoped_id {
+            return Err(OpenError::KeysBehind);
+        }
         self.system_seals.store(log.system_seals, Ordering::Relaxed);
         self.next_id.store(log.next_key_id, Ordering::Relaxed);
+        Ok(())
     }
 
     /// HMAC-SHA256 under the index key, truncated; domains (all of one length) keep equal bytes of different meaning
@@ -221,21 +231,17 @@ impl Keyring {
         self.scoped.get(scope)
     }
 
-    /// The scope's key, by its id.
-    pub(crate) fn of_scope(&self, scope: Scope, id: u32, reach: Reach) -> Result<DataKey, Unread> {
-        let key = self.by_id(id, reach)?;
-        self.scoped.insert(scope, key.clone());
-        Ok(key)
+    /// Keys of scopes.
+    pub(crate) fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
-    /// A new key; [`Self::remember`] it when `batch` is written.
-    pub(crate) fn new_scoped(&self, scope: Scope, batch: &mut Batch) -> Result<DataKey, Unsealable> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let record = KeyRecord::random(Purpose::Scope(scope))?;
-        let key = DataKey::new(id, &record.material)?;
-        self.wrap(batch, id, record);
-        batch.put(&SCOPES, &scope, &u64::from(id));
-        Ok(key)
+    /// The scope's key, if there is one.
+    pub(crate) fn of_scope(&self, scope: &Scope, reach: Reach) -> Result<Option<DataKey>, Unread> {
+        let Some(id) = self.vault.id_of(scope, reach)? else { return Ok(None) };
+        let key = self.by_id(id, reach)?;
+        self.scoped.insert(*scope, key.clone());
+        Ok(Some(key))
     }
 
     pub(crate) fn remember(&self, scope: Scope, key: &DataKey) {
@@ -243,8 +249,29 @@ impl Keyring {
         self.scoped.insert(scope, key.clone());
     }
 
+    /// Destroys the keys of these scopes but for the last step, [`Vault::erase`]. Nobody may make keys meanwhile.
+    pub(crate) fn destroy(&self, ranges: &[ScopeRange]) -> Result<(), CommitError> {
+        let (mut keys, mut noted) = (Vec::new(), Vec::new());
+        for range in ranges {
+            let found = self.vault.living(*range)?;
+            if !found.is_empty() {
+                noted.push(*range);
+                keys.extend(found);
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.forget(&keys);
+        if let Err(error) = self.vault.note(&noted) {
+            self.spare(&keys);
+            return Err(error);
+        }
+        self.vault.delete(&keys)
+    }
+
     /// Nothing is sealed or opened with these keys from here on.
-    pub(crate) fn forget(&self, keys: &[(Scope, u32)]) {
+    fn forget(&self, keys: &[(Scope, u32)]) {
         self.destroyed.write().extend(keys.iter().map(|(_, id)| *id));
         for (scope, id) in keys {
             self.scoped.remove(scope);
@@ -253,7 +280,7 @@ impl Keyring {
     }
 
     /// Takes [`Self::forget`] back: the keys could not be destroyed.
-    pub(crate) fn spare(&self, keys: &[(Scope, u32)]) {
+    fn spare(&self, keys: &[(Scope, u32)]) {
         let mut destroyed = self.destroyed.write();
         for (_, id) in keys {
             destroyed.remove(id);
@@ -281,10 +308,12 @@ impl Keyring {
         if let Some(key) = self.opened.get(&id) {
             return Ok(key);
         }
-        // A key that never was cannot have been destroyed.
-        let absent = if id < self.next_id.load(Ordering::Relaxed) { Unread::Shredded } else { Unread::Corrupt };
-        let record = unwrap_key(&*self.engine, &self.wrapping, id, reach)?.ok_or(absent)?;
-        let key = DataKey::new(id, &record.material)?;
+        let key = if id >= SCOPED_KEY_ID_MIN {
+            self.vault.key(id, reach)?
+        } else {
+            let record = read_key(&*self.engine, &self.wrapping, id, reach)?.ok_or(Unread::Corrupt)?;
+            DataKey::new(id, &record.material)?
+        };
         self.opened.insert(id, key.clone());
         if self.is_destroyed(id) {
             // Destroyed while it was read: nothing may keep it.
@@ -295,17 +324,9 @@ impl Keyring {
     }
 }
 
-/// Reads a data key. Always the newest state, whatever view asks: a destroyed key is gone from snapshots too.
-fn unwrap_key(engine: &dyn Engine, wrapping: &DataKey, id: u32, reach: Reach) -> Result<Option<KeyRecord>, Unread> {
-    let row_key = KEYS.row_key(&id);
-    let Some(sealed) = engine.get(KEYS.spec().profile, &row_key, reach)? else { return Ok(None) };
-    if Header::of(&sealed)?.key_id != WRAPPING_KEY_ID {
-        return Err(Unread::Corrupt);
-    }
-    let opened = sealing::open(&row_key, sealed, wrapping.cipher())?;
-    let record = postcard::from_bytes(&opened).map_err(|_| Unread::Corrupt)?;
-    if let Ok(mut bytes) = opened.try_into_mut() {
-        bytes.zeroize();
-    }
-    Ok(Some(record))
+fn read_roots(engine: &dyn Engine, wrapping: &DataKey) -> Result<Roots, Unread> {
+    let key = ROOTS.row_key(&());
+    let sealed = engine.get(ROOTS.spec().profile, &key, Reach::Disk)?.ok_or(Unread::Corrupt)?;
+    let Packed(roots) = Packed::<Roots>::decode(sealing::open(&key, sealed, wrapping.cipher())?)?;
+    Ok(roots)
 }

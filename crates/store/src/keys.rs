@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, LessSafeKey, UnboundKey},
-    hkdf, rand,
+    hkdf, hmac, rand,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,13 @@ impl MasterKey {
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wardroom-store").extract(&self.0);
         let key = root.expand(&[b"wrapping key 1"], &AES_256_GCM).expect("32 bytes are within HKDF's limit");
         DataKey(Arc::new(OpenedKey { id: WRAPPING_KEY_ID, key: LessSafeKey::new(UnboundKey::from(key)) }))
+    }
+
+    /// The key of the MACs of the shred journal.
+    #[expect(clippy::expect_used, reason = "the requested length is a constant that HKDF allows")]
+    pub(crate) fn journal_key(&self) -> hmac::Key {
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wardroom-store").extract(&self.0);
+        hmac::Key::from(root.expand(&[b"shred journal 1"], hmac::HMAC_SHA256).expect("HKDF allows 32 bytes"))
     }
 }
 

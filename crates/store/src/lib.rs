@@ -8,7 +8,8 @@
 //! - *One order*: positions are handed out by one committer thread, never twice, also across crashes. What a batch's
 //!   [`Batch::on_commit`] hooks maintain in memory is never behind a published position.
 //! - *Nothing readable at rest*: keys hold numbers and keyed hashes; values are compressed, then sealed with
-//!   AES-256-GCM, bound to their table, key and version. Destroying a data key destroys what it sealed.
+//!   AES-256-GCM, bound to their table, key and version. Destroying a data key destroys what it sealed, also in copies of
+//!   the database: the keys of scopes lie apart from it, with a journal of what was destroyed.
 //! - *Reads do not block async threads*: what the block cache knows is answered inline, the rest on the blocking pool.
 //!
 //! Deliberately absent: transactions with read sets (callers serialise writers and use preconditions), secondary
@@ -36,6 +37,7 @@ mod stats;
 mod store;
 mod table;
 mod value;
+mod vault;
 mod view;
 mod watch;
 
@@ -45,7 +47,7 @@ pub use committer::{COMMIT_BYTES_MAX, GROUP_BATCHES_MAX, GROUP_BYTES_MAX};
 pub use interner::Interner;
 pub use key::{CodecError, Hash16, Key, KeyBuf};
 pub use keys::{DataKey, MasterKey, MasterKeyError, Scope};
-pub use open::{OpenError, Options};
+pub use open::{DATABASE_DIR, KEYS_DIR, OpenError, Options};
 pub use position::{POSITION_LEAP, Position};
 pub use scan::{SCAN_LIMIT_DEFAULT, Scan};
 pub use schema::{Migration, MigrationError, MigrationRun};
@@ -53,5 +55,6 @@ pub use stats::Stats;
 pub use store::{CheckpointError, Store};
 pub use table::{Catalogue, CatalogueError, Profile, Seal, Table, TableSpec};
 pub use value::{Json, Packed, Value};
+pub use vault::{KeysCopy, replay_journal};
 pub use view::{ReadError, View};
 pub use watch::{Waiter, WatchKey, Watches};

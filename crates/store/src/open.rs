@@ -1,7 +1,14 @@
 //! From a directory to a store.
 
 use std::{
-    collections::HashMap, fmt, fs::DirBuilder, io, os::unix::fs::DirBuilderExt, path::Path, sync::Arc, time::SystemTime,
+    collections::HashMap,
+    fmt,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
 };
 
 use crate::{
@@ -13,7 +20,13 @@ use crate::{
     schema::{self, SCHEMA_FIRST},
     sealing::{Nonces, Unsealable},
     store::Core,
+    vault::VaultPlace,
 };
+
+/// Where the database lies in the directory of a store.
+pub const DATABASE_DIR: &str = "store";
+/// Where the keys of scopes and the shred journal lie in the directory of a store.
+pub const KEYS_DIR: &str = "keys";
 
 /// How a store works.
 #[derive(Clone)]
@@ -92,6 +105,21 @@ pub enum OpenError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There is a database, and no keys of scopes for it.
+    #[error("the keys in {} are missing, without which nothing can be read: put them back", .0.display())]
+    NoKeys(PathBuf),
+    /// The keys of scopes belong to another store.
+    #[error("the keys belong to another store")]
+    OtherKeys,
+    /// There are keys of scopes, and no database that they belong to.
+    #[error("there are keys, but the data that they belong to is missing: put it back")]
+    KeysWithoutStore,
+    /// The keys of scopes are an older copy: keys that were made since are missing.
+    #[error("the keys are older than the data: put the newest copy of the keys back")]
+    KeysBehind,
+    /// The shred journal cannot be used.
+    #[error("the shred journal: {0}")]
+    Journal(Arc<str>),
     /// The store's own rows were altered.
     #[error("the store's own tables are corrupt")]
     Corrupt,
@@ -141,7 +169,8 @@ impl From<Unsealable> for OpenError {
 }
 
 impl Store {
-    /// Opens the store in a directory, or makes one there.
+    /// Opens the store in a directory, or makes one there: the database in [`DATABASE_DIR`], the keys of scopes with the
+    /// shred journal in [`KEYS_DIR`].
     ///
     /// # Errors
     /// See [`OpenError`]; nothing was changed, except by migrations that succeeded.
@@ -155,11 +184,14 @@ impl Store {
         let migrations = options.migrations.clone();
         let (dir, master) = (dir.to_owned(), master.clone());
         let opening = move || {
+            let (database, keys) = (dir.join(DATABASE_DIR), dir.join(KEYS_DIR));
             // Nobody else's business, although it is sealed.
-            DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-            let engine: Arc<dyn Engine> = Arc::new(Rocks::open(&dir, &options)?);
+            DirBuilder::new().recursive(true).mode(0o700).create(&database)?;
+            let engine: Arc<dyn Engine> = Arc::new(Rocks::open(&database, &options)?);
             let disk = DiskGate::new(dir, options.min_free_bytes);
-            start(&engine, &master, catalogue, known, &options, Some(disk))
+            let now_unix_seconds = options.now_unix_seconds;
+            let place = VaultPlace { dir: Some(&keys), master: &master, now_unix_seconds };
+            start(&engine, &place, catalogue, known, &options, Some(disk))
         };
         let opened = tokio::task::spawn_blocking(opening).await;
         let (store, found) = opened.map_err(|_| OpenError::Engine("the opening was interrupted".into()))??;
@@ -173,7 +205,9 @@ impl Store {
     pub fn in_memory(catalogue: Catalogue) -> Self {
         let engine: Arc<dyn Engine> = Arc::new(Memory::default());
         let master = MasterKey::generate();
-        start(&engine, &master, catalogue, SCHEMA_FIRST, &Options::default(), None).expect("a store in memory opens").0
+        let options = Options::default();
+        let place = VaultPlace { dir: None, master: &master, now_unix_seconds: options.now_unix_seconds };
+        start(&engine, &place, catalogue, SCHEMA_FIRST, &options, None).expect("a store in memory opens").0
     }
 }
 
@@ -181,7 +215,7 @@ impl Store {
 /// schema that was found, too.
 fn start(
     engine: &Arc<dyn Engine>,
-    master: &MasterKey,
+    place: &VaultPlace<'_>,
     catalogue: Catalogue,
     known: u32,
     options: &Options,
@@ -189,21 +223,21 @@ fn start(
 ) -> Result<(Store, u32), OpenError> {
     let mut first = Batch::default();
     let now = options.now_unix_seconds;
-    let is_new = match Keyring::recognises(&**engine, master)? {
+    let is_new = match Keyring::recognises(&**engine, place.master)? {
         Some(false) => return Err(OpenError::WrongMasterKey),
         Some(true) => false,
         None => true,
     };
     let keyring = if is_new {
-        Keyring::create(Arc::clone(engine), master, now, &mut first)?
+        Keyring::create(Arc::clone(engine), place, &mut first)?
     } else {
-        Keyring::load(Arc::clone(engine), master)?
+        Keyring::load(Arc::clone(engine), place)?
     };
     let found = if is_new { known } else { read_schema(&**engine, &keyring, known)? };
     let mut log = LogRecord::default();
     if !is_new {
         log = read_log(&**engine, &keyring)?;
-        keyring.resume(log);
+        keyring.resume(log)?;
         if now.saturating_sub(keyring.system_created_unix_seconds()?) > SYSTEM_KEY_AGE_SECONDS_MAX {
             let next = keyring.next_system(now, &mut first)?;
             keyring.install(next);

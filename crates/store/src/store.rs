@@ -11,13 +11,13 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Batch, Catalogue, CommitError, Interner, Position, Stats, View, Watches,
+    Batch, Catalogue, CommitError, Interner, KeysCopy, Position, Stats, View, Watches,
     batch::Flaw,
     committer::{Committer, Message, QUEUE_BATCHES_MAX, Request},
     disk::DiskGate,
-    engine::{Engine, Read},
+    engine::{Engine, Fault, Read},
     keyring::Keyring,
-    scopes::ScopeLocks,
+    scopes::ScopeLock,
     stats::Counters,
 };
 
@@ -115,7 +115,7 @@ struct Handle {
     core: Arc<Core>,
     catalogue: Catalogue,
     interner: Interner,
-    scope_locks: ScopeLocks,
+    scope_lock: ScopeLock,
 }
 
 /// An open store. Clones are handles of the same store.
@@ -141,7 +141,7 @@ impl Store {
             interner: interner(Arc::clone(&core)),
             core,
             catalogue,
-            scope_locks: ScopeLocks::default(),
+            scope_lock: ScopeLock::default(),
         })))
     }
 
@@ -217,18 +217,31 @@ impl Store {
         self.0.core.keyring.keyed_hash([HASH_DOMAIN, domain], bytes)
     }
 
-    /// Copies the store as it is now into a new directory, while it is in use; a copy opens like the original, with
-    /// the same master key. On one file system it costs hard links.
+    /// Copies the database as it is now into a new directory, while it is in use, but for the keys of scopes: what these
+    /// sealed can be read only with a copy of the keys that was made later. On one file system it costs hard links.
     ///
     /// # Errors
     /// When the engine cannot copy, for instance because the directory exists.
     pub async fn checkpoint(&self, dir: &Path) -> Result<(), CheckpointError> {
         let (core, dir) = (Arc::clone(&self.0.core), dir.to_owned());
         let copied = tokio::task::spawn_blocking(move || core.engine.checkpoint(&dir)).await;
-        copied.map_err(|_| CheckpointError("it was interrupted".into()))?.map_err(|fault| match fault {
-            crate::engine::Fault::Engine(message) => CheckpointError(message),
-            other => CheckpointError(format!("{other:?}").into()),
-        })
+        copied.map_err(|_| CheckpointError("it was interrupted".into()))?.map_err(CheckpointError::from)
+    }
+
+    /// Copies the keys of scopes and the shred journal as they are now into a new directory, while they are in use.
+    /// A copy of the database that was made before opens with them.
+    ///
+    /// # Errors
+    /// When they cannot be copied, for instance because the directory exists.
+    pub async fn copy_keys(&self, dir: &Path) -> Result<KeysCopy, CheckpointError> {
+        let undisturbed = Arc::clone(&self.0.scope_lock).read_owned().await;
+        let (core, dir) = (Arc::clone(&self.0.core), dir.to_owned());
+        let work = move || {
+            let copied = core.keyring.vault().copy(&dir);
+            drop(undisturbed);
+            copied
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| CheckpointError("it was interrupted".into()))?
     }
 
     /// What was counted since opening.
@@ -240,8 +253,8 @@ impl Store {
         &self.0.core
     }
 
-    pub(crate) fn scope_locks(&self) -> &ScopeLocks {
-        &self.0.scope_locks
+    pub(crate) fn scope_lock(&self) -> &ScopeLock {
+        &self.0.scope_lock
     }
 }
 
@@ -256,5 +269,23 @@ impl fmt::Debug for Store {
 
 /// The store could not be copied.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the checkpoint failed: {0}")]
-pub struct CheckpointError(Arc<str>);
+#[error("the copy failed: {0}")]
+pub struct CheckpointError(pub(crate) Arc<str>);
+
+impl From<Fault> for CheckpointError {
+    fn from(fault: Fault) -> Self {
+        CommitError::from(fault).into()
+    }
+}
+
+impl From<CommitError> for CheckpointError {
+    fn from(error: CommitError) -> Self {
+        Self(error.to_string().into())
+    }
+}
+
+impl From<io::Error> for CheckpointError {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string().into())
+    }
+}

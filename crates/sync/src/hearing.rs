@@ -98,12 +98,14 @@ impl Hearing<'_> {
             for told in try_join_all(rooms.iter().map(|entry| self.room(entry, span, &news))).await? {
                 let Some((room, told)) = told else { continue };
                 let sections = &mut body.rooms;
-                match told {
-                    Told::Join(json) => sections.join.raw(room.as_str(), &json),
-                    Told::Invite(json) => sections.invite.raw(room.as_str(), &json),
-                    Told::Knock(json) => sections.knock.raw(room.as_str(), &json),
-                    Told::Leave(json) => sections.leave.raw(room.as_str(), &json),
-                }
+                let (section, mut part) = match told {
+                    Told::Join(part) => (&mut sections.join, part),
+                    Told::Invite(part) => (&mut sections.invite, part),
+                    Told::Knock(part) => (&mut sections.knock, part),
+                    Told::Leave(part) => (&mut sections.leave, part),
+                };
+                section.raw(room.as_str(), &part.json);
+                body.sights.extend(part.sights(&room));
             }
             tokio::task::consume_budget().await;
         }

@@ -30,6 +30,7 @@ mod peeking;
 mod presence;
 mod response;
 mod rooms;
+mod sights;
 mod sliding;
 mod to_device;
 mod token;
@@ -51,7 +52,8 @@ pub use self::{
     peeking::Peeked,
     presence::LOUD_ROOM_MEMBERS_MAX,
     response::SyncResponse,
-    sliding::{BadRequest, SlidingRequest},
+    sights::RoomSights,
+    sliding::{BadRequest, SlidingRequest, SlidingResponse},
     token::{BadToken, SyncToken},
     waiting::SyncRequest,
 };

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use wardroom_accounts::KeyCounts;
 
-use crate::{DeviceLists, SyncToken};
+use crate::{DeviceLists, RoomSights, SyncToken};
 
 /// Appends a value as JSON.
 pub(crate) fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
@@ -125,6 +125,8 @@ pub(crate) struct Body {
     /// There is presence that must not wait for other news.
     pub(crate) loud_presence: bool,
     pub(crate) rooms: RoomSections,
+    /// What the rooms give away.
+    pub(crate) sights: Vec<RoomSights>,
     pub(crate) to_device: Events,
     pub(crate) device_lists: DeviceLists,
     /// What is said of the device's keys is news.
@@ -161,7 +163,7 @@ impl Body {
         }
         answer.value("device_one_time_keys_count", &keys.one_time);
         answer.value("device_unused_fallback_key_types", &keys.unused_fallback);
-        SyncResponse { next_batch, body: answer.end() }
+        SyncResponse { next_batch, body: answer.end(), sights: self.sights }
     }
 }
 
@@ -172,6 +174,8 @@ pub struct SyncResponse {
     pub next_batch: SyncToken,
     /// The body, JSON as the specification has it.
     pub body: Vec<u8>,
+    /// What it gives away of which room: to be recorded before it is given.
+    pub sights: Vec<RoomSights>,
 }
 
 #[cfg(test)]

@@ -17,15 +17,16 @@ use crate::{
     SyncError,
     account_data::AccountDataNews,
     hearing::{Hearing, Span},
+    sights::Part,
 };
 
-/// A room's part of the answer, as JSON.
+/// A room's part of the answer.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Join(Vec<u8>),
-    Invite(Vec<u8>),
-    Knock(Vec<u8>),
-    Leave(Vec<u8>),
+    Join(Part),
+    Invite(Part),
+    Knock(Part),
+    Leave(Part),
 }
 
 /// A room that is looked at, and the listening user's relation to it.
@@ -71,7 +72,7 @@ impl Hearing<'_> {
         let room = self.syncer.rooms.room_id(entry.room).await?;
         let room = room.filter(|room| newly && self.filter.admits_room(room));
         let nothing = br#"{"state":{"events":[]},"timeline":{"events":[],"limited":false}}"#;
-        Ok(room.map(|room| (room, Told::Leave(nothing.to_vec()))))
+        Ok(room.map(|room| (room, Told::Leave(Part { json: nothing.to_vec(), ..Part::default() }))))
     }
 
     /// Puts reading the room to the gate.

@@ -34,10 +34,21 @@ use self::{
     look::Answer,
     required_state::RequiredState,
 };
-use crate::{Inner, SyncError, Syncer, filter::Filter, hearing::Hearing, memberships::Known, response::Object};
+use crate::{
+    Inner, RoomSights, SyncError, Syncer, filter::Filter, hearing::Hearing, memberships::Known, response::Object,
+};
 
 /// How long a request may wait.
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
+
+/// An answer to a sliding sync.
+#[derive(Clone, Debug)]
+pub struct SlidingResponse {
+    /// The body, JSON.
+    pub body: Vec<u8>,
+    /// What it gives away of which room: to be recorded before it is given.
+    pub sights: Vec<RoomSights>,
+}
 
 /// What all sliding syncs share.
 #[derive(Debug, Default)]
@@ -68,7 +79,7 @@ struct Asked<'a> {
 
 impl Syncer {
     /// Tells a connection what is news to it; waits for news where there is none and the client wants to wait, until
-    /// `stopping` resolves. Gives the body of the answer.
+    /// `stopping` resolves.
     ///
     /// # Errors
     /// [`SyncError::UnknownPos`] where the client has to start anew; else when something below fails.
@@ -77,7 +88,7 @@ impl Syncer {
         session: &Session,
         request: &SlidingRequest,
         stopping: impl Future<Output = ()> + Send,
-    ) -> Result<Vec<u8>, SyncError> {
+    ) -> Result<SlidingResponse, SyncError> {
         let syncer = &*self.0;
         let (connections, device) = (&syncer.sliding.connections, session.device_nid);
         let base = match request.pos {
@@ -175,7 +186,7 @@ impl Asked<'_> {
     }
 
     /// Writes the answer, and remembers it until the client shows that it has got it.
-    fn end(self, answer: Answer) -> Result<Vec<u8>, SyncError> {
+    fn end(self, answer: Answer) -> Result<SlidingResponse, SyncError> {
         let Self { syncer, session, request, base, change, .. } = self;
         let connections = &syncer.sliding.connections;
         let pos = connections.answer(session.device_nid, request.connection(), &base, change);
@@ -188,6 +199,6 @@ impl Asked<'_> {
         body.raw("lists", &answer.lists.end());
         body.raw("rooms", &answer.rooms.end());
         body.raw("extensions", &answer.extensions.end());
-        Ok(body.end())
+        Ok(SlidingResponse { body: body.end(), sights: answer.sights })
     }
 }

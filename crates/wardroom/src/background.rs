@@ -23,8 +23,9 @@ pub(crate) fn start(
 ) {
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
-    let audit = client.audit.clone();
+    let (audit, windows) = (client.audit.clone(), client.audit.clone());
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { audit.run().await }));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { windows.run_windows().await }));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));

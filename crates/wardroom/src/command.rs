@@ -1,6 +1,8 @@
 //! The command line.
 
 mod admin;
+mod audit;
+mod backup;
 mod check;
 mod federation;
 mod fsck;
@@ -51,10 +53,18 @@ enum Command {
     /// Manages the key that the server signs with, while the server is stopped.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Copies everything that is stored, and checks such copies.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Puts a backup into an empty data directory, destroys in it what was destroyed since, and checks it.
+    Restore(backup::Restore),
     /// Finds out about other servers.
     #[command(subcommand)]
     Federation(federation::FederationCommand),
-    /// Checks that the stored log, timelines, states and indexes agree, while the server is stopped.
+    /// Checks exported audit records.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Checks that the stored log, timelines, states, indexes and audit records agree, while the server is stopped.
     Fsck(ConfigFile),
 }
 
@@ -90,7 +100,10 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         Command::Admin(admin) => return admin::run(&admin),
         Command::User(UserCommand::Create(create)) => user_create::run(&create),
         Command::Keys(command) => keys::run(&command),
+        Command::Backup(command) => backup::run(&command),
+        Command::Restore(restore) => backup::restore(&restore),
         Command::Federation(command) => federation::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Fsck(file) => fsck::run(&file),
     };
     match result {

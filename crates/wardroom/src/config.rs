@@ -4,6 +4,9 @@
 //! keeps it equal to what stands here.
 
 mod admin;
+mod audit;
+mod audit_export;
+pub(crate) mod backup;
 mod calls;
 mod delayed_events;
 pub(crate) mod directories;
@@ -91,6 +94,10 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) admin: admin::Admin,
     #[serde(default)]
+    pub(crate) audit: audit::Audit,
+    #[serde(default)]
+    pub(crate) audit_export: audit_export::AuditExport,
+    #[serde(default)]
     pub(crate) scim: scim::Scim,
     #[serde(default)]
     pub(crate) directories: directories::Directories,
@@ -104,6 +111,8 @@ pub(crate) struct Config {
     pub(crate) url_previews: media::UrlPreviews,
     #[serde(default)]
     pub(crate) durability: durability::Durability,
+    #[serde(default)]
+    pub(crate) backup: backup::Backup,
     #[serde(default)]
     pub(crate) support: support::Support,
     #[serde(default)]
@@ -142,6 +151,8 @@ impl Config {
             server_notices: server_notices::ServerNotices::default(),
             roles: roles::Roles::default(),
             admin: admin::Admin::default(),
+            audit: audit::Audit::default(),
+            audit_export: audit_export::AuditExport::default(),
             scim: scim::Scim::default(),
             directories: directories::Directories::default(),
             rate_limits: rate_limits::RateLimits::default(),
@@ -149,6 +160,7 @@ impl Config {
             push: push::Push::default(),
             url_previews: media::UrlPreviews::default(),
             durability: durability::Durability::default(),
+            backup: backup::Backup::default(),
             support: support::Support::default(),
             log: log::Log::default(),
             appservices: Vec::new(),
@@ -202,9 +214,12 @@ impl Config {
         problems.extend(self.delayed_events.problems());
         problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.roles.problems(&self.server_name));
+        problems.extend(self.audit.problems());
+        problems.extend(self.audit_export.problems());
         problems.extend(self.scim.problems());
         problems.extend(self.directories.problems());
         problems.extend(self.media.problems());
+        problems.extend(self.backup.problems());
         problems.extend(self.support.problems());
         problems.extend(self.log.problems());
         problems
@@ -226,7 +241,9 @@ impl Config {
         if self.admin.impersonation {
             warnings.push("admin.impersonation: on, administrators can sign in as every other user".to_owned());
         }
+        warnings.extend(self.audit.warnings());
         warnings.extend(self.directories.warnings());
+        warnings.extend(self.audit_export.warnings());
         if self.registration.open {
             warnings.push("registration.open: anybody who reaches this server may register".to_owned());
             if self.scim.is_on() {
@@ -255,6 +272,7 @@ impl Config {
             .map(|(key, path)| (key, path.clone()))
             .chain(self.oidc.files())
             .chain(self.directories.files())
+            .chain(self.audit_export.files())
             .filter_map(|(key, path)| unreadable(key, &path))
             .collect()
     }
@@ -311,6 +329,8 @@ mod tests {
         config.oidc.providers = vec![super::oidc::Provider::example()];
         config.directories.ldap = vec![super::directories::ldap::Ldap::example()];
         config.directories.fhir = vec![super::directories::fhir::Fhir::example()];
+        config.audit_export.syslog = vec![super::audit_export::Syslog::example()];
+        config.audit_export.fhir = vec![super::audit_export::Fhir::example()];
         config.roles.claims = vec![super::roles::Claim::default()];
         config.listener = vec![Listener { tls, ..super::listener::default().remove(0) }];
         let mut expected = BTreeSet::new();

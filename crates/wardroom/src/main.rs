@@ -3,10 +3,14 @@
 //! Everything is wired in one place, [`wiring`]; nothing here knows a rule of Matrix.
 
 mod attesters;
+mod auditing;
 mod background;
+mod backing_up;
+mod backup;
 mod causes;
 mod command;
 mod config;
+mod exporting;
 mod identity;
 mod inviting;
 mod keys;

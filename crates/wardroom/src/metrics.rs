@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, routing::get};
 use http::header::CONTENT_TYPE;
+use wardroom_atna::{FeedSample, Feeds};
 use wardroom_directories::{Directories, SourceStatus};
 use wardroom_federation::{DestinationSample, Federation, OutboxStats};
 use wardroom_media::{Media, Totals};
@@ -29,6 +30,7 @@ struct Sources {
     requests: Arc<RequestMetrics>,
     federation: Option<Federation>,
     directories: Directories,
+    feeds: Feeds,
 }
 
 /// `GET /metrics`.
@@ -39,8 +41,9 @@ pub(crate) fn router(
     requests: Arc<RequestMetrics>,
     federation: Option<Federation>,
     directories: Directories,
+    feeds: Feeds,
 ) -> Router {
-    let sources = Sources { store, push, media, requests, federation, directories };
+    let sources = Sources { store, push, media, requests, federation, directories, feeds };
     Router::new().route("/metrics", get(scrape)).with_state(sources)
 }
 
@@ -57,6 +60,7 @@ async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static
         destinations(&mut text, federation).await;
     }
     directories(&mut text, &sources.directories);
+    feeds(&mut text, &sources.feeds).await;
     // A file of /proc: read without disk.
     process::write(&mut text);
     ([(CONTENT_TYPE, TEXT_FORMAT)], text.into_string())
@@ -109,6 +113,32 @@ fn directories(text: &mut Text, directories: &Directories) {
     family("wardroom_source_last_success_seconds", "When it was last taken, since 1970; 0 for not yet.", |source| {
         source.last_success_ms.unwrap_or(0) / 1_000
     });
+}
+
+async fn feeds(text: &mut Text, feeds: &Feeds) {
+    let samples = match feeds.samples().await {
+        Ok(samples) => samples,
+        Err(error) => {
+            tracing::warn!(%error, "how destinations of audit records fare could not be measured");
+            return;
+        }
+    };
+    if samples.is_empty() {
+        return;
+    }
+    let mut family = |name: &str, help: &str, value: fn(&FeedSample) -> u64| {
+        text.family(name, Kind::Gauge, help);
+        for sample in &samples {
+            text.sample(name, &[("destination", sample.name.as_str())], value(sample));
+        }
+    };
+    let waiting = "Audit records that a destination has yet to get, or to be certain to have.";
+    family("wardroom_audit_feed_waiting", waiting, |sample| sample.waiting);
+    family("wardroom_audit_feed_failures", "Failures in a row.", |sample| sample.failures);
+    family("wardroom_audit_feed_last_success_seconds", "When it last took something, since 1970.", |sample| {
+        sample.last_success_ms / 1_000
+    });
+    family("wardroom_audit_feed_alarm", "1 where it has failed for too long.", |sample| u64::from(sample.alarm));
 }
 
 fn media(text: &mut Text, totals: Totals) {

@@ -16,11 +16,14 @@ pub(crate) enum Serves {
     Admin,
     /// The API of the hospital's directory (SCIM).
     Scim,
+    /// The audit trail as FHIR resources.
+    Fhir,
     /// Measurements for Prometheus; on a listener of its own.
     Metrics,
 }
 
 impl Serves {
     /// What a listener serves that does not say.
-    pub(crate) const DEFAULT: [Self; 5] = [Self::Client, Self::Federation, Self::Media, Self::Admin, Self::Scim];
+    pub(crate) const DEFAULT: [Self; 6] =
+        [Self::Client, Self::Federation, Self::Media, Self::Admin, Self::Scim, Self::Fhir];
 }

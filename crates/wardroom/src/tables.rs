@@ -17,7 +17,7 @@ pub(crate) static POLICY_KEY: Table<(), Packed<[u8; 32]>> =
     Table::new(0x0F02, "policy_server_key", Profile::Point, Seal::System);
 
 /// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., federation 0x05.., care 0x06.., provisioning
-/// 0x07.., audit 0x08.., the binary itself 0x0F...
+/// 0x07.., audit and atna 0x08.., the binary itself 0x0F...
 pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
     let own: [TableSpec; 3] = [*IDENTITY.spec(), *OLD_KEYS.spec(), *POLICY_KEY.spec()];
     Catalogue::new(&[
@@ -29,6 +29,7 @@ pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
         wardroom_care::TABLES,
         wardroom_provisioning::TABLES,
         wardroom_audit::TABLES,
+        wardroom_atna::TABLES,
         &own,
     ])
 }

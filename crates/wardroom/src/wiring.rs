@@ -1,6 +1,11 @@
 //! The one place where the parts are put together. Each gets what it needs in its constructor.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
@@ -8,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
 use wardroom_admin_api::{AdminState, Notices};
-use wardroom_audit::{Act, AuditError, AuditLog, AuditSettings, Record};
+use wardroom_audit::{AuditError, AuditLog};
 use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
@@ -25,19 +30,22 @@ use wardroom_push::{BadgeCounts, Push, PushError, Unread};
 use wardroom_rooms::Rooms;
 use wardroom_scim_api::ScimState;
 use wardroom_sso::{Sso, SsoSettings};
-use wardroom_store::{CatalogueError, CommitError, OpenError, Options, ReadError, Store};
+use wardroom_store::{CatalogueError, CommitError, MasterKey, OpenError, Options, ReadError, Store};
 use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
 use crate::{
     attesters::{Asking, Telling},
-    background,
+    auditing, background,
+    backing_up::BackingUp,
+    backup::RESTORING_DIR,
     config::{
         Config,
         directories::{fhir::Fhir, ldap::Ldap},
         listener::Tls,
         push::Badge,
     },
+    exporting::Exporting,
     identity, inviting,
     keys::{self, KeyError},
     metrics,
@@ -58,6 +66,8 @@ pub(crate) enum StartError {
     Store { dir: PathBuf, source: OpenError },
     #[error("there is no store in {} yet", .0.display())]
     NoStore(PathBuf),
+    #[error("data_dir {}: a restore was not finished; run it again", .0.display())]
+    Restoring(PathBuf),
     #[error("the tables are declared wrongly")]
     Tables(#[from] CatalogueError),
     #[error(transparent)]
@@ -79,6 +89,10 @@ pub(crate) enum StartError {
     Care(#[from] wardroom_care::CareError),
     #[error(transparent)]
     Audit(#[from] AuditError),
+    #[error("audit_export: a file")]
+    AuditExport(#[source] io::Error),
+    #[error("audit_export")]
+    Feeds(#[from] wardroom_atna::FeedError),
     #[error("scim.tokens_file")]
     ScimTokens(#[from] wardroom_scim_api::TokenError),
     #[error("directories")]
@@ -104,17 +118,29 @@ pub(crate) enum StoreUse {
 
 /// Opens the store under the master key.
 pub(crate) async fn open_store(config: &Config, clock: &dyn Clock, intent: StoreUse) -> Result<Store, StartError> {
-    let dir = config.store_dir();
-    if intent == StoreUse::Existing && !dir.exists() {
-        return Err(StartError::NoStore(dir));
+    let dir = &config.data_dir;
+    if dir.join(RESTORING_DIR).exists() {
+        return Err(StartError::Restoring(dir.clone()));
     }
-    keys::make_private_dir(&config.data_dir)
-        .map_err(|source| StartError::DataDir { dir: config.data_dir.clone(), source })?;
+    if intent == StoreUse::Existing && !config.store_dir().exists() {
+        return Err(StartError::NoStore(dir.clone()));
+    }
+    keys::make_private_dir(dir).map_err(|source| StartError::DataDir { dir: dir.clone(), source })?;
     let master = keys::master_key(config, intent == StoreUse::Create)?;
+    open_store_in(dir, config, clock, &master).await
+}
+
+/// Opens the store in a directory that is not that of the configuration.
+pub(crate) async fn open_store_in(
+    dir: &Path,
+    config: &Config,
+    clock: &dyn Clock,
+    master: &MasterKey,
+) -> Result<Store, StartError> {
     let now_unix_seconds = clock.now_ms() / 1_000;
     let options = Options { sync: config.durability.sync, now_unix_seconds, ..Options::default() };
-    let opened = Store::open(&dir, &master, tables::catalogue()?, options).await;
-    opened.map_err(|source| StartError::Store { dir, source })
+    let opened = Store::open(dir, master, tables::catalogue()?, options).await;
+    opened.map_err(|source| StartError::Store { dir: dir.to_owned(), source })
 }
 
 /// The users that act for the server itself.
@@ -162,7 +188,13 @@ fn extra_ca(config: &Config) -> Result<Vec<Vec<u8>>, StartError> {
 }
 
 /// Push notifications as the configuration wants them.
-fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Result<Push, StartError> {
+fn push(
+    config: &Config,
+    store: Store,
+    unread: Unread,
+    clock: SharedClock,
+    audit: AuditLog,
+) -> Result<Push, StartError> {
     let settings = wardroom_push::Settings {
         ranges: Ranges::new(config.federation.deny_ip_ranges.clone(), config.push.allow_ip_ranges.clone()),
         extra_ca: extra_ca(config)?,
@@ -173,7 +205,7 @@ fn push(config: &Config, store: Store, unread: Unread, clock: SharedClock) -> Re
             Badge::Messages => BadgeCounts::Messages,
         },
     };
-    Ok(Push::new(store, unread, clock, settings)?)
+    Ok(Push::new(store, unread, clock, audit, settings)?)
 }
 
 /// Redirections that are followed for the preview of a page.
@@ -432,6 +464,7 @@ pub(crate) struct App {
     admin: AdminState,
     federation: Option<FederationState>,
     scim: ScimState,
+    exporting: Exporting,
     requests: Arc<RequestMetrics>,
 }
 
@@ -443,15 +476,16 @@ impl App {
         }
         let store = open_store(config, &*clock, StoreUse::Create).await?;
         let signing_key = Arc::new(identity::signing_key(&store, &config.server_name).await?);
-        let audit = AuditLog::open(store.clone(), Arc::clone(&clock), AuditSettings::default()).await?;
-        audit.write(Record::of(Act::ServerStart)).await?;
+        let audit = auditing::open(config, &store, Arc::clone(&clock)).await?;
+        auditing::begin(&audit).await?;
         let accounts = accounts(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit), &signing_key).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
-        let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock))?;
+        let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock), audit.clone())?;
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
+        auditing::watch(&audit, &care, &stopping);
         let media = media(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
@@ -488,12 +522,15 @@ impl App {
             audit: audit.clone(),
             limits: Arc::clone(&limits),
             notices,
+            backups: BackingUp::new(config, &store, &clock),
             impersonation: config.admin.impersonation,
         };
         let federation_api =
             federation.clone().map(|federation| federation_api(config, parts, federation, (&sync, &care), &limits));
         let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
         let scim = scim(config, (&store, &clock), (&accounts, &rooms, &care), &limits)?;
+        let exporting = Exporting::new(config, (&store, &clock), (&accounts, &audit), &limits)?;
+        exporting.start(&stopping);
         let client = ClientState {
             accounts,
             rooms,
@@ -509,7 +546,7 @@ impl App {
             stopping,
         };
         background::start(&client, &media.media, (&care, &directories), &scim.provisioning);
-        Ok(Self { store, client, media, admin, federation: federation_api, scim, requests: Arc::default() })
+        Ok(Self { store, client, media, admin, federation: federation_api, scim, exporting, requests: Arc::default() })
     }
 
     /// Cancelled to stop: long polls answer, background work ends.
@@ -530,9 +567,11 @@ impl App {
                     Arc::clone(&self.requests),
                     self.client.federation.clone(),
                     self.admin.directories.clone(),
+                    self.exporting.feeds.clone(),
                 )),
                 Serves::Admin => routes.merge(wardroom_admin_api::router(self.admin.clone())),
                 Serves::Scim => routes.merge(wardroom_scim_api::router(self.scim.clone())),
+                Serves::Fhir => routes.merge(wardroom_fhir_api::router(self.exporting.fhir.clone())),
                 Serves::Media => routes.merge(wardroom_client_api::media_router(self.media.clone())),
                 Serves::Federation => match &self.federation {
                     Some(state) => routes.merge(wardroom_federation_api::router(state.clone())),
@@ -548,10 +587,11 @@ impl App {
         if let Err(error) = self.client.accounts.flush_seen().await {
             warn!(%error, "when devices were last seen could not be written");
         }
-        if let Err(error) = self.client.audit.write(Record::of(Act::ServerStop)).await {
-            warn!(%error, "the end could not be recorded");
+        if let Err(error) = self.client.audit.finish_windows().await {
+            warn!(%error, "the last reads are recorded at the next start");
         }
-        drop((self.client, self.media, self.admin, self.federation, self.scim));
+        auditing::end(&self.client.audit).await;
+        drop((self.client, self.media, self.admin, self.federation, self.scim, self.exporting));
         self.store.close().await;
     }
 }

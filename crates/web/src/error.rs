@@ -143,6 +143,17 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorKind::Unknown, "An error inside the server.")
     }
 
+    /// What the client is told.
+    pub fn sentence(&self) -> &str {
+        match self {
+            Self::Matrix(error) => match &error.body {
+                ErrorBody::Standard(body) => &body.message,
+                _ => "This was refused.",
+            },
+            Self::Uiaa(_) => "More authentication is needed.",
+        }
+    }
+
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
         match self {

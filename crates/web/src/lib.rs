@@ -40,6 +40,6 @@ pub use self::{
     reply::Reply,
     request::Ruma,
     routes::{Route, Routes, to_the_end},
-    session::{ApiState, Demand},
+    session::{ApiState, Demand, signed_in},
     shell::shell,
 };

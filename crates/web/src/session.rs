@@ -9,7 +9,7 @@ use ruma::api::auth_scheme::{
 use wardroom_accounts::{Accounts, Session};
 use wardroom_audit::origin;
 
-use crate::{ApiError, RateLimits};
+use crate::{ApiError, RateLimits, client_ip};
 
 /// What the state of an API crate offers to the extractor.
 pub trait ApiState: Clone + Send + Sync + 'static {
@@ -109,11 +109,30 @@ pub(crate) async fn authenticate<A: Demand, S: ApiState>(
         return A::demand(None);
     };
     origin::authenticated(|who| {
-        who.user = Some(session.user.to_string());
+        match &session.administrator {
+            Some(admin) => {
+                who.user = Some(admin.to_string());
+                who.on_behalf_of = Some(session.user.to_string());
+            }
+            None => who.user = Some(session.user.to_string()),
+        }
         who.device = Some(session.device.to_string());
+        who.subject.clone_from(&session.subject);
     });
     state.accounts().note_seen(&session, Some(client_ip), !is_repeated(parts.uri.path()));
     A::demand(Some(session))
+}
+
+/// Who calls, for APIs whose requests ruma has no types for.
+///
+/// # Errors
+/// Where nobody signed in, or a guest did.
+pub async fn signed_in<S: ApiState>(parts: &Parts, state: &S) -> Result<Session, ApiError> {
+    let session = authenticate::<AccessToken, S>(parts, client_ip::of(parts), state).await?;
+    if session.guest {
+        return Err(ApiError::forbidden("Guests may not use this endpoint."));
+    }
+    Ok(session)
 }
 
 /// Whether clients ask for this by themselves, again and again: that nobody is there does not end it.

@@ -160,6 +160,9 @@ impl Accounts {
         let view = self.0.store.latest();
         let (version, _) = version_row(&view, user, version).await?;
         let row = view.get(&BACKUP_KEYS, &self.key_key(user, version, room, session)).await?;
+        if row.is_some() {
+            self.record_restore(user, version).await?;
+        }
         row.map(|Packed(row)| Ok(row.into_key()?.data)).transpose()
     }
 
@@ -184,6 +187,9 @@ impl Accounts {
         let rows = view.scan(&BACKUP_KEYS, scan).await?;
         let full = rows.len() == BACKUP_PAGE_KEYS;
         let next = rows.last().filter(|_| full).map(|(key, _)| BackupCursor(*key));
+        if !rows.is_empty() {
+            self.record_restore(user, version).await?;
+        }
         let keys = rows.into_iter().map(|(_, Packed(row))| row.into_key()).collect::<Result<_, _>>()?;
         Ok(BackupPage { keys, next })
     }
@@ -217,6 +223,7 @@ impl Accounts {
             opened.row.etag += 1;
             let mut batch = opened.rewritten(user);
             self.purge_keys(&mut batch, user, opened.version, choice, count).await?;
+            self.record_backup(&mut batch, user, opened.version, "backup.keys.delete").await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(opened.row.state());
             }

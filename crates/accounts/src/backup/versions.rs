@@ -93,6 +93,7 @@ impl Accounts {
             batch.expect_version(&BACKUPS, &user.get(), read_at);
             batch.put(&BACKUPS, &user.get(), &Packed(backups));
             batch.put(&BACKUP_VERSIONS, &(user.get(), backups.last_version), &Packed(row));
+            self.record_backup(&mut batch, user, backups.last_version, "backup.create").await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(backups.last_version.to_string());
             }
@@ -160,6 +161,7 @@ impl Accounts {
             batch.expect_version(&BACKUPS, &user.get(), Some(opened.read_at));
             batch.put(&BACKUPS, &user.get(), &Packed(opened.backups));
             batch.delete(&BACKUP_VERSIONS, &(user.get(), opened.version));
+            self.record_backup(&mut batch, user, opened.version, "backup.delete").await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());
             }

@@ -146,6 +146,7 @@ impl Accounts {
             }
             let mut batch = Batch::default();
             self.put_cross_signing(&mut batch, session, &new, &old).await?;
+            self.record_change(&mut batch, &session.user, "cross-signing keys");
             self.announce_devices(&mut batch, session.nid).await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(CrossSigningOutcome::Done);

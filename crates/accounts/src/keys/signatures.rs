@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use ruma::{DeviceId, OwnedUserId, UserId};
 use serde_json::{Value, value::RawValue};
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Batch, Packed, Position};
 
 use super::{
@@ -139,6 +140,7 @@ impl Accounts {
         signatures.retain(|key_id, _| *key_id == own_id);
         signatures.insert(signer_id, signature);
         self.put_signed_device(batch, session, device, old, signatures, version);
+        self.record(batch, Record::of(Act::DeviceVerify).user(session.user.as_str()).device(id).detail("device"));
         Ok(Ok(Some(())))
     }
 
@@ -199,6 +201,7 @@ impl Accounts {
         set_signatures(&mut object, &session.user, kept);
         let row = CrossSigningRow { public_key: master.public_key.clone(), json: text(&object) };
         batch.put(&CROSS_SIGNING_KEYS, &(session.nid.get(), Usage::Master as u8), &Packed(row));
+        self.record(batch, Record::of(Act::DeviceVerify).user(session.user.as_str()).detail("master key"));
         Ok(Ok(Some(())))
     }
 
@@ -262,6 +265,7 @@ impl Accounts {
             batch.put(&MASTER_SIGNATURES, &key, &Packed(row));
             batch.put(&SIGNED_USERS, &(key.1, Position::COMMIT, key.0), &());
             batch.touch(session.nid.watch_key());
+            self.record(&mut batch, Record::of(Act::DeviceVerify).user(user.as_str()).detail("user"));
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(Ok(Some(())));
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ruma::OwnedUserId;
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Batch, Hash16, Packed, Scan};
 
 use super::{
@@ -157,6 +158,9 @@ impl Accounts {
             email: kept_email(identity).map(str::to_owned),
             linked_ms: self.now_ms(),
         };
+        let mut record = Record::of(Act::AccountChange).user(user.id.as_str()).detail("provider.link");
+        record.who.subject.get_or_insert_with(|| identity.subject.to_owned());
+        self.record(&mut batch, record);
         batch.expect_absent(&SSO_SUBJECTS, &subject);
         batch.put(&SSO_SUBJECTS, &subject, &user.nid.get());
         batch.put(&SSO_USERS, &(user.nid.get(), subject), &Packed(row));

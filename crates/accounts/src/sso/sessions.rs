@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     AccountError, Accounts, UserNid,
+    deeds::Ending,
     error::{CONFLICT_ROUNDS_MAX, settled},
     tables::{DEVICES, DeviceKey},
 };
@@ -32,6 +33,13 @@ pub(crate) struct SsoOrigin {
     session: Option<Hash16>,
     /// When the provider said who it is.
     since_ms: u64,
+}
+
+impl SsoOrigin {
+    /// Stands for who signed in.
+    pub(crate) const fn subject(&self) -> Hash16 {
+        self.subject
+    }
 }
 
 /// Sessions that have ended, for sign-ins that were under way at that moment.
@@ -211,7 +219,7 @@ impl Accounts {
                 // The device may have been signed in anew meanwhile.
                 let meant = origin.is_some_and(|Packed(row)| end.covers(row.subject, row.session));
                 if meant && let Some((Packed(row), version)) = view.get_versioned(&DEVICES, &key).await? {
-                    self.end_device(&mut batch, &key, &row, version).await?;
+                    self.end_device(&mut batch, &key, &row, version, Ending::Provider).await?;
                     ended.insert(*device);
                 }
             }

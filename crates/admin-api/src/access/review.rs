@@ -16,6 +16,7 @@ use wardroom_web::ApiError;
 
 use crate::{
     AdminState,
+    csv::{NEXT_TOKEN, cell},
     endpoint::{Asked, Endpoints, no_such_room},
     error,
 };
@@ -27,8 +28,6 @@ const REVIEW: &str = "/_wardroom/admin/v1/access_review";
 const REVIEWED_ROOMS_MAX: usize = 100;
 /// Members after which a page ends with the room that they are in.
 const PAGE_MEMBERS: usize = 20_000;
-/// Where a CSV has more pages: what `from` is for the next one.
-const NEXT_TOKEN: &str = "x-next-token";
 /// Members of a room who are shown.
 const MEMBERS_MAX: usize = 100_000;
 
@@ -110,26 +109,9 @@ fn csv(rooms: &[Room]) -> String {
                 &assessment.missing.join(" "),
                 &assessment.reason,
             ];
-            table.push_str(&cells.map(cell).join(","));
+            table.push_str(&cells.map(|text| cell(text)).join(","));
             table.push_str("\r\n");
         }
     }
     table
-}
-
-fn cell(text: &str) -> String {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("\"{guard}{}\"", text.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cell;
-
-    #[test]
-    fn no_cell_is_a_formula_or_ends_early() {
-        assert_eq!(cell("@alice:a.example"), "\"'@alice:a.example\"");
-        assert_eq!(cell("=1+1"), "\"'=1+1\"");
-        assert_eq!(cell("say \"no\", then"), "\"say \"\"no\"\", then\"");
-    }
 }

@@ -112,7 +112,7 @@ async fn login(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError>
     if valid_until_ms.is_some_and(|until_ms| until_ms <= state.accounts.now_ms()) {
         return Err(ApiError::invalid_param("valid_until_ms: is in the past."));
     }
-    let login = state.accounts.impersonate(&user.id, valid_until_ms).await?;
+    let login = state.accounts.impersonate(asked.session.nid, &user.id, valid_until_ms).await?;
     tracing::warn!(admin = asked.nid().get(), user = user.nid.get(), "an administrator signed in as another user");
     Ok(Json(json!({ "access_token": login.access_token })))
 }

@@ -118,8 +118,17 @@ impl AccessPolicy {
             power: content.get("power")?.map_or_else(|| Ok(Vec::new()), |field| power(&field))?,
             elsewhere: false,
             read_check: content.get("read_check")?.map_or(Ok(true), |field| field.flag())?,
+            public_receipts: content.get("receipts")?.map_or(Ok(false), |field| public_receipts(&field))?,
             break_glass: content.get("break_glass")?.map_or(Ok(None), |field| break_glass(&field))?,
         })
+    }
+}
+
+fn public_receipts(field: &Field<'_>) -> Result<bool, String> {
+    match field.text()? {
+        "public" => Ok(true),
+        "any" => Ok(false),
+        _ => field.wrong("must be public or any"),
     }
 }
 

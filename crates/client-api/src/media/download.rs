@@ -117,7 +117,7 @@ async fn download<C: Downloader>(
     params: Params,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let content = content(&state, caller.session(), (&server_name, &id), &params).await?;
+    let content = content(&state, caller.session(), (&server_name, &id), &params, "download").await?;
     serve(&content, &headers).await
 }
 
@@ -129,7 +129,7 @@ async fn download_as<C: Downloader>(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let filename = check_filename(Some(&filename)).map_err(told)?.map(str::to_owned);
-    let content = content(&state, caller.session(), (&server_name, &id), &params).await?;
+    let content = content(&state, caller.session(), (&server_name, &id), &params, "download").await?;
     serve(&content.named(filename), &headers).await
 }
 

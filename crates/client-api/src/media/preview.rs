@@ -13,9 +13,11 @@ use ruma::api::{
     client::{authenticated_media, media},
     path_builder::PathBuilder as _,
 };
+use wardroom_audit::{Act, Record};
 use wardroom_web::{ApiError, Caller, Class, Routes};
 
 use super::{MediaState, query::Params, told};
+use crate::error::of_audit;
 
 #[expect(deprecated, reason = "older clients ask there")]
 pub(super) fn routes() -> Routes<MediaState> {
@@ -33,6 +35,8 @@ async fn preview(State(state): State<MediaState>, caller: Caller, params: Params
     params.parse::<u64>("ts", "a time in milliseconds since 1970")?;
     state.limits.take(Class::Preview, caller.session.nid)?;
     let json = state.media.preview(url).await.map_err(told)?;
+    let record = Record::of(Act::MediaRead).query(url).detail("preview_url");
+    state.audit.repeated(record).await.map_err(of_audit)?;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600")),

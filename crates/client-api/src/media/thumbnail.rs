@@ -41,7 +41,7 @@ async fn thumbnail<C: Downloader>(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let wanted = wanted(&params)?;
-    let content = content(&state, caller.session(), (&server_name, &id), &params).await?;
+    let content = content(&state, caller.session(), (&server_name, &id), &params, "thumbnail").await?;
     let thumbnail = state.media.thumbnail(&content, wanted).await.map_err(told)?;
     serve(&thumbnail, &headers).await
 }

@@ -1,9 +1,11 @@
 //! `GET /_matrix/client/v3/notifications`.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use axum::extract::State;
-use ruma::{MilliSecondsSinceUnixEpoch, UInt, api::client::push::get_notifications, serde::Raw};
+use ruma::{MilliSecondsSinceUnixEpoch, RoomId, UInt, api::client::push::get_notifications, serde::Raw};
 use wardroom_push::{NOTIFICATIONS_PAGE_MAX, Only};
-use wardroom_rooms::Place;
+use wardroom_rooms::{Place, Stored};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use super::of_push;
@@ -31,6 +33,13 @@ async fn get_notifications(
     };
     let limit = limit.map_or(LIMIT_DEFAULT, |limit| usize::try_from(limit).unwrap_or(NOTIFICATIONS_PAGE_MAX));
     let page = state.push.notifications(actor, from, limit, only).await.map_err(of_push)?;
+    let mut rooms: BTreeMap<&RoomId, Vec<&Arc<Stored>>> = BTreeMap::new();
+    for one in &page.chunk {
+        rooms.entry(&one.room).or_default().push(&one.stored);
+    }
+    for (room, events) in rooms {
+        state.note_seen(room, "notifications", events).await?;
+    }
     let notifications = page.chunk.into_iter().map(|one| {
         let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(one.ts_ms));
         let event = Raw::from_json(one.event);

@@ -16,6 +16,7 @@ use ruma::{
     },
     directory::RoomNetwork,
 };
+use wardroom_audit::{Act, Record};
 use wardroom_federation::Federation;
 use wardroom_rooms::{PublicPage, PublicQuery};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
@@ -61,7 +62,7 @@ async fn get_public_rooms(
     if let Some(server) = elsewhere(&state, request.server.as_deref())? {
         let mut asked = elsewhere_filtered::Request::new();
         (asked.limit, asked.since) = (request.limit, request.since);
-        return page_of(server, asked).await;
+        return page_of(&state, server, asked).await;
     }
     let query = PublicQuery { limit: request.limit.map(u64::from), since: request.since, ..PublicQuery::default() };
     page(&state, &query).await
@@ -75,7 +76,7 @@ async fn get_public_rooms_filtered(
         let mut asked = elsewhere_filtered::Request::new();
         (asked.limit, asked.since) = (request.limit, request.since);
         (asked.filter, asked.room_network) = (request.filter, request.room_network);
-        return page_of(server, asked).await;
+        return page_of(&state, server, asked).await;
     }
     if let RoomNetwork::ThirdParty(_) = request.room_network {
         // Rooms of bridged networks: there are none.
@@ -96,12 +97,22 @@ async fn page(
 ) -> Result<Reply<get_public_rooms_filtered::Response>, ApiError> {
     let PublicPage { chunk, next_batch, prev_batch, total_room_count_estimate } =
         state.rooms.public_rooms(query).await.map_err(error::of_room)?;
+    state.note_asked(asked(query.search_term.as_deref()), chunk.len()).await?;
     let mut response = get_public_rooms_filtered::Response::new();
     response.chunk = chunk;
     response.next_batch = next_batch;
     response.prev_batch = prev_batch;
     response.total_room_count_estimate = Some(UInt::new_saturating(total_room_count_estimate));
     Ok(Reply(response))
+}
+
+/// The record of a look into a directory of rooms.
+fn asked(search_term: Option<&str>) -> Record {
+    let record = Record::of(Act::Directory).detail("public_rooms");
+    match search_term {
+        Some(term) => record.query(term),
+        None => record,
+    }
 }
 
 /// The other server whose directory is wanted, if it is not this one's.
@@ -118,10 +129,13 @@ fn elsewhere<'a>(
 
 /// A page of another server's directory, as it tells it.
 async fn page_of(
+    state: &ClientState,
     (federation, server): (&Federation, &ServerName),
     request: elsewhere_filtered::Request,
 ) -> Result<Reply<get_public_rooms_filtered::Response>, ApiError> {
+    let record = asked(request.filter.generic_search_term.as_deref()).servers(vec![server.to_string()]);
     let page = federation.rooms.public_rooms(server, request).await.map_err(error::of_remote)?;
+    state.note_asked(record, page.chunk.len()).await?;
     let mut response = get_public_rooms_filtered::Response::new();
     response.chunk = page.chunk;
     response.next_batch = page.next_batch;

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{HeaderValue, header::CONTENT_TYPE};
 use ruma::RoomId;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_rooms::{Actor, Stored, Viewer};
 use wardroom_web::ApiError;
@@ -19,9 +19,17 @@ use crate::{ClientState, error};
 const ENVELOPE_BYTES: usize = 256;
 
 /// Events as their reader gets them, in order.
-#[derive(Debug, Default, Serialize)]
-#[serde(transparent)]
-pub(super) struct Events(Vec<Box<RawJsonValue>>);
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    written: Vec<Box<RawJsonValue>>,
+    events: Vec<Arc<Stored>>,
+}
+
+impl Serialize for Events {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.written.serialize(serializer)
+    }
+}
 
 impl Events {
     /// Writes events for a reader, each with its `room_id`.
@@ -30,7 +38,7 @@ impl Events {
         for event in events {
             written.push(state.rooms.client_event(reader, event, true).await.map_err(error::of_room)?);
         }
-        Ok(Self(written))
+        Ok(Self { written, events: events.to_vec() })
     }
 
     /// Writes events of one room's timeline for a viewer, with what belongs to them: their bundled aggregations.
@@ -40,25 +48,57 @@ impl Events {
         room: &RoomId,
         events: &[Arc<Stored>],
     ) -> Result<Self, ApiError> {
-        Ok(Self(state.rooms.client_events(viewer, room, events).await.map_err(error::of_room)?))
+        let written = state.rooms.client_events(viewer, room, events).await.map_err(error::of_room)?;
+        Ok(Self { written, events: events.to_vec() })
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.written.is_empty()
+    }
+
+    /// As [`Serialize`], for a list of one event that stands by itself.
+    pub(super) fn serialize_only<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.written.first().serialize(serializer)
+    }
+
+    /// The events.
+    pub(super) fn stored(&self) -> &[Arc<Stored>] {
+        &self.events
     }
 
     /// Length of their JSON.
-    pub(super) fn bytes(&self) -> usize {
-        self.0.iter().map(|event| event.get().len() + 1).sum()
+    fn bytes(&self) -> usize {
+        self.written.iter().map(|event| event.get().len() + 1).sum()
     }
 }
 
-/// An answer with events in it.
+/// An answer with events in it, which were recorded to be seen.
 #[derive(Debug)]
 pub(super) struct EventsReply<T> {
-    pub(super) body: T,
+    body: T,
     /// Length of the events' JSON, for which room is made at once.
-    pub(super) events_bytes: usize,
+    events_bytes: usize,
+}
+
+impl<T> EventsReply<T> {
+    /// An answer with these events of a room.
+    pub(super) async fn of_room(
+        state: &ClientState,
+        room: &RoomId,
+        endpoint: &'static str,
+        body: T,
+        events: impl Fn(&T) -> Vec<&Events>,
+    ) -> Result<Self, ApiError> {
+        let lists = events(&body);
+        state.note_seen(room, endpoint, lists.iter().flat_map(|events| events.stored())).await?;
+        let events_bytes = lists.iter().map(|events| events.bytes()).sum();
+        Ok(Self { body, events_bytes })
+    }
+
+    /// An answer whose events were recorded to be seen.
+    pub(super) const fn recorded(body: T, events_bytes: usize) -> Self {
+        Self { body, events_bytes }
+    }
 }
 
 impl<T: Serialize> IntoResponse for EventsReply<T> {
@@ -84,7 +124,8 @@ mod tests {
 
     #[tokio::test]
     async fn events_are_copied_as_they_are() {
-        let events = Events(vec![to_raw_value(&json!({"a": 1})).unwrap(), to_raw_value(&json!({"b": "é"})).unwrap()]);
+        let written = vec![to_raw_value(&json!({"a": 1})).unwrap(), to_raw_value(&json!({"b": "é"})).unwrap()];
+        let events = Events { written, events: Vec::new() };
         let reply = EventsReply { events_bytes: events.bytes(), body: events };
         let response = reply.into_response();
         assert_eq!(response.headers()["content-type"], "application/json");

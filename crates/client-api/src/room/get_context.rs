@@ -4,7 +4,6 @@
 use axum::extract::State;
 use ruma::{RoomId, api::client::context::get_context::v3::Request};
 use serde::Serialize;
-use serde_json::value::RawValue as RawJsonValue;
 use wardroom_rooms::{PAGE_EVENTS_MAX, Place, RoomError};
 use wardroom_web::{ApiError, Routes, Ruma};
 
@@ -24,7 +23,8 @@ pub(super) fn routes() -> Routes<ClientState> {
 struct Context {
     start: String,
     end: String,
-    event: Box<RawJsonValue>,
+    #[serde(serialize_with = "Events::serialize_only")]
+    event: Events,
     events_before: Events,
     events_after: Events,
     state: Events,
@@ -37,7 +37,7 @@ async fn get_context(
     let reader = actor(&session);
     let limit = at_most(request.limit, PAGE_EVENTS_MAX);
     let page = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
-    let mut page = page.map_err(error::of_room)?;
+    let mut page = state.may_read(reader, &request.room_id, "context", page).await?;
     if page.before.len() < limit / 2 && fills_gap(&state, &request.room_id, page.start).await? {
         let filled = state.rooms.context(reader, &request.room_id, &request.event_id, limit, &request.filter).await;
         page = filled.map_err(error::of_room)?;
@@ -50,18 +50,22 @@ async fn get_context(
     page.after.retain(|event| !hides(&ignored, event));
     let ignores = Ignores::of(&ignored);
     let (viewer, room) = (ignores.viewer(reader), &*request.room_id);
-    let event = state.rooms.client_events(viewer, room, &[page.event]).await.map_err(error::of_room)?.pop();
+    let event = Events::with_relations(&state, viewer, room, &[page.event]).await?;
+    if event.is_empty() {
+        return Err(error::of_room(RoomError::NoSuchEvent));
+    }
     let body = Context {
         start: page.start.to_string(),
         end: page.end.to_string(),
-        event: event.ok_or_else(|| error::of_room(RoomError::NoSuchEvent))?,
+        event,
         events_before: Events::with_relations(&state, viewer, room, &page.before).await?,
         events_after: Events::with_relations(&state, viewer, room, &page.after).await?,
         state: Events::of(&state, reader, &page.state).await?,
     };
-    let lists = [&body.events_before, &body.events_after, &body.state];
-    let events_bytes = body.event.get().len() + lists.map(Events::bytes).iter().sum::<usize>();
-    Ok(EventsReply { body, events_bytes })
+    EventsReply::of_room(&state, room, "context", body, |body| {
+        vec![&body.events_before, &body.event, &body.events_after, &body.state]
+    })
+    .await
 }
 
 /// Asks other servers for what is missing before a place. Whether something came.

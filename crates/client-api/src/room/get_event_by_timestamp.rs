@@ -23,7 +23,8 @@ async fn get_event_by_timestamp(
     state.limits.take(Class::Search, session.nid)?;
     let backwards = request.dir == Direction::Backward;
     let wanted_ms = request.ts.0.into();
-    let near = state.rooms.event_near(registered(&session)?, &request.room_id, wanted_ms, backwards).await;
+    let reader = registered(&session)?;
+    let near = state.rooms.event_near(reader, &request.room_id, wanted_ms, backwards).await;
     let here = near.as_ref().ok().map(|event| event.pdu.origin_server_ts());
     let view = state.rooms.view(&request.room_id).await.map_err(error::of_room)?;
     if matches!(near, Ok(_) | Err(RoomError::NotFound(_)))
@@ -31,9 +32,11 @@ async fn get_event_by_timestamp(
         && let Some((event, told_ms)) =
             federation.rooms.event_near(&view, wanted_ms, backwards, here).await.map_err(error::of_remote)?
     {
+        state.note_told_of(&request.room_id, "timestamp_to_event", &event).await?;
         return Ok(Reply(get_event_by_timestamp::Response::new(event, time(told_ms))));
     }
-    let event = near.map_err(error::of_room)?;
+    let event = state.may_read(reader, &request.room_id, "timestamp_to_event", near).await?;
+    state.note_told_of(&request.room_id, "timestamp_to_event", event.pdu.event_id()).await?;
     let time = time(event.pdu.origin_server_ts());
     Ok(Reply(get_event_by_timestamp::Response::new(event.pdu.event_id().to_owned(), time)))
 }

@@ -7,11 +7,12 @@ use axum::{Json, extract::State};
 use ruma::api::client::space::get_hierarchy::v1 as get_hierarchy;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue as RawJsonValue;
+use wardroom_audit::{Act, Record};
 use wardroom_rooms::{Elsewhere, HierarchyQuery, HierarchyRoom};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
 use super::{get_summary::SummaryJson, registered};
-use crate::{ClientState, error};
+use crate::ClientState;
 
 pub(super) fn routes() -> Routes<ClientState> {
     Routes::new().endpoint(get_hierarchy)
@@ -50,8 +51,11 @@ async fn get_hierarchy(
     };
     let lookups = state.federation.as_ref().map(|federation| federation.rooms.lookups());
     let elsewhere = lookups.as_ref().map(|lookups| lookups as &dyn Elsewhere);
-    let page = state.rooms.hierarchy(registered(&session)?, &request.room_id, &query, elsewhere).await;
-    let page = page.map_err(error::of_room)?;
+    let reader = registered(&session)?;
+    let page = state.rooms.hierarchy(reader, &request.room_id, &query, elsewhere).await;
+    let page = state.may_read(reader, &request.room_id, "hierarchy", page).await?;
+    let record = Record::of(Act::Hierarchy).room(request.room_id.as_str());
+    state.note_asked(record, page.rooms.len()).await?;
     let room = |HierarchyRoom { summary, children_state }| Room { summary: SummaryJson::of(&summary), children_state };
     Ok(Json(Hierarchy { rooms: page.rooms.into_iter().map(room).collect(), next_batch: page.next_batch }))
 }

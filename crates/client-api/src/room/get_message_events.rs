@@ -7,7 +7,7 @@ use ruma::{
     api::{Direction, client::message::get_message_events::v3::Request},
 };
 use serde::Serialize;
-use wardroom_rooms::{Actor, MessagesPage, PAGE_EVENTS_MAX, Page, Place};
+use wardroom_rooms::{Actor, MessagesPage, PAGE_EVENTS_MAX, Page, Place, RoomError};
 use wardroom_web::{ApiError, Routes, Ruma};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     event_json::{Events, EventsReply},
     hides, place,
 };
-use crate::{ClientState, error};
+use crate::ClientState;
 
 /// How often other servers are asked for what is missing from one page.
 const BACKFILLS_PER_PAGE_MAX: usize = 4;
@@ -48,7 +48,8 @@ async fn get_message_events(
         filter: &request.filter,
     };
     let reader = actor(&session);
-    let mut page = filled_page(&state, reader, &request.room_id, page).await?;
+    let page = filled_page(&state, reader, &request.room_id, page).await;
+    let mut page = state.may_read(reader, &request.room_id, "messages", page).await?;
     let ignored = state.accounts.ignored_users(session.nid).await?;
     page.chunk.retain(|event| !hides(&ignored, event));
     let ignores = Ignores::of(&ignored);
@@ -58,7 +59,7 @@ async fn get_message_events(
         chunk: Events::with_relations(&state, ignores.viewer(reader), &request.room_id, &page.chunk).await?,
         state: Events::of(&state, reader, &page.members).await?,
     };
-    Ok(EventsReply { events_bytes: body.chunk.bytes() + body.state.bytes(), body })
+    EventsReply::of_room(&state, &request.room_id, "messages", body, |body| vec![&body.chunk, &body.state]).await
 }
 
 /// A page of history. Where events are missing in the way of reading on into the past, the servers in the room are asked for
@@ -68,14 +69,14 @@ async fn filled_page(
     reader: Actor<'_>,
     room: &RoomId,
     page: Page<'_>,
-) -> Result<MessagesPage, ApiError> {
-    let mut found = state.rooms.messages(reader, room, page).await.map_err(error::of_room)?;
+) -> Result<MessagesPage, RoomError> {
+    let mut found = state.rooms.messages(reader, room, page).await?;
     let Some(federation) = state.federation.as_ref().filter(|_| page.backwards) else { return Ok(found) };
-    let Some(view) = state.rooms.view(room).await.map_err(error::of_room)? else { return Ok(found) };
+    let Some(view) = state.rooms.view(room).await? else { return Ok(found) };
     for _ in 0..BACKFILLS_PER_PAGE_MAX {
         let down_to = found.end.or(page.to).unwrap_or(Place::FIRST);
         match federation.rooms.backfill(&view, found.start, down_to).await {
-            Ok(true) => found = state.rooms.messages(reader, room, page).await.map_err(error::of_room)?,
+            Ok(true) => found = state.rooms.messages(reader, room, page).await?,
             Ok(false) => break,
             Err(error) => {
                 tracing::info!(%error, "events that are missing from a room's history could not be fetched");
@@ -86,7 +87,7 @@ async fn filled_page(
     if found.end.is_none() && !found.chunk.is_empty() {
         // There is more to see, some other time.
         let down_to = page.to.unwrap_or(Place::FIRST);
-        let gap = state.rooms.gap(view.nid, found.start, down_to).await.map_err(error::of_room)?;
+        let gap = state.rooms.gap(view.nid, found.start, down_to).await?;
         found.end = gap.map(|gap| gap.at).filter(|at| *at < found.start);
     }
     Ok(found)

@@ -27,9 +27,10 @@ async fn get_state_events(
     Ruma { body: request, session, .. }: Ruma<Request>,
 ) -> Result<EventsReply<Events>, ApiError> {
     let reader = actor(&session);
-    let events = state.rooms.current_state(reader, &request.room_id).await.map_err(error::of_room)?;
+    let events = state.rooms.current_state(reader, &request.room_id).await;
+    let events = state.may_read(reader, &request.room_id, "state", events).await?;
     let body = Events::of(&state, reader, &events).await?;
-    Ok(EventsReply { events_bytes: body.bytes(), body })
+    EventsReply::of_room(&state, &request.room_id, "state", body, |body| vec![body]).await
 }
 
 async fn get_state_event_for_key(
@@ -43,12 +44,13 @@ async fn get_state_event_for_key(
         _ => return Err(ApiError::invalid_param("format: must be `content` or `event`.")),
     };
     let event = state.rooms.one_state(reader, &request.room_id, &request.event_type, &request.state_key).await;
-    let event = event.map_err(error::of_room)?;
+    let event = state.may_read(reader, &request.room_id, "state", event).await?;
     let event = event.ok_or_else(|| ApiError::not_found("The room has no state with this type and state key."))?;
     let json = if whole_event {
         state.rooms.client_event(reader, &event, true).await.map_err(error::of_room)?
     } else {
         event.pdu.content().to_owned()
     };
+    state.note_seen(&request.room_id, "state", [&event]).await?;
     Ok(Reply(ForKeyResponse::new(json)))
 }

@@ -9,6 +9,7 @@ use ruma::{
     room::{JoinRuleKind, RoomType},
 };
 use serde::Serialize;
+use wardroom_audit::{Act, Record};
 use wardroom_rooms::{Membership, ReadSummary, Summary};
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
@@ -94,6 +95,7 @@ async fn get_summary(
         None => state.limits.take(Class::Search, client_ip)?,
     }
     let (room, via) = room_of(&state, &request.room_id_or_alias, request.via).await?;
+    let asked = Record::of(Act::Directory).room(room.as_str()).detail("room_summary");
     if let (Some(session), Some(federation)) = (&session, &state.federation)
         && !state.rooms.is_here(&room).await.map_err(error::of_room)?
     {
@@ -102,10 +104,12 @@ async fn get_summary(
         let unknown = || ApiError::not_found("There is no such room, or you may not know of it.");
         let ReadSummary { summary, membership } = read.ok_or_else(unknown)?;
         let membership = Some(membership.map_or("leave", name_of));
+        state.note_asked(asked, 1).await?;
         return Ok(Json(Summarized { summary: SummaryJson::of(&summary), membership }));
     }
     let read = state.rooms.summary(session.as_ref().map(actor), &room).await;
     let ReadSummary { summary, membership } = read.map_err(error::of_room)?;
+    state.note_asked(asked, 1).await?;
     // To somebody who calls with an account, having nothing to do with a room is having left it.
     let membership = session.is_some().then(|| membership.map_or("leave", name_of));
     Ok(Json(Summarized { summary: SummaryJson::of(&summary), membership }))

@@ -39,9 +39,10 @@ async fn get_member_events(
     let at = place("at", request.at.as_deref())?;
     let only = request.membership.as_ref().map(|membership| membership.as_str());
     let not = request.not_membership.as_ref().map(|membership| membership.as_str());
-    let members = state.rooms.member_list(reader, &request.room_id, at, only, not).await.map_err(error::of_room)?;
+    let members = state.rooms.member_list(reader, &request.room_id, at, only, not).await;
+    let members = state.may_read(reader, &request.room_id, "members", members).await?;
     let body = Members { chunk: Events::of(&state, reader, &members).await? };
-    Ok(EventsReply { events_bytes: body.chunk.bytes(), body })
+    EventsReply::of_room(&state, &request.room_id, "members", body, |body| vec![&body.chunk]).await
 }
 
 #[derive(Serialize)]
@@ -62,9 +63,11 @@ async fn joined_members(
     State(state): State<ClientState>,
     Ruma { body: request, session, .. }: Ruma<joined_members::Request>,
 ) -> Result<Json<JoinedMembers>, ApiError> {
-    let members = state.rooms.joined_members(registered(&session)?, &request.room_id).await;
+    let reader = registered(&session)?;
+    let members = state.rooms.joined_members(reader, &request.room_id).await;
+    let members = state.may_read(reader, &request.room_id, "joined_members", members).await?;
+    state.note_listed(&request.room_id, "joined_members", members.len()).await?;
     let members = members
-        .map_err(error::of_room)?
         .into_iter()
         .map(|(user, profile)| (user, Member { display_name: profile.displayname, avatar_url: profile.avatar_url }));
     Ok(Json(JoinedMembers { joined: members.collect() }))

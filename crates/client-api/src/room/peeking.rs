@@ -175,12 +175,14 @@ async fn snapshot(state: &ClientState, session: &Session, view: &RoomView, limit
     let end = state.sync.now();
     let filter = RoomEventFilter::default();
     let page = Page { from: None, to: None, backwards: true, limit: limit.clamp(1, PAGE_EVENTS_MAX), filter: &filter };
-    let mut page = state.rooms.messages(reader, room, page).await.map_err(error::of_room)?;
+    let page = state.rooms.messages(reader, room, page).await;
+    let mut page = state.may_read(reader, room, "initialSync", page).await?;
     let ignored = state.accounts.ignored_users(session.nid).await?;
     page.chunk.retain(|event| !hides(&ignored, event));
     page.chunk.truncate(limit);
     page.chunk.reverse();
     let current = state.rooms.current_state(reader, room).await.map_err(error::of_room)?;
+    state.note_seen(room, "initialSync", page.chunk.iter().chain(&current)).await?;
     let entry = state.rooms.membership(UserNid::new(session.nid.get()), view.nid).await.map_err(error::of_room)?;
     let listed = state.rooms.is_listed(room).await.map_err(error::of_room)?;
     let data = state.accounts.all_room_account_data(session.nid, view.nid.get()).await?;
@@ -311,6 +313,7 @@ async fn invited(state: &ClientState, session: &Session, view: &RoomView) -> Res
         return Ok(None);
     }
     let inviter = inviter.to_owned();
+    state.note_listed(&view.id, "initialSync", 1).await?;
     Ok(Some(json!({ "room_id": view.id, "membership": "invite", "inviter": inviter, "invite": invite })))
 }
 
@@ -326,6 +329,7 @@ async fn events(
         let peeked = state.sync.peek(&session, &room, from, timeout, state.stopping.cancelled()).await;
         let peeked = peeked.map_err(error::of_sync)?;
         let events = Events::of(&state, actor(&session), &peeked.events).await?;
+        state.note_seen(&room, "events", &peeked.events).await?;
         let mut chunk: Vec<Value> = peeked.presence.iter().map(presence).collect();
         chunk.extend(with_user_id(&events).as_array_mut().map(std::mem::take).unwrap_or_default());
         if !peeked.receipts.is_empty() {
@@ -348,6 +352,7 @@ async fn events(
     let filter = Some(FilterChoice::Inline(Box::new(filter)));
     let asked = SyncRequest { since: Some(start), filter, timeout, ..SyncRequest::default() };
     let answer = state.sync.sync(&session, asked, state.stopping.cancelled()).await.map_err(error::of_sync)?;
+    state.note_rooms_seen("events", &answer.sights).await?;
     let told: Value = serde_json::from_slice(&answer.body).map_err(|error| ApiError::internal(&error))?;
     let (start, end) = (start.to_string(), answer.next_batch.to_string());
     Ok(Json(json!({ "start": start, "end": end, "chunk": flattened(told) })))
@@ -395,10 +400,12 @@ async fn event(
     let (room, _) = state.rooms.place_of(&event).await.map_err(error::of_room)?.ok_or_else(no_such_event)?;
     let room = state.rooms.view_of(room).await.map_err(error::of_room)?;
     let reader = actor(&session);
-    let event = state.rooms.event(reader, &room.id, &event).await.map_err(error::of_room)?;
+    let event = state.rooms.event(reader, &room.id, &event).await;
+    let event = state.may_read(reader, &room.id, "events", event).await?;
     if hides(&state.accounts.ignored_users(session.nid).await?, &event) {
         return Err(no_such_event());
     }
+    state.note_seen(&room.id, "events", [&event]).await?;
     let event = state.rooms.client_event(reader, &event, true).await.map_err(error::of_room)?;
     let mut event = json!(event);
     add_user_id(&mut event);

@@ -17,6 +17,8 @@ use ruma::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use wardroom_care::RoomPolicy;
+use wardroom_rooms::RoomView;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::registered;
@@ -74,7 +76,12 @@ async fn create_receipt(
     let thread = thread(request.body.thread_id)?;
     let kind = match request.receipt_type {
         ReceiptType::Read => ReadReceipt::Read,
-        ReceiptType::ReadPrivate => ReadReceipt::ReadPrivate,
+        ReceiptType::ReadPrivate => {
+            let view = state.rooms.permit_signal(registered(&session)?, &request.room_id).await;
+            let view = view.map_err(error::of_room)?;
+            may_be_private(&state, &view, "receiptType")?;
+            ReadReceipt::ReadPrivate
+        }
         ReceiptType::FullyRead if thread == ReceiptThread::Unthreaded => {
             let actor = registered(&session)?;
             let view = state.rooms.permit_signal(actor, &request.room_id).await.map_err(error::of_room)?;
@@ -106,8 +113,10 @@ async fn set_read_marker(
     let receipts =
         [(ReadReceipt::Read, request.read_receipt), (ReadReceipt::ReadPrivate, request.private_read_receipt)];
     // All of them or none: look before anything is set.
-    state.rooms.permit_signal(actor, room).await.map_err(error::of_room)?;
     let view = state.rooms.permit_signal(actor, room).await.map_err(error::of_room)?;
+    if receipts.iter().any(|(kind, event)| *kind == ReadReceipt::ReadPrivate && event.is_some()) {
+        may_be_private(&state, &view, "m.read.private")?;
+    }
     for event in receipts.iter().filter_map(|(_, event)| event.as_ref()).chain(&request.fully_read) {
         state.rooms.event(actor, room, event).await.map_err(error::of_room)?;
     }
@@ -120,6 +129,16 @@ async fn set_read_marker(
         set.await.map_err(error::of_room)?;
     }
     Ok(Reply(set_read_marker::Response::new()))
+}
+
+/// Refuses private receipts where the room's access policy wants to know who has read what.
+fn may_be_private(state: &ClientState, room: &RoomView, field: &str) -> Result<(), ApiError> {
+    match state.care.policy(room) {
+        Some(RoomPolicy::Known(policy)) if policy.public_receipts => {
+            Err(ApiError::forbidden(format!("{field}: in this room read receipts are public; send m.read.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The specification asks for `M_INVALID_PARAM` whatever is wrong with the thread.

@@ -22,7 +22,7 @@ use super::{
     event_json::{Events, EventsReply},
     place,
 };
-use crate::{ClientState, error};
+use crate::ClientState;
 
 /// Events of a page where the client does not say.
 const LIMIT_DEFAULT: usize = 50;
@@ -73,7 +73,8 @@ async fn answer(state: &ClientState, session: &Session, asked: Asked<'_>) -> Res
     if query.limit == 0 {
         return Err(ApiError::invalid_param("limit: must be greater than zero."));
     }
-    let page = state.rooms.relations(viewer, asked.room, asked.parent, query).await.map_err(error::of_room)?;
+    let page = state.rooms.relations(viewer, asked.room, asked.parent, query).await;
+    let page = state.may_read(viewer.actor, asked.room, "relations", page).await?;
     let body = Children {
         chunk: Events::with_relations(state, viewer, asked.room, &page.chunk).await?,
         next_batch: page.next.map(|next| next.to_string()),
@@ -81,7 +82,7 @@ async fn answer(state: &ClientState, session: &Session, asked: Asked<'_>) -> Res
         prev_batch: query.from.map(|from| from.to_string()),
         recursion_depth: asked.recurse.then_some(RELATIONS_RECURSION_DEPTH),
     };
-    Ok(EventsReply { events_bytes: body.chunk.bytes(), body })
+    EventsReply::of_room(state, asked.room, "relations", body, |body| vec![&body.chunk]).await
 }
 
 async fn get_relating_events(

@@ -1,18 +1,19 @@
 //! `POST /search` ([spec](https://spec.matrix.org/v1.19/client-server-api/#server-side-search)).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::extract::State;
 use ruma::{
-    OwnedEventId, OwnedRoomId, OwnedUserId, UInt,
+    OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UInt,
     api::client::search::search_events::v3::{Criteria, GroupingKey, OrderBy, Request, SearchKeys},
 };
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use serde_json::value::RawValue as RawJsonValue;
 use wardroom_accounts::IgnoredUsers;
+use wardroom_audit::{Act, Record};
 use wardroom_rooms::{
     SEARCH_CONTEXT_MAX, SEARCH_PAGE_MAX, SearchHit, SearchKey, SearchOrder, SearchPage, SearchQuery, SearchToken,
-    Viewer,
+    Stored, Viewer,
 };
 use wardroom_web::{ApiError, Class, Routes, Ruma};
 
@@ -140,7 +141,7 @@ async fn search(
 ) -> Result<EventsReply<Answer>, ApiError> {
     state.limits.take(Class::Message, session.nid)?;
     let Some(criteria) = &request.search_categories.room_events else {
-        return Ok(EventsReply { body: Answer::default(), events_bytes: 0 });
+        return Ok(EventsReply::recorded(Answer::default(), 0));
     };
     let (keys, groupings) = (keys(criteria.keys.as_deref())?, groupings(criteria)?);
     let from = request.next_batch.as_deref().map(str::parse::<SearchToken>).transpose();
@@ -170,12 +171,36 @@ async fn search(
             found.state.insert(hit.room.id.clone(), Events::of(&state, viewer.actor, &events).await?);
         }
     }
+    note(&state, criteria, &page, &found).await?;
     found.count = page.count;
     found.highlights = page.words;
     found.next_batch = page.next.map(|next| next.to_string());
     let events_bytes = found.results.iter().map(|found| found.result.get().len()).sum();
     let body = Answer { search_categories: Categories { room_events: Some(found) } };
-    Ok(EventsReply { body, events_bytes })
+    Ok(EventsReply::recorded(body, events_bytes))
+}
+
+/// Records the search, and what it gives away of each room.
+async fn note(state: &ClientState, criteria: &Criteria, page: &SearchPage, found: &RoomEvents) -> Result<(), ApiError> {
+    let mut record = Record::of(Act::Search).query(&*criteria.search_term).count(found.results.len() as u64);
+    if let Some([room]) = criteria.filter.rooms.as_deref() {
+        record = record.room(room.as_str());
+    }
+    state.audit.repeated(record).await.map_err(error::of_audit)?;
+    let mut rooms: BTreeMap<&RoomId, Vec<Arc<Stored>>> = BTreeMap::new();
+    for (hit, found) in page.hits.iter().zip(&found.results) {
+        let seen = rooms.entry(&hit.room.id).or_default();
+        let around = found.context.iter().flat_map(|around| [&around.events_before, &around.events_after]);
+        seen.push(Arc::clone(&hit.item.event));
+        seen.extend(around.flat_map(|events| events.stored()).cloned());
+    }
+    for (room, events) in &found.state {
+        rooms.entry(room).or_default().extend(events.stored().iter().cloned());
+    }
+    for (room, events) in rooms {
+        state.note_seen(room, "search", &events).await?;
+    }
+    Ok(())
 }
 
 /// The results of a page by what they have in common.

@@ -12,7 +12,7 @@ use super::{
     event_json::{Events, EventsReply},
     place,
 };
-use crate::{ClientState, error};
+use crate::ClientState;
 
 /// Threads of a page where the client does not say.
 const LIMIT_DEFAULT: usize = 20;
@@ -44,10 +44,11 @@ async fn get_threads(
     let ignores = Ignores::of(&state.accounts.ignored_users(session.nid).await?);
     let (viewer, room) = (ignores.viewer(actor(&session)), &*request.room_id);
     let from = place("from", request.from.as_deref())?;
-    let page = state.rooms.threads(viewer, room, participated, from, limit).await.map_err(error::of_room)?;
+    let page = state.rooms.threads(viewer, room, participated, from, limit).await;
+    let page = state.may_read(viewer.actor, room, "threads", page).await?;
     let body = Threads {
         chunk: Events::with_relations(&state, viewer, room, &page.chunk).await?,
         next_batch: page.next.map(|next| next.to_string()),
     };
-    Ok(EventsReply { events_bytes: body.chunk.bytes(), body })
+    EventsReply::of_room(&state, room, "threads", body, |body| vec![&body.chunk]).await
 }

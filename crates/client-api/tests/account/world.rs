@@ -80,7 +80,14 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         care,
         accounts: accounts.clone(),
         rooms: rooms.clone(),
-        push: Push::new(store, sync.unread().clone(), clock.clone(), wardroom_push::Settings::default()).unwrap(),
+        push: Push::new(
+            store,
+            sync.unread().clone(),
+            clock.clone(),
+            AuditLog::silent(),
+            wardroom_push::Settings::default(),
+        )
+        .unwrap(),
         sync,
         limits: Arc::new(RateLimits::new(clock.clone(), rate_limits)),
         settings: Arc::new(ClientSettings::new(

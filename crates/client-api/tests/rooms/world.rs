@@ -86,8 +86,14 @@ impl World {
             sso: None,
             care,
             accounts: accounts.clone(),
-            push: Push::new(store, sync.unread().clone(), Arc::clone(&clock), wardroom_push::Settings::default())
-                .unwrap(),
+            push: Push::new(
+                store,
+                sync.unread().clone(),
+                Arc::clone(&clock),
+                AuditLog::silent(),
+                wardroom_push::Settings::default(),
+            )
+            .unwrap(),
             sync,
             rooms,
             limits: Arc::new(RateLimits::new(Arc::clone(&clock), false)),

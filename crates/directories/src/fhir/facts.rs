@@ -6,9 +6,9 @@ use ruma::ServerName;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use wardroom_care::Role;
-use wardroom_clock::timestamp;
+use wardroom_clock::{dates, timestamp};
 
-use super::{FhirSettings, dates};
+use super::FhirSettings;
 use crate::{
     Fault,
     list::{Given, List, ListMaker, Listed},

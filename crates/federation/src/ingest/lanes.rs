@@ -8,6 +8,7 @@ use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
+use wardroom_audit::{Origin, Who, origin};
 use wardroom_event::{Pdu, RoomVersion};
 use wardroom_rooms::{Received, RoomNid};
 use wardroom_store::ReadError;
@@ -230,7 +231,9 @@ impl Inner {
         }
         let Some(_permit) = self.lanes.permit(&row.origin).await else { return Attempt::Later };
         let started = Instant::now();
-        let placed = tokio::time::timeout(ATTEMPT_TIME_MAX, self.place_row(room, &row)).await;
+        let who = Who { server: Some(row.origin.to_string()), ..Who::default() };
+        let work = origin::scope(Origin { who, request: None }, self.place_row(room, &row));
+        let placed = tokio::time::timeout(ATTEMPT_TIME_MAX, work).await;
         match placed.unwrap_or(Err(Shortfall::Spent)) {
             Ok(received) => {
                 tracing::debug!(?received, seconds = started.elapsed().as_secs(), "an event that waited was received");

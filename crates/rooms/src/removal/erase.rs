@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
-use wardroom_store::{Batch, Packed, Position, Scan};
+use wardroom_audit::Act;
+use wardroom_store::{Batch, Json, Packed, Position, ReadError, Scan};
 
 use super::deletion;
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     room::Room,
     search::SEARCH_WORDS,
     tables::{
-        AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, FOLLOWED, GAPS, HEADS, LISTED, MEMBERS,
+        ALIASES, AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, FOLLOWED, GAPS, HEADS, LISTED, MEMBERS,
         MEMBERSHIP_CHANGES, MEMBERSHIPS, Membership, MembershipChange, ROOM_ALIASES, ROOM_SERVERS, ROOMS, STATE_NODES,
         STRIPPED_STATE, TIMELINE,
     },
@@ -41,6 +42,17 @@ impl Rooms {
         if !deletion(task)?.done.closed {
             self.close(task, room).await?;
         }
+        let mut batch = self.erase_rows(room).await?;
+        self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "destroyed");
+        self.save_task(task, batch).await?;
+        self.engine.registry.remove(room);
+        self.engine.forget_pictures(room);
+        self.engine.closed.0.lock().remove(&room);
+        Ok(())
+    }
+
+    /// Destroys the keys of the room's contents and takes its rows away; those that the batch deletes are the last.
+    async fn erase_rows(&self, room: RoomNid) -> Result<Batch, RoomError> {
         self.engine.closed.0.lock().insert(room);
         self.engine.destroy_keys(room).await?;
         self.erase_events(room).await?;
@@ -58,10 +70,39 @@ impl Rooms {
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
         all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS);
-        self.save_task(task, batch).await?;
-        self.engine.registry.remove(room);
-        self.engine.forget_pictures(room);
-        self.engine.closed.0.lock().remove(&room);
+        Ok(batch)
+    }
+
+    /// Takes away the rooms whose contents were destroyed while the rest of them is there, as an older copy of the data
+    /// has it beside newer keys. For a store that nobody else uses yet. Answers how many there were.
+    ///
+    /// # Errors
+    /// When the store fails; doing it again goes on.
+    pub async fn remove_remains(&self) -> Result<u64, RoomError> {
+        let (mut removed, mut scan) = (0, Scan::all().limit(PAGE_ROWS));
+        loop {
+            let rooms = self.engine.store.latest().scan(&ROOMS, scan).await?;
+            let Some(last) = rooms.last().map(|(room, _)| *room) else { return Ok(removed) };
+            for (room, Json(record)) in rooms {
+                let create = self.engine.store.latest().get(&EVENTS, &(room, record.create)).await;
+                if matches!(create, Err(ReadError::Shredded)) {
+                    self.end_memberships(room).await?;
+                    self.take_aliases(room).await?;
+                    let batch = self.erase_rows(room).await?;
+                    self.engine.store.commit(batch).await?;
+                    removed += 1;
+                }
+            }
+            scan = Scan::all().after(&last).limit(PAGE_ROWS);
+        }
+    }
+
+    async fn take_aliases(&self, room: RoomNid) -> Result<(), RoomError> {
+        let mut batch = Batch::default();
+        for (_, hash) in self.engine.store.latest().scan_keys(&ROOM_ALIASES, Scan::prefix(&room)).await? {
+            batch.delete(&ALIASES, &hash);
+        }
+        self.engine.store.commit(batch).await?;
         Ok(())
     }
 
@@ -94,6 +135,7 @@ impl Rooms {
         batch.delete_prefix(&ARRIVALS, &room);
         batch.touch(room.watch());
         deletion(task)?.done.closed = true;
+        self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "closed");
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
         self.engine.forget_pictures(room);

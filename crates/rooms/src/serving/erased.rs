@@ -3,6 +3,7 @@
 //! that have it keep it.
 
 use ruma::UserId;
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Batch, Profile, Seal, Table};
 
 use crate::{Engine, Rooms, error::RoomError, ids::UserNid};
@@ -18,6 +19,9 @@ impl Rooms {
     pub async fn erase_user(&self, user: UserNid) -> Result<(), RoomError> {
         let mut batch = Batch::default();
         batch.put(&ERASED, &user, &());
+        if let Some(id) = self.user_ids(&[user]).await?.first() {
+            self.engine.audit.add(&mut batch, Record::of(Act::AccountErase).user(id.as_str()));
+        }
         self.engine.store.commit(batch).await?;
         Ok(())
     }

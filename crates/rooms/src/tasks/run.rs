@@ -5,6 +5,7 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use ruma::OwnedUserId;
 use tokio::{task::JoinSet, time::sleep};
+use wardroom_audit::origin;
 use wardroom_store::Batch;
 
 use super::{Task, TaskStatus, Work};
@@ -50,7 +51,8 @@ impl Rooms {
                     for task in tasks.into_iter().filter(|task| !task.status.is_final()) {
                         self.keep_closed(&task).await;
                         if running.len() < AT_ONCE && begun.insert(task.id.clone()) {
-                            running.spawn(self.clone().run_task(task, profiles.clone()));
+                            let asked = task.origin();
+                            running.spawn(origin::scope(asked, self.clone().run_task(task, profiles.clone())));
                         }
                     }
                 }

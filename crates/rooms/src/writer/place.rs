@@ -84,6 +84,8 @@ impl Writer {
             transaction,
         };
         let stored = self.keep(nid, pdu, meta).await?;
+        let replaced = self.replaced(slot).await?;
+        self.record_event(&stored.pdu, standing, replaced.as_deref());
         if standing == Standing::Timeline {
             let servers: BTreeSet<ServerNid> = self.servers.keys().copied().collect();
             let old = self.head.state;

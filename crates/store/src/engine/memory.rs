@@ -148,7 +148,7 @@ impl Engine for Memory {
         Err(Fault::Engine("the in-memory engine has nothing to copy".into()))
     }
 
-    fn purge(&self, _: Profile, _: &[u8], _: &[u8]) -> Result<(), Fault> {
+    fn purge(&self, _: Profile, _: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
         Ok(())
     }
 

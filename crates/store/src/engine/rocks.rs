@@ -1,5 +1,6 @@
 //! RocksDB, one column family per access profile.
 
+mod purge;
 mod snapshot;
 mod tuning;
 
@@ -10,9 +11,19 @@ use rocksdb::{
     ReadTier, WriteBatch, WriteOptions, checkpoint::Checkpoint,
 };
 
-use self::snapshot::{BorrowedSnapshot, OwnedSnapshot};
+use self::{
+    purge::Files,
+    snapshot::{BorrowedSnapshot, OwnedSnapshot},
+    tuning::TABLE_BYTES,
+};
 use super::{Change, Engine, Fault, Range, Reach, Read, Row};
 use crate::{Options, Profile};
+
+/// Memory of a database of keys: blocks, and what is not yet in tables.
+const KEYS_CACHE_BYTES: usize = 4 << 20;
+const KEYS_WRITE_BUFFER_BYTES: usize = 2 << 20;
+/// Size of its tables, about ten thousand keys.
+const KEYS_TABLE_BYTES: u64 = 1 << 20;
 
 /// Why the database does not open.
 #[derive(Debug, Clone, Eq, PartialEq)]
@@ -37,13 +48,34 @@ impl From<rocksdb::Error> for Fault {
 #[derive(Debug)]
 pub(crate) struct Rocks {
     db: Arc<DB>,
+    /// The families that it has.
+    profiles: &'static [Profile],
 }
 
 impl Rocks {
     pub(crate) fn open(dir: &Path, options: &Options) -> Result<Self, OpenFault> {
-        let (db_options, families) = tuning::tune(options);
+        Self::open_with(dir, options, &Profile::ALL, TABLE_BYTES)
+    }
+
+    /// Opens a database for keys only: small, and with small tables, so that taking a key out rewrites little.
+    pub(crate) fn open_keys(dir: &Path) -> Result<Self, OpenFault> {
+        let options = Options {
+            block_cache_bytes: KEYS_CACHE_BYTES,
+            write_buffer_bytes: KEYS_WRITE_BUFFER_BYTES,
+            ..Options::default()
+        };
+        Self::open_with(dir, &options, &[Profile::Point], KEYS_TABLE_BYTES)
+    }
+
+    fn open_with(
+        dir: &Path,
+        options: &Options,
+        profiles: &'static [Profile],
+        table_bytes: u64,
+    ) -> Result<Self, OpenFault> {
+        let (db_options, families) = tuning::tune(options, profiles, table_bytes);
         match DB::open_cf_descriptors(&db_options, dir, families) {
-            Ok(db) => Ok(Self { db: Arc::new(db) }),
+            Ok(db) => Ok(Self { db: Arc::new(db), profiles }),
             Err(error) if error.as_ref().contains("/LOCK") || error.as_ref().contains("lock hold") => {
                 Err(OpenFault::Locked)
             }
@@ -148,18 +180,21 @@ impl Engine for Rocks {
         Ok(Checkpoint::new(&*self.db)?.create_checkpoint(dir)?)
     }
 
-    fn purge(&self, profile: Profile, start: &[u8], end: &[u8]) -> Result<(), Fault> {
+    fn purge(&self, profile: Profile, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
+        let before = Files::of(&self.db)?;
         // Once every family is flushed, no log is needed, and those with the purged rows go.
         self.flush()?;
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        self.db.compact_range_cf_opt(family(&self.db, profile)?, Some(start), Some(end), &options);
-        Ok(())
+        for (start, end) in ranges {
+            self.db.compact_range_cf_opt(family(&self.db, profile)?, Some(start), Some(end), &options);
+        }
+        before.check_purged(&self.db, profile, ranges)
     }
 
     fn flush(&self) -> Result<(), Fault> {
-        let families = Profile::ALL.map(|profile| family(&self.db, profile));
-        let families = families.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let families = self.profiles.iter().map(|profile| family(&self.db, *profile));
+        let families = families.collect::<Result<Vec<_>, _>>()?;
         Ok(self.db.flush_cfs_opt(&families, &FlushOptions::default())?)
     }
 }

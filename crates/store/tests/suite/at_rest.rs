@@ -9,7 +9,7 @@ const SENTENCE: &str = "the patient in room twelve sleeps well";
 
 /// Changes rows behind the store's back.
 fn meddle(site: &Site, change: impl FnOnce(&DB)) {
-    let db = DB::open_cf(&rocksdb::Options::default(), site.dir.path(), ["default", "point", "scan", "churn", "blob"]);
+    let db = DB::open_cf(&rocksdb::Options::default(), site.database(), ["default", "point", "scan", "churn", "blob"]);
     change(&db.unwrap());
 }
 

@@ -9,9 +9,14 @@ mod keys;
 mod model;
 mod opening;
 mod scans;
+mod vault;
 mod watches;
 
-use wardroom_store::{Catalogue, MasterKey, OpenError, Options, Position, Profile, Seal, Store, Table};
+use std::{collections::BTreeSet, path::PathBuf};
+
+use wardroom_store::{
+    Catalogue, DATABASE_DIR, KEYS_DIR, MasterKey, OpenError, Options, Position, Profile, Seal, Store, Table,
+};
 
 /// Looked up by key.
 const POINTS: Table<u64, String> = Table::new(1, "points", Profile::Point, Seal::System);
@@ -48,14 +53,27 @@ impl Site {
         Store::open(self.dir.path(), &self.key, catalogue(), options).await
     }
 
+    /// Where the database lies.
+    fn database(&self) -> PathBuf {
+        self.dir.path().join(DATABASE_DIR)
+    }
+
+    /// Where the keys of scopes lie.
+    fn keys(&self) -> PathBuf {
+        self.dir.path().join(KEYS_DIR)
+    }
+
     /// The files as a crash at this moment would leave them.
     fn crashed(&self) -> Self {
         // Background work of the engine may add and remove files while they are copied: such a copy is of no moment.
         for _ in 0..COPIES_MAX {
             let copy = Self { dir: tempfile::tempdir().unwrap(), key: self.key.clone() };
             let names = self.names();
-            let whole =
-                names.iter().all(|name| std::fs::copy(self.dir.path().join(name), copy.dir.path().join(name)).is_ok());
+            let whole = names.iter().all(|name| {
+                let to = copy.dir.path().join(name);
+                std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+                std::fs::copy(self.dir.path().join(name), to).is_ok()
+            });
             if whole && names == self.names() {
                 return copy;
             }
@@ -63,14 +81,26 @@ impl Site {
         panic!("the files never rest");
     }
 
-    fn names(&self) -> std::collections::BTreeSet<std::ffi::OsString> {
-        std::fs::read_dir(self.dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect()
+    /// The files, by their paths in the directory.
+    fn names(&self) -> BTreeSet<PathBuf> {
+        let mut names = BTreeSet::new();
+        let mut dirs = vec![self.dir.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => dirs.push(path),
+                    false => drop(names.insert(path.strip_prefix(self.dir.path()).unwrap().to_owned())),
+                }
+            }
+        }
+        names
     }
 
     /// The contents of all files.
     fn files(&self) -> Vec<Vec<u8>> {
-        let files = std::fs::read_dir(self.dir.path()).unwrap();
-        files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
+        // The engine may remove files meanwhile.
+        self.names().iter().filter_map(|name| std::fs::read(self.dir.path().join(name)).ok()).collect()
     }
 
     fn holds(&self, needle: &[u8]) -> bool {

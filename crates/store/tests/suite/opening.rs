@@ -69,7 +69,7 @@ async fn a_torn_end_of_the_log_loses_only_what_was_torn() {
         acknowledged.push((line(&store, &text).await, text));
     }
     let crashed = site.crashed();
-    let files = std::fs::read_dir(crashed.dir.path()).unwrap().map(|file| file.unwrap().path());
+    let files = std::fs::read_dir(crashed.database()).unwrap().map(|file| file.unwrap().path());
     let log = files.filter(|path| path.extension().is_some_and(|end| end == "log")).max().unwrap();
     let log = std::fs::OpenOptions::new().write(true).open(log).unwrap();
     log.set_len(log.metadata().unwrap().len() - 10).unwrap();
@@ -182,7 +182,6 @@ async fn a_checkpoint_opens_like_the_original() {
     let store = site.open().await;
     let first = line(&store, "before").await;
     let copy = Site { dir: tempfile::tempdir().unwrap(), key: site.key.clone() };
-    std::fs::remove_dir(copy.dir.path()).unwrap();
     let writer = {
         let store = store.clone();
         tokio::spawn(async move {
@@ -191,9 +190,13 @@ async fn a_checkpoint_opens_like_the_original() {
             }
         })
     };
-    store.checkpoint(copy.dir.path()).await.unwrap();
+    store.checkpoint(&copy.database()).await.unwrap();
+    store.copy_keys(&copy.keys()).await.unwrap();
     writer.await.unwrap();
-    assert!(store.checkpoint(copy.dir.path()).await.is_err(), "never over something else");
+    assert!(
+        store.checkpoint(&copy.database()).await.is_err() && store.copy_keys(&copy.keys()).await.is_err(),
+        "never over something else"
+    );
 
     let opened = copy.open().await;
     let copied = lines(&opened).await;

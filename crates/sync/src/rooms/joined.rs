@@ -11,6 +11,7 @@ use crate::{
     filter::Members,
     hearing::{Hearing, Span},
     response::{Events, Object},
+    sights::Part,
 };
 
 impl Hearing<'_> {
@@ -21,7 +22,7 @@ impl Hearing<'_> {
         entry: &MembershipEntry,
         span: Span,
         news: &AccountDataNews,
-    ) -> Result<Option<Vec<u8>>, SyncError> {
+    ) -> Result<Option<Part>, SyncError> {
         let Some(reader) = self.reader(view).await? else { return Ok(None) };
         let newly = span.has(entry.place.position());
         let known = self.known(view, entry, span).await?;
@@ -49,7 +50,7 @@ impl Hearing<'_> {
         if let Some(summary) = &summary {
             told.value("summary", summary);
         }
-        let state = self.tell_state(state);
+        let (state, mut seen) = self.tell_state(state);
         let says_something = summary.is_some() || !ephemeral.events.is_empty() || !account_data.is_empty();
         if !has_news && !says_something && state.is_empty() {
             return Ok(None);
@@ -59,7 +60,8 @@ impl Hearing<'_> {
         told.all_events(self.state_section(), state);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
         self.tell_unread(&mut told, &room).await?;
-        Ok(Some(told.end()))
+        seen.extend(timeline.items.into_iter().map(|item| item.event));
+        Ok(Some(Part { json: told.end(), events: seen, ..Part::default() }))
     }
 
     async fn state(

@@ -10,6 +10,7 @@ use crate::{
     account_data::AccountDataNews,
     hearing::{Hearing, Span},
     response::{Events, Object},
+    sights::Part,
 };
 
 impl Hearing<'_> {
@@ -20,7 +21,7 @@ impl Hearing<'_> {
         entry: &MembershipEntry,
         span: Span,
         news: &AccountDataNews,
-    ) -> Result<Option<Vec<u8>>, SyncError> {
+    ) -> Result<Option<Part>, SyncError> {
         // Who never was in the room hears of the end of the invitation, and of nothing else.
         let reader = if entry.was_joined { self.reader(view).await? } else { None };
         let newly = span.has(entry.place.position());
@@ -52,10 +53,12 @@ impl Hearing<'_> {
         let everything = span.since.is_none() || self.full_state;
         self.tell_room_account_data(&mut account_data, view, everything, news).await?;
         let mut told = Object::default();
-        told.all_events(self.state_section(), self.tell_state(state));
+        let (state, mut seen) = self.tell_state(state);
+        told.all_events(self.state_section(), state);
         told.events("account_data", account_data);
         told.object("timeline", self.tell_timeline(&room, &timeline).await?);
-        Ok(Some(told.end()))
+        seen.extend(timeline.items.into_iter().map(|item| item.event));
+        Ok(Some(Part { json: told.end(), events: seen, ..Part::default() }))
     }
 
     /// The user's own membership event. Of a room that this server never was in, it is all that there is.

@@ -118,15 +118,16 @@ impl Hearing<'_> {
         Ok(members)
     }
 
-    /// Tells state events, each once, as far as the filter wants them.
-    pub(super) fn tell_state(&self, mut state: Vec<Arc<Stored>>) -> Events {
+    /// Tells state events, each once, as far as the filter wants them, and which those are.
+    pub(super) fn tell_state(&self, mut state: Vec<Arc<Stored>>) -> (Events, Vec<Arc<Stored>>) {
         state.sort_by_key(|stored| stored.nid);
         state.dedup_by_key(|stored| stored.nid);
+        state.retain(|stored| passes(self.filter.state(), &stored.pdu));
         let mut events = Events::default();
-        for stored in state.iter().filter(|stored| passes(self.filter.state(), &stored.pdu)) {
+        for stored in &state {
             self.tell_state_event(&mut events, stored);
         }
-        events
+        (events, state)
     }
 
     /// Remembers which memberships the device is told with this answer.

@@ -9,12 +9,13 @@ use crate::{
     SyncError,
     hearing::Hearing,
     response::{Events, Object},
+    sights::Part,
 };
 
 impl Hearing<'_> {
     /// What an invited user may know of the room; nothing of invitations that the user does not want to hear of: those
     /// by ignored users, and all while the user lets nobody invite them.
-    pub(super) async fn invited(&self, entry: &MembershipEntry) -> Result<Option<Vec<u8>>, SyncError> {
+    pub(super) async fn invited(&self, entry: &MembershipEntry) -> Result<Option<Part>, SyncError> {
         if self.hides_invite(entry).await? {
             return Ok(None);
         }
@@ -35,7 +36,7 @@ impl Hearing<'_> {
     }
 
     /// What a user who has knocked may know of the room.
-    pub(super) async fn knocked(&self, entry: &MembershipEntry) -> Result<Vec<u8>, SyncError> {
+    pub(super) async fn knocked(&self, entry: &MembershipEntry) -> Result<Part, SyncError> {
         Ok(told(&self.syncer.rooms.stripped_state(self.user, entry.room).await?, "knock_state"))
     }
 }
@@ -53,7 +54,7 @@ fn inviter(state: &[Box<RawJsonValue>]) -> Option<OwnedUserId> {
 ///
 /// [Stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state). Event filters do not apply to
 /// it: it is what the user decides by.
-fn told(stripped: &[Box<RawJsonValue>], name: &str) -> Vec<u8> {
+fn told(stripped: &[Box<RawJsonValue>], name: &str) -> Part {
     let mut events = Events::default();
     for event in stripped {
         events.next().extend_from_slice(event.get().as_bytes());
@@ -62,5 +63,5 @@ fn told(stripped: &[Box<RawJsonValue>], name: &str) -> Vec<u8> {
     state.raw("events", &events.end());
     let mut room = Object::default();
     room.object(name, state);
-    room.end()
+    Part { json: room.end(), stripped: stripped.len(), ..Part::default() }
 }

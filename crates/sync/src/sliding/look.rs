@@ -14,7 +14,7 @@ use super::{
     personal::Personal,
     required_state::RequiredState,
 };
-use crate::{SyncError, filter::Filter, memberships::Known, response::Object};
+use crate::{RoomSights, SyncError, filter::Filter, memberships::Known, response::Object, sights::Part};
 
 /// Rooms that are read at the same time.
 const ROOMS_AT_ONCE: usize = 8;
@@ -27,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) lists: Object,
     pub(crate) rooms: Object,
     pub(crate) extensions: Object,
+    /// What the rooms give away.
+    pub(crate) sights: Vec<RoomSights>,
     /// There is something to tell, so that the answer should not wait.
     pub(crate) has_news: bool,
 }
@@ -47,7 +49,7 @@ pub(crate) struct RoomAnswer {
     pub(crate) room: RoomNid,
     pub(crate) id: OwnedRoomId,
     /// The room's part of the answer; none where there is no news.
-    pub(crate) json: Option<Vec<u8>>,
+    pub(crate) part: Option<Part>,
     pub(crate) told: Told,
     /// Events of the answer's timeline, where the client did not have the room's newest before: for receipts.
     pub(crate) timeline: Option<Vec<ruma::OwnedEventId>>,
@@ -75,10 +77,12 @@ impl Asked<'_> {
         let (mut rooms, mut fresh) = (Object::default(), ToldRooms::new());
         let scope = self.scope(&known, &personal).await?;
         let sight = Sight { now, scope, personal };
-        let answers = self.tell_rooms(&sight, &mut wishes).await?;
-        for answer in &answers {
-            if let Some(json) = &answer.json {
-                rooms.raw(answer.id.as_str(), json);
+        let mut answers = self.tell_rooms(&sight, &mut wishes).await?;
+        let mut sights = Vec::new();
+        for answer in &mut answers {
+            if let Some(part) = &mut answer.part {
+                rooms.raw(answer.id.as_str(), &part.json);
+                sights.extend(part.sights(&answer.id));
             }
             fresh.insert(answer.room, answer.told.clone());
         }
@@ -96,7 +100,7 @@ impl Asked<'_> {
         self.change.cursors = cursors;
         self.change.rooms.extend(fresh);
         let has_news = !rooms.is_empty() || extensions.has_news;
-        Ok((Answer { lists, rooms, extensions: extensions.object, has_news }, known))
+        Ok((Answer { lists, rooms, extensions: extensions.object, sights, has_news }, known))
     }
 
     /// Tells the rooms of which there is something to tell, the most recent first.

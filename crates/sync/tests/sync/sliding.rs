@@ -71,7 +71,7 @@ impl Client<'_> {
         let list = json!({ "ranges": [[0, last]], "timeline_limit": limit, "required_state": required });
         let body = json!({ "lists": { "a": list } }).to_string();
         let request = SlidingRequest::new(self.pos.as_deref(), None, body.as_bytes()).unwrap();
-        let answer = self.ward.syncer.sliding_sync(&self.who.0, &request, std::future::pending()).await.unwrap();
+        let answer = self.ward.syncer.sliding_sync(&self.who.0, &request, std::future::pending()).await.unwrap().body;
         serde_json::from_slice(&answer).unwrap()
     }
 

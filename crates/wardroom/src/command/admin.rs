@@ -4,6 +4,8 @@
 
 mod alarms;
 mod arguments;
+mod audit;
+mod backup;
 mod client;
 mod federation;
 mod names;
@@ -70,6 +72,9 @@ enum AdminCommand {
     /// What an administrator has to look at.
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// The audit trail.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Registration tokens.
     #[command(subcommand)]
     Tokens(tokens::TokensCommand),
@@ -78,6 +83,8 @@ enum AdminCommand {
     Federation(federation::FederationCommand),
     /// Lists what runs in the background.
     Tasks,
+    /// Has the server copy everything that it stores to its backup directories.
+    Backup,
 }
 
 /// Why a command was not done.
@@ -139,9 +146,11 @@ async fn ask(Admin { connection, command, json: _ }: &Admin) -> Result<Answer, A
         AdminCommand::Review(review) => review.run(&server()?).await,
         AdminCommand::Revalidate(revalidate) => revalidate.run(&server()?).await,
         AdminCommand::Alarms(command) => command.run(&server()?).await,
+        AdminCommand::Audit(command) => command.run(&server()?).await,
         AdminCommand::Tokens(command) => command.run(&server()?).await,
         AdminCommand::Federation(command) => command.run(&server()?).await,
         AdminCommand::Tasks => tasks::list(&server()?).await,
+        AdminCommand::Backup => backup::make(&server()?).await,
     }
 }
 

@@ -13,14 +13,17 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let store = wiring::open_store(&config, &SystemClock, StoreUse::Existing).await?;
         let report = fsck(&store).await;
+        let audit = wardroom_audit::fsck(&store, config.server_name.as_str()).await;
         store.close().await;
-        let report = report?;
+        let (report, audit) = (report?, audit?);
         print(&format!("{} rooms and {} events were checked.\n", report.rooms, report.events))?;
-        if report.problems.is_empty() {
+        print(&format!("{} audit records and {} checkpoints were checked.\n", audit.records, audit.checkpoints))?;
+        let problems: Vec<String> = report.problems.iter().map(ToString::to_string).chain(audit.problems).collect();
+        if problems.is_empty() {
             return Ok(());
         }
-        let mut sentences = format!("{} problems were found:", report.problems.len());
-        for problem in &report.problems {
+        let mut sentences = format!("{} problems were found:", problems.len());
+        for problem in &problems {
             // Writing to a String does not fail.
             let _ = write!(sentences, "\n  {problem}");
         }

@@ -3,12 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use wardroom_audit::{AuditLog, AuditSettings, Origin, Who, origin};
+use wardroom_audit::{Origin, Who, origin};
 use wardroom_clock::SystemClock;
 use wardroom_store::OpenError;
 
 use super::{ConfigFile, Failure, print, runtime, secret};
-use crate::wiring::{self, StartError, StoreUse};
+use crate::{
+    auditing,
+    wiring::{self, StartError, StoreUse},
+};
 
 /// Who acts, in records of the audit trail.
 const COMMAND_LINE: &str = "command line";
@@ -32,7 +35,7 @@ pub(super) fn run(create: &UserCreate) -> Result<(), Failure> {
     let password = secret::new_password(create.password_file.as_deref())?;
     runtime()?.block_on(async {
         let store = wiring::open_store(&config, &SystemClock, StoreUse::Create).await.map_err(explain)?;
-        let audit = AuditLog::open(store.clone(), Arc::new(SystemClock), AuditSettings::default()).await?;
+        let audit = auditing::open(&config, &store, Arc::new(SystemClock)).await?;
         let accounts = wiring::accounts(&config, store.clone(), Arc::new(SystemClock), audit).await?;
         let who = Who { service: Some(COMMAND_LINE.to_owned()), ..Who::default() };
         let creation = accounts.create_user(&create.name, Some(&password), create.admin);

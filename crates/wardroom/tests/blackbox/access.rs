@@ -26,14 +26,14 @@ use crate::{
 const POLICY: &str = "org.wardroom.access_policy";
 
 /// A policy that requires one of these.
-fn policy(roles: &[&str]) -> Value {
+pub(crate) fn policy(roles: &[&str]) -> Value {
     let any_of: Vec<Value> = roles.iter().map(|role| json!({ "all_of": [role] })).collect();
     json!({ "version": 1, "require": { "any_of": any_of } })
 }
 
 /// Gives a user these roles, and no others, by an administrator.
 #[track_caller]
-fn give(admin: &User, user: &str, roles: &[&str]) {
+pub(crate) fn give(admin: &User, user: &str, roles: &[&str]) {
     let roles: Vec<Value> = roles.iter().map(|role| json!({ "role": role, "reason": "on duty" })).collect();
     admin.put(own(&["role_bindings", user]), json!({ "roles": roles })).ok();
 }

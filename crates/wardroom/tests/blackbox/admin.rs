@@ -2,6 +2,7 @@
 
 mod content;
 mod deletion;
+mod export;
 mod history;
 mod media;
 mod people;

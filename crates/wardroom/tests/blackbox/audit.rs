@@ -1,5 +1,9 @@
 //! The audit trail.
 
+mod deeds;
+mod exports;
+mod sights;
+mod sights_reports;
 use wardroom_testkit::{Actor, Config, User, Value};
 
 use crate::{

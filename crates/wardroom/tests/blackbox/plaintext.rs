@@ -88,6 +88,11 @@ fn search(dir: &Path, needles: &[Needle]) -> (Vec<String>, usize) {
     (found, searched)
 }
 
+/// Where a text is found below a directory, in any of its forms.
+pub(crate) fn found_in(dir: &Path, text: &str) -> Vec<String> {
+    search(dir, &forms(text)).0
+}
+
 /// Uses the server in every way that stores something, and gives what must not be found.
 fn leave_traces(server: &Server) -> Vec<String> {
     let mut secrets = Vec::new();

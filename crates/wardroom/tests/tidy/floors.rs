@@ -86,7 +86,10 @@ fn what_must_not_be_known_is_not_named() {
             }
         };
         only("rocksdb", &["store"]);
-        only("axum", &["web", "client-api", "federation-api", "admin-api", "scim-api", "wardroom", "testkit"]);
+        only(
+            "axum",
+            &["web", "client-api", "federation-api", "admin-api", "scim-api", "fhir-api", "wardroom", "testkit"],
+        );
         only("figment", &["wardroom"]);
         only("reqwest", &["outbound", "federation", "testkit"]);
     }

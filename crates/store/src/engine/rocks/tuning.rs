@@ -17,7 +17,7 @@ const LOG_PER_WRITE_BUFFERS: u64 = 4;
 /// rewrite old rows for little new; filters keep look-ups cheap meanwhile.
 const FLUSHED_TABLES: i32 = 8;
 /// Size of tables at level one.
-const TABLE_BYTES: u64 = 16 << 20;
+pub(super) const TABLE_BYTES: u64 = 16 << 20;
 /// Blocks of point look-ups: little is read that was not asked for.
 const POINT_BLOCK_BYTES: usize = 4 << 10;
 /// Blocks of ranges.
@@ -35,14 +35,18 @@ const CHURN_WINDOW_ROWS: usize = 1024;
 const CHURN_DELETIONS: usize = 256;
 
 /// Options of the database and of its column families.
-pub(super) fn tune(options: &Options) -> (DbOptions, Vec<ColumnFamilyDescriptor>) {
+pub(super) fn tune(
+    options: &Options,
+    profiles: &[Profile],
+    table_bytes: u64,
+) -> (DbOptions, Vec<ColumnFamilyDescriptor>) {
     let cache = Cache::new_lru_cache(options.block_cache_bytes);
     // After a full disk, RocksDB waits for free space of the largest write buffer of any family.
     let mut unused = DbOptions::default();
     unused.set_write_buffer_size(options.write_buffer_bytes / 2);
-    let families = Profile::ALL
-        .into_iter()
-        .map(|profile| ColumnFamilyDescriptor::new(profile.name(), family(profile, &cache, options)))
+    let families = profiles
+        .iter()
+        .map(|profile| ColumnFamilyDescriptor::new(profile.name(), family(*profile, &cache, options, table_bytes)))
         // RocksDB insists on a family of this name; it stays empty.
         .chain([ColumnFamilyDescriptor::new("default", unused)])
         .collect();
@@ -70,7 +74,7 @@ fn database(options: &Options) -> DbOptions {
     db
 }
 
-fn family(profile: Profile, cache: &Cache, options: &Options) -> DbOptions {
+fn family(profile: Profile, cache: &Cache, options: &Options, table_bytes: u64) -> DbOptions {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_cache_index_and_filter_blocks(true);
@@ -79,7 +83,7 @@ fn family(profile: Profile, cache: &Cache, options: &Options) -> DbOptions {
     let mut family = DbOptions::default();
     family.set_compression_type(DBCompressionType::None);
     family.set_write_buffer_size(options.write_buffer_bytes / 2);
-    family.set_target_file_size_base(TABLE_BYTES);
+    family.set_target_file_size_base(table_bytes);
     family.set_level_zero_file_num_compaction_trigger(FLUSHED_TABLES);
     family.set_level_compaction_dynamic_level_bytes(true);
     match profile {

@@ -1,5 +1,7 @@
 //! Rooms that the user is in.
 
+use std::sync::Arc;
+
 use wardroom_rooms::{Place, Root};
 use wardroom_store::Position;
 
@@ -10,6 +12,7 @@ use super::{
 use crate::{
     SyncError,
     rooms::{Room, Timeline},
+    sights::Part,
 };
 
 /// The client has all there is.
@@ -42,7 +45,9 @@ impl Telling<'_> {
         let mut told = self.begin();
         let mut has_news = self.before.is_none() || !timeline.items.is_empty() || timeline.limited;
         has_news |= self.tell_summary(&mut told, &states).await?;
-        has_news |= self.tell_state(&mut told, wanted);
+        let mut seen = self.tell_state(&mut told, wanted);
+        has_news |= !seen.is_empty();
+        seen.extend(timeline.items.iter().map(|item| Arc::clone(&item.event)));
         if self.before.map_or(self.is_dm, |before| before.is_dm != self.is_dm) {
             told.value("is_dm", &self.is_dm);
             has_news = true;
@@ -65,7 +70,7 @@ impl Telling<'_> {
         Ok(Some(RoomAnswer {
             room: view.nid,
             id: view.id.clone(),
-            json: has_news.then(|| told.end()),
+            part: has_news.then(|| Part { json: told.end(), events: seen, ..Part::default() }),
             told: remembered,
             timeline: newest,
             oldest: timeline

@@ -1,5 +1,7 @@
 //! Rooms that the user has left or was put out of, and invitations and knocks that ended.
 
+use std::sync::Arc;
+
 use wardroom_rooms::{Place, Root};
 
 use super::{
@@ -9,6 +11,7 @@ use super::{
 use crate::{
     SyncError,
     rooms::{Room, Timeline},
+    sights::Part,
 };
 
 impl Telling<'_> {
@@ -54,13 +57,14 @@ impl Telling<'_> {
             }
         }
         self.add_own_member(&mut wanted).await?;
-        self.tell_state(&mut told, wanted);
+        let mut seen = self.tell_state(&mut told, wanted);
+        seen.extend(timeline.items.iter().map(|item| Arc::clone(&item.event)));
         told.value("bump_stamp", &self.scoped.bump.get());
         self.tell_timeline(&mut told, &room, &timeline).await?;
         Ok(RoomAnswer {
             room: view.nid,
             id: view.id.clone(),
-            json: Some(told.end()),
+            part: Some(Part { json: told.end(), events: seen, ..Part::default() }),
             told: self.told(Form::Left),
             timeline: None,
             oldest: self.now,

@@ -164,8 +164,8 @@ impl Telling<'_> {
         Ok(told[told.len().saturating_sub(MEMBERS_PER_ROOM_MAX)..].into())
     }
 
-    /// Tells state, each event once; says whether there was any.
-    pub(super) fn tell_state(&self, told: &mut Object, mut wanted: Wanted) -> bool {
+    /// Tells state, each event once; says what there was of it, gone or not.
+    pub(super) fn tell_state(&self, told: &mut Object, mut wanted: Wanted) -> Vec<Arc<Stored>> {
         let mut events = crate::response::Events::default();
         wanted.events.sort_by_key(|stored| stored.nid);
         wanted.events.dedup_by_key(|stored| stored.nid);
@@ -176,11 +176,11 @@ impl Telling<'_> {
             let state_key = stored.pdu.state_key().unwrap_or_default();
             write_json(events.next(), &Stub { kind: stored.pdu.kind().to_string(), state_key });
         }
-        let any = !events.is_empty();
-        if any {
+        if !events.is_empty() {
             told.raw("required_state", &events.end());
         }
-        any
+        wanted.events.extend(wanted.gone);
+        wanted.events
     }
 
     /// Tells name, avatar, heroes and numbers of members, as far as they are news; says whether any was.

@@ -1,14 +1,15 @@
 //! Rooms that the user is invited to or has knocked on: stripped state, and nothing else.
 
 use super::{super::connections::Form, RoomAnswer, Telling};
-use crate::{SyncError, response::Events};
+use crate::{SyncError, response::Events, sights::Part};
 
 impl Telling<'_> {
     /// Tells what the user may know of the room, always as a whole.
     pub(super) async fn stripped(&self) -> Result<RoomAnswer, SyncError> {
         let mut events = Events::default();
         let rooms = &self.hearing.syncer.rooms;
-        for event in rooms.stripped_state(self.hearing.user, self.scoped.entry.room).await? {
+        let stripped = rooms.stripped_state(self.hearing.user, self.scoped.entry.room).await?;
+        for event in &stripped {
             events.next().extend_from_slice(event.get().as_bytes());
         }
         let events = events.end();
@@ -20,7 +21,7 @@ impl Telling<'_> {
         Ok(RoomAnswer {
             room: self.view.nid,
             id: self.view.id.clone(),
-            json: Some(told.end()),
+            part: Some(Part { json: told.end(), stripped: stripped.len(), ..Part::default() }),
             told: self.told(Form::Stripped),
             timeline: None,
             oldest: self.now,

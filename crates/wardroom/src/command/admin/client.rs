@@ -206,6 +206,21 @@ impl Server {
 
     /// Asks, and gives what the server answers.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Value, AdminError> {
+        let (status, bytes) = self.answer(ask).await?;
+        understood(status, serde_json::from_slice(&bytes).ok())
+    }
+
+    /// Asks for what is no JSON.
+    pub(super) async fn bytes(&self, ask: Ask<'_>) -> Result<Vec<u8>, AdminError> {
+        let (status, bytes) = self.answer(ask).await?;
+        if status.is_success() {
+            return Ok(bytes.into());
+        }
+        understood(status, serde_json::from_slice(&bytes).ok()).map(|_| Vec::new())
+    }
+
+    /// Asks, and gives the status and the body of the answer.
+    async fn answer(&self, ask: Ask<'_>) -> Result<(StatusCode, bytes::Bytes), AdminError> {
         let Ask { method, path, query, body } = ask;
         let mut url = self.base.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -222,14 +237,13 @@ impl Server {
         if let Some(body) = &body {
             request = request.json(body);
         }
-        let (status, bytes) = async {
+        async {
             let response = Outbound::send(request).await?;
             let status = response.status();
             Ok::<_, OutboundError>((status, Outbound::read(response, ANSWER_BYTES_MAX).await?))
         }
         .await
-        .map_err(unreachable)?;
-        understood(status, serde_json::from_slice(&bytes).ok())
+        .map_err(unreachable)
     }
 
     /// Asks for page after page, and gives all that is in their `list`. Each names the next as `next`.

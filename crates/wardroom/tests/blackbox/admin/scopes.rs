@@ -10,7 +10,8 @@ fn an_administrator_does_what_the_scopes_say_and_nothing_else() {
     let (server, admin, helper) = (ward(), admin_of(ward()), admin_of(ward()));
     let alice = server.user("alice");
     let scopes = || own(&["users", &helper.id, "scopes"]);
-    let all = json!({ "scopes": ["users", "rooms", "privacy", "audit", "operation"], "restricted": false });
+    let all = ["users", "rooms", "privacy", "audit", "operation", "audit_export"];
+    let all = json!({ "scopes": all, "restricted": false });
     assert_eq!(admin.get(scopes()).ok(), all);
     admin.put(scopes(), json!({ "scopes": ["rooms", "shoes"] })).refused(400, "M_INVALID_PARAM");
     let restricted = admin.put(scopes(), json!({ "scopes": ["rooms"] })).ok();

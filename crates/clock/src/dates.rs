@@ -1,11 +1,11 @@
-//! Dates and times of FHIR: a year, a month, a day, or a moment.
+//! Dates and times of FHIR (R4, `dateTime`): a year, a month, a day, or a moment.
 
-use wardroom_clock::timestamp;
+use crate::timestamp;
 
 const MS_PER_DAY: i64 = 86_400_000;
 
-/// When a time begins, in milliseconds since 1970; days begin as in UTC.
-pub(crate) fn begin(text: &str) -> Option<i64> {
+/// When a time begins, in milliseconds since 1970; days begin as in UTC. None where it is no time.
+pub fn begin(text: &str) -> Option<i64> {
     if text.contains('T') {
         return timestamp::parse(text);
     }
@@ -13,8 +13,8 @@ pub(crate) fn begin(text: &str) -> Option<i64> {
     midnight(year, month.unwrap_or(1), day.unwrap_or(1))
 }
 
-/// When a time is over: a day ends with the day.
-pub(crate) fn end(text: &str) -> Option<i64> {
+/// When a time is over: a day ends with the day, a moment when it begins. None where it is no time.
+pub fn end(text: &str) -> Option<i64> {
     if text.contains('T') {
         return timestamp::parse(text);
     }
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn times_are_as_long_as_they_are_said() {
-        let moment = |text: &str| wardroom_clock::timestamp::parse(text).unwrap();
+        let moment = |text: &str| crate::timestamp::parse(text).unwrap();
         for (text, from, until) in [
             ("2026", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"),
             ("2026-11", "2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"),

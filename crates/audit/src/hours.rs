@@ -1,0 +1,71 @@
+//! Hours: where the records of a time begin, and how many of what there are.
+
+use serde::{Deserialize, Serialize};
+use wardroom_store::{Packed, Scan};
+
+use crate::{Act, error::AuditError, log::Inner, sequence::State, tables::HOURS};
+
+/// An hour in milliseconds.
+pub(crate) const HOUR_MS: u64 = 60 * 60 * 1_000;
+
+/// What is kept of an hour. A record belongs to the hour of its time or, if the clock went back, to that of the latest record
+/// before it: so hours divide the trail.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Hour {
+    /// Number of the first record.
+    pub(crate) first: u64,
+    /// Numbers of acts, and how many records there are of each.
+    pub(crate) counts: Vec<(u16, u32)>,
+}
+
+impl Hour {
+    pub(crate) fn count(&mut self, act: u16) {
+        match self.counts.iter_mut().find(|(known, _)| *known == act) {
+            Some((_, count)) => *count = count.saturating_add(1),
+            None => self.counts.push((act, 1)),
+        }
+    }
+}
+
+/// The hour of a time.
+pub(crate) fn hour_of(ms: u64) -> u32 {
+    u32::try_from(ms / HOUR_MS).unwrap_or(u32::MAX)
+}
+
+/// How an act is written in indexes: its place in the catalogue, to which acts are only ever appended.
+pub(crate) fn number_of(act: Act) -> u16 {
+    act as u16
+}
+
+/// The act of a number.
+pub(crate) fn act_of(number: u16) -> Option<Act> {
+    Act::ALL.get(usize::from(number)).copied()
+}
+
+impl Inner {
+    /// Numbers between which all records of a time are: from the first, up to and without the second.
+    pub(crate) async fn numbers_between(
+        &self,
+        state: &State,
+        from_ms: Option<u64>,
+        before_ms: Option<u64>,
+    ) -> Result<(u64, u64), AuditError> {
+        let first = match from_ms {
+            None => Some(state.first),
+            Some(ms) => self.hour_from(hour_of(ms)).await?,
+        };
+        let Some(first) = first else { return Ok((state.size, state.size)) };
+        let end = match before_ms {
+            None => None,
+            // A record may be behind later ones by as much as the clock ever went back.
+            Some(ms) => self.hour_from(hour_of(ms.saturating_add(state.back_ms)).saturating_add(1)).await?,
+        };
+        Ok((first.max(state.first), end.unwrap_or(state.size)))
+    }
+
+    /// The first record of the first hour from this one on that has any.
+    async fn hour_from(&self, hour: u32) -> Result<Option<u64>, AuditError> {
+        let hours = self.store.latest().scan(&HOURS, Scan::all().from(&hour).limit(1)).await?;
+        Ok(hours.into_iter().next().map(|(_, Packed(hour))| hour.first))
+    }
+}

@@ -1,0 +1,149 @@
+use std::sync::Arc;
+
+use wardroom_clock::{Clock as _, ManualClock};
+use wardroom_store::{Batch, Catalogue, Store};
+
+use super::{ReadMark, ReadOf, Sight, window::WINDOW_MS};
+use crate::{
+    Act, AuditLog, AuditSettings, Delivery, Outcome, Query, Record, TABLES,
+    origin::{Origin, Who, scope},
+};
+
+const START_MS: u64 = 1_000_000;
+
+async fn world() -> (Store, Arc<ManualClock>, AuditLog) {
+    let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let log = AuditLog::open(store.clone(), clock.clone(), AuditSettings::default()).await.unwrap();
+    (store, clock, log)
+}
+
+fn origin(user: &str) -> Origin {
+    let who = Who { user: Some(user.to_owned()), device: Some("D".to_owned()), ..Who::default() };
+    Origin { who, request: Some("7".to_owned()) }
+}
+
+async fn read(log: &AuditLog, user: &str, endpoint: &'static str, events: &[u64]) {
+    let ids: Vec<String> = events.iter().map(|number| format!("${number}")).collect();
+    let sights: Vec<Sight<'_>> = events.iter().zip(&ids).map(|(number, id)| Sight { number: *number, id }).collect();
+    let read = ReadOf { act: Act::RoomRead, object: "!r", endpoint, events: &sights, others: 0 };
+    scope(origin(user), log.read(&[read])).await.unwrap();
+}
+
+async fn records(log: &AuditLog) -> Vec<Record> {
+    let found = log.search(&Query { limit: 100, ..Query::default() }).await.unwrap();
+    found.into_iter().map(|entry| entry.record).collect()
+}
+
+#[tokio::test]
+async fn reads_of_a_window_are_one_record() {
+    let (store, clock, log) = world().await;
+    read(&log, "@a", "sync", &[3, 4]).await;
+    let at = store.position();
+    read(&log, "@a", "sync", &[4, 3]).await;
+    read(&log, "@a", "sync", &[]).await;
+    assert_eq!(store.position(), at, "what is known is not written");
+    clock.advance_ms(5);
+    read(&log, "@a", "messages", &[4, 5]).await;
+    read(&log, "@b", "sync", &[5]).await;
+    assert!(records(&log).await.is_empty());
+    clock.advance_ms(WINDOW_MS);
+    read(&log, "@a", "sync", &[6]).await;
+    log.inner().unwrap().close_windows(false).await.unwrap();
+    let mut found = records(&log).await;
+    found.sort_by(|a, b| a.who.user.cmp(&b.who.user));
+    let [a, b] = &*found else { panic!("{found:?}") };
+    assert_eq!((a.act, a.on.room.as_deref(), a.on.count), (Act::RoomRead, Some("!r"), Some(3)));
+    assert_eq!((a.on.event.as_deref(), a.on.last.as_deref()), (Some("$3"), Some("$5")));
+    assert_eq!((a.on.since, a.on.until), (Some(START_MS), Some(START_MS + 5)));
+    assert_eq!((a.on.detail.as_deref(), a.request.as_deref()), (Some("messages sync"), Some("7")));
+    assert_eq!((b.who.user.as_deref(), b.on.count), (Some("@b"), Some(1)));
+    log.finish_windows().await.unwrap();
+    assert_eq!(records(&log).await.len(), 3);
+    log.finish_windows().await.unwrap();
+    assert_eq!(records(&log).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_crash_loses_no_read() {
+    let (store, clock, log) = world().await;
+    read(&log, "@a", "sync", &[3]).await;
+    read(&log, "@a", "sync", &[300]).await;
+    log.denied(Record::by(Act::RoleCheck, origin("@a")).room("!r")).await.unwrap();
+    log.denied(Record::by(Act::RoleCheck, origin("@a")).room("!r")).await.unwrap();
+    // The next run knows nothing of the windows of this one.
+    let log = AuditLog::open(store, clock, AuditSettings::default()).await.unwrap();
+    let found = records(&log).await;
+    let read = found.iter().find(|record| record.act == Act::RoomRead).unwrap();
+    assert_eq!((read.on.count, read.on.last.as_deref()), (Some(2), Some("$300")));
+    assert_eq!(found.len(), 3);
+    assert_eq!(log.deliveries(300).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_reached_a_device_is_known_before_and_after_the_window() {
+    let (_, clock, log) = world().await;
+    read(&log, "@a", "sync", &[3, 4, 700]).await;
+    clock.advance_ms(10);
+    read(&log, "@b", "sync", &[4]).await;
+    let of = |user: &str, at_ms| Delivery { user: user.to_owned(), device: Some("D".to_owned()), at_ms };
+    let both = [of("@a", START_MS), of("@b", START_MS + 10)];
+    assert_eq!(log.deliveries(4).await.unwrap(), both);
+    log.finish_windows().await.unwrap();
+    assert_eq!(log.deliveries(4).await.unwrap(), both);
+    clock.advance_ms(WINDOW_MS);
+    read(&log, "@a", "messages", &[4]).await;
+    log.finish_windows().await.unwrap();
+    assert_eq!(log.deliveries(4).await.unwrap(), both, "the first time counts");
+    assert_eq!(log.deliveries(700).await.unwrap(), [of("@a", START_MS)]);
+    assert_eq!(log.deliveries(5).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn the_same_refusal_is_recorded_once_and_then_counted() {
+    let (_, clock, log) = world().await;
+    for _ in 0..10 {
+        log.denied(Record::by(Act::RoleCheck, origin("@a")).room("!r").detail("read")).await.unwrap();
+        clock.advance_ms(1);
+    }
+    log.denied(Record::by(Act::RoleCheck, origin("@a")).room("!other").detail("read")).await.unwrap();
+    assert_eq!(records(&log).await.len(), 2);
+    log.finish_windows().await.unwrap();
+    let found = records(&log).await;
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|record| record.outcome == Outcome::Serious));
+    let on = &found[2].on;
+    assert_eq!((on.count, on.since, on.until), (Some(9), Some(START_MS), Some(START_MS + 9)));
+    assert_eq!(on.detail.as_deref(), Some("read"));
+}
+
+#[tokio::test]
+async fn files_and_members_have_no_numbers_and_count_once() {
+    let (store, clock, log) = world().await;
+    let media = ReadOf { act: Act::MediaRead, object: "mxc://a/b", endpoint: "download", events: &[], others: 1 };
+    scope(origin("@a"), log.read(&[media, media])).await.unwrap();
+    let at = store.position();
+    scope(origin("@a"), log.read(&[media])).await.unwrap();
+    assert_eq!(store.position(), at);
+    let other = Origin { who: Who { ip: Some("192.0.2.1".to_owned()), ..Who::default() }, request: None };
+    log.read_as(&other, &[media]).await.unwrap();
+    log.finish_windows().await.unwrap();
+    let found = records(&log).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|record| record.on.media.as_deref() == Some("mxc://a/b") && record.on.room.is_none()));
+    assert_eq!(clock.now_ms(), START_MS);
+}
+
+#[tokio::test]
+async fn who_has_read_an_event_is_known_by_the_first_receipt_behind_it() {
+    let (store, _, log) = world().await;
+    for (user, thread, position, at_ms) in [(1, 0, 5, 10), (1, 0, 9, 20), (1, 4, 7, 15), (2, 0, 3, 11), (3, 0, 5, 12)] {
+        let mut batch = Batch::default();
+        log.mark_read(&mut batch, ReadMark { room: 1, user, thread, place: (position, 0) }, at_ms);
+        log.mark_read(&mut batch, ReadMark { room: 2, user, thread, place: (position, 0) }, 1);
+        store.commit(batch).await.unwrap();
+    }
+    assert_eq!(log.read_by(1, &[0], (5, 0)).await.unwrap(), [(1, 10), (3, 12)]);
+    assert_eq!(log.read_by(1, &[0, 4], (6, 0)).await.unwrap(), [(1, 15)]);
+    assert_eq!(log.read_by(1, &[0], (10, 0)).await.unwrap(), []);
+}

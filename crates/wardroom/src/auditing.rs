@@ -1,0 +1,53 @@
+//! The audit trail: how it is opened, and who hears when it is not complete.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use wardroom_audit::{Act, AuditError, AuditLog, Record};
+use wardroom_care::Care;
+use wardroom_clock::SharedClock;
+use wardroom_store::Store;
+
+use crate::config::Config;
+
+/// The shortest time between two alarms about missing records.
+const ALARM_PAUSE: Duration = Duration::from_secs(60);
+
+/// The trail as the configuration wants it.
+pub(crate) async fn open(config: &Config, store: &Store, clock: SharedClock) -> Result<AuditLog, AuditError> {
+    AuditLog::open(store.clone(), clock, config.audit.settings(config.server_name.as_str())).await
+}
+
+/// Records that the trail and the server start.
+pub(crate) async fn begin(audit: &AuditLog) -> Result<(), AuditError> {
+    audit.begin().await?;
+    audit.write(Record::of(Act::ServerStart)).await
+}
+
+/// Records that the server and the trail stop.
+pub(crate) async fn end(audit: &AuditLog) {
+    let ended = async {
+        audit.write(Record::of(Act::ServerStop)).await?;
+        audit.end().await
+    };
+    if let Err(error) = ended.await {
+        warn!(%error, "the end could not be recorded");
+    }
+}
+
+/// Raises an alarm when work went on without its record.
+pub(crate) fn watch(audit: &AuditLog, care: &Care, stopping: &CancellationToken) {
+    let missing = Arc::new(Notify::new());
+    let tell = Arc::clone(&missing);
+    audit.tell_missing(move || tell.notify_one());
+    let alarms = care.alarms().clone();
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(async move {
+        loop {
+            missing.notified().await;
+            alarms.audit_incomplete().await;
+            tokio::time::sleep(ALARM_PAUSE).await;
+        }
+    }));
+}
