@@ -399,7 +399,7 @@ mod tests {
             assert_eq!(counts, expected);
         }
         let one = trail.entries(7, 1).await.unwrap().remove(0);
-        let by_id = super::Selection { ids: Some(vec![one.record.id.clone()]), ..Selection::default() };
+        let by_id = Selection { ids: Some(vec![one.record.id.clone()]), ..Selection::default() };
         let found = by_id.find(&trail, true, None, 10).await.unwrap();
         assert_eq!(found.entries, [one]);
         let nothing = selection_of_nothing().find(&trail, false, None, 10).await.unwrap();

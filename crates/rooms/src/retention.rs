@@ -289,7 +289,7 @@ impl Writer {
         for kind in RETENTION_TYPES {
             if said.is_none() {
                 let event = self.state_event(&kind.into(), "").await?;
-                said = event.and_then(|event| policy::terms_of(&event.pdu));
+                said = event.and_then(|event| terms_of(&event.pdu));
             }
         }
         self.lifetime = self.engine.retention.lifetime(self.retention_set, said);

@@ -106,6 +106,7 @@ async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError
     let settings = Settings {
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
+        retention: config.retention.settings(),
         signing_key: Arc::new(identity::signing_key(store, &config.server_name).await?),
     };
     let silent = AuditLog::silent();

@@ -45,7 +45,7 @@ fn resources(admin: &User, manifest: &Value) -> Vec<Value> {
             .bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
-            .map(|line| wardroom_testkit::serde_json::from_slice(line).unwrap())
+            .map(|line| serde_json::from_slice(line).unwrap())
             .collect();
         assert_eq!(lines.len() as u64, file["count"].as_u64().unwrap());
         all.extend(lines);
