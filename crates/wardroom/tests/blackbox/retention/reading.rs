@@ -30,7 +30,7 @@ impl Ward {
         let found = alice.post(v3(&["search"]), search).ok();
         note("search", found["search_categories"]["room_events"]["count"] != 0);
         let near = v1(&["rooms", room, "timestamp_to_event"]).query("ts", "0").query("dir", "f");
-        let first = alice.get(near.clone()).ok();
+        let first = alice.get(near).ok();
         note("timestamp_to_event", has(&first));
         note("notifications", has(&alice.get(v3(&["notifications"])).ok()));
         told
