@@ -1,10 +1,11 @@
-//! `GET`, `PUT` and `DELETE /_wardroom/admin/v1/rooms/{room}/retention`: how long the messages of a room are kept; and
+//! `GET`, `PUT` and `DELETE /_wardroom/admin/v1/rooms/{room}/retention`: how long the messages of a room are kept,
+//! by which layer (`source`: who says when they go), and what the room and an administrator say; and
 //! `GET /_wardroom/admin/v1/retention/receipts`: what was purged.
 
 use axum::Json;
 use serde_json::{Value, json};
 use wardroom_accounts::AdminScope::Privacy;
-use wardroom_rooms::{PurgeReceipt, RECEIPTS_PAGE_MAX, Terms};
+use wardroom_rooms::{PurgeReceipt, RECEIPTS_PAGE_MAX, RetentionOf, Terms};
 use wardroom_web::ApiError;
 
 use crate::{
@@ -31,11 +32,24 @@ pub(crate) fn endpoints() -> Endpoints {
 
 async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
     let room = asked.room_id(0)?;
-    let set = state.rooms.retention_override(&room).await.map_err(error::of_room)?;
     let view = state.rooms.view(&room).await.map_err(error::of_room)?.ok_or_else(no_such_room)?;
+    let RetentionOf { set, said } = state.rooms.retention_of(&view).await.map_err(error::of_room)?;
     let min_ms = Some(view.lifetime.min_ms).filter(|ms| *ms > 0);
-    let effective = Terms { max_ms: view.lifetime.max_ms, min_ms };
-    Ok(Json(json!({ "override": set, "effective": effective })))
+    let mut shown = json!(Terms { max_ms: view.lifetime.max_ms, min_ms });
+    let says = |terms: Option<Terms>| terms.is_some_and(|terms| terms.max_ms.is_some());
+    shown["source"] = match (says(set), says(said)) {
+        (true, _) => "override",
+        (false, true) => "room",
+        (false, false) => "server",
+    }
+    .into();
+    if let Some(said) = said {
+        shown["room"] = json!(said);
+    }
+    if let Some(set) = set {
+        shown["override"] = json!(set);
+    }
+    Ok(Json(shown))
 }
 
 async fn set(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {

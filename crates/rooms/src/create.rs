@@ -285,7 +285,7 @@ impl Engine {
             servers: Arc::default(),
             head: Arc::new(head),
         };
-        let mut writer = Writer::begin_room(Arc::clone(self), view).await?;
+        let mut writer = Writer::begin_room(Arc::clone(self), view);
         writer.batch.append(batch);
         Ok(writer)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use quick_cache::{Weighter, sync::Cache};
 use ruma::{EventId, events::StateEventType};
 use wardroom_event::{Pdu, RoomVersion};
-use wardroom_store::Position;
+use wardroom_store::{Position, ReadError};
 
 use crate::{
     Engine,
@@ -105,7 +105,7 @@ impl Engine {
             },
         };
         let keys: Vec<_> = missing.iter().map(|index| (room, nids[*index])).collect();
-        let records = self.store.latest().multi_get(&EVENTS, &keys).await?;
+        let records = self.records(&keys).await?;
         for (index, record) in missing.into_iter().zip(records) {
             if let Some(record) = record {
                 let stored = Arc::new(self.open(room, version, nids[index], record).await?);
@@ -114,6 +114,24 @@ impl Engine {
             }
         }
         Ok(found)
+    }
+
+    /// Rows of events; `None` also where the key that sealed one was destroyed. A store that was restored from an old copy
+    /// has such rows.
+    async fn records(&self, keys: &[EventKey]) -> Result<Vec<Option<EventRecord>>, RoomError> {
+        let store = self.store.latest();
+        match store.multi_get(&EVENTS, keys).await {
+            Err(ReadError::Shredded) => {}
+            records => return Ok(records?),
+        }
+        let mut records = Vec::with_capacity(keys.len());
+        for key in keys {
+            records.push(match store.get(&EVENTS, key).await {
+                Err(ReadError::Shredded) => None,
+                record => record?,
+            });
+        }
+        Ok(records)
     }
 
     async fn open(
@@ -128,7 +146,7 @@ impl Engine {
         let pdu = Pdu::from_stored(record.json, record.id, version).map_err(corrupt)?;
         let pdu = Arc::new(pdu.with_rejected(record.rejected));
         let redaction = match record.redacted_by {
-            Some(by) => self.store.latest().get(&EVENTS, &(room, by)).await?,
+            Some(by) => self.records(&[(room, by)]).await?.pop().flatten(),
             None => None,
         };
         let redacted_because = match redaction {

@@ -119,7 +119,8 @@ pub use self::{
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     retention::{
-        Age, Lifetime, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionSettings, TERM_MS_MAX, Terms,
+        Age, Lifetime, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionOf, RetentionSettings,
+        TERM_MS_MAX, Terms,
     },
     room::RoomView,
     room_media::MEDIA_EVENTS_MAX,

@@ -109,6 +109,15 @@ impl RetentionSettings {
     }
 }
 
+/// What is said of how long one room's events are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetentionOf {
+    /// By an administrator of the server.
+    pub set: Option<Terms>,
+    /// By the room itself, before the server's limits.
+    pub said: Option<Terms>,
+}
+
 /// When an event came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Age {
@@ -210,13 +219,19 @@ impl Rooms {
         &self.engine.retention
     }
 
-    /// What an administrator has set for a room.
+    /// What is said of how long a room's events are kept.
     ///
     /// # Errors
-    /// [`RoomError::NotFound`] where there is no such room; when the store fails.
-    pub async fn retention_override(&self, room: &RoomId) -> Result<Option<Terms>, RoomError> {
-        let view = self.view(room).await?.ok_or(RoomError::NotFound("There is no such room."))?;
-        Ok(view.retention_set)
+    /// When the store fails.
+    pub async fn retention_of(&self, room: &RoomView) -> Result<RetentionOf, RoomError> {
+        let mut said = None;
+        for kind in RETENTION_TYPES {
+            if said.is_none() {
+                let event = self.engine.state_event(room.nid, room.state, &kind.into(), "").await?;
+                said = event.and_then(|event| terms_of(&event.pdu));
+            }
+        }
+        Ok(RetentionOf { set: room.retention_set, said })
     }
 
     /// What administrators have set for rooms that a user is in.

@@ -21,7 +21,7 @@ use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_audit::{Origin, origin};
 use wardroom_event::RoomVersion;
-use wardroom_store::{Batch, DataKey, Json, Position, View};
+use wardroom_store::{Batch, Json, Position, View};
 
 pub(crate) use self::place::{Placing, Tell};
 use crate::{
@@ -35,7 +35,6 @@ use crate::{
     relations::Relating,
     retention::{Lifetime, Terms},
     room::{Room, RoomView},
-    sealing::day_of,
     tables::{HEADS, Head, MembershipRecord, ROOMS, RoomRecord, Standing},
     trie::{Overlay, Root},
     visibility::Visibility,
@@ -143,16 +142,12 @@ impl Engine {
             }
             return;
         }
-        let outcome = match Writer::begin(Arc::clone(&self), room).await {
-            Ok(mut writer) => {
-                writer.jobs = jobs.len();
-                for job in &mut jobs {
-                    job.build(&mut writer).await;
-                }
-                writer.commit().await
-            }
-            Err(error) => Err(error),
-        };
+        let mut writer = Writer::begin(Arc::clone(&self), room);
+        writer.jobs = jobs.len();
+        for job in &mut jobs {
+            job.build(&mut writer).await;
+        }
+        let outcome = writer.commit().await;
         for job in jobs {
             job.finish(&outcome);
         }
@@ -226,7 +221,6 @@ pub(crate) struct Writer {
     pub(crate) now_ms: u64,
     /// Who asks for what is being built.
     pub(crate) origin: Origin,
-    key: DataKey,
     new_room: bool,
     /// Jobs of this group, and those of them that change nothing that anybody has to hear of.
     jobs: usize,
@@ -234,20 +228,19 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    async fn begin(engine: Arc<Engine>, room: Arc<Room>) -> Result<Self, RoomError> {
-        Self::over(engine, room, false).await
+    fn begin(engine: Arc<Engine>, room: Arc<Room>) -> Self {
+        Self::over(engine, room, false)
     }
 
     /// The writer of a room that is not there yet; it exists once this writer has committed.
-    pub(crate) async fn begin_room(engine: Arc<Engine>, view: RoomView) -> Result<Self, RoomError> {
-        Self::over(engine, Arc::new(Room::new(view)), true).await
+    pub(crate) fn begin_room(engine: Arc<Engine>, view: RoomView) -> Self {
+        Self::over(engine, Arc::new(Room::new(view)), true)
     }
 
-    async fn over(engine: Arc<Engine>, room: Arc<Room>, new_room: bool) -> Result<Self, RoomError> {
+    fn over(engine: Arc<Engine>, room: Arc<Room>, new_room: bool) -> Self {
         let base = room.view();
         let now_ms = engine.clock.now_ms();
-        let key = engine.day_key(base.nid, day_of(now_ms)).await?;
-        Ok(Self {
+        Self {
             head: (*base.head).clone(),
             visibility: base.visibility,
             public: base.public,
@@ -278,9 +271,8 @@ impl Writer {
             base,
             now_ms,
             origin: origin::current(),
-            key,
             new_room,
-        })
+        }
     }
 
     /// Names the create event of a new room.

@@ -158,7 +158,9 @@ async fn fetch(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError>
     let event = OwnedEventId::try_from(asked.part(0));
     let event = event.map_err(|_| ApiError::invalid_param("event_id: this is no event id."))?;
     let found = state.rooms.standing(&event).await.map_err(error::of_room)?;
-    let (room, _, event) = found.ok_or_else(|| ApiError::not_found("event_id: there is no such event here."))?;
+    let unknown = || ApiError::not_found("event_id: there is no such event here.");
+    let (room, _, event) = found.ok_or_else(unknown)?;
+    let event = state.rooms.live_event(room, event.nid).await.map_err(error::of_room)?.ok_or_else(unknown)?;
     tracing::info!(admin = asked.nid().get(), room = room.get(), "an administrator reads an event");
     Ok(Json(json!({ "event": written(&state, &asked, &[event]).await?.pop() })))
 }

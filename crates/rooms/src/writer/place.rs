@@ -19,6 +19,7 @@ use crate::{
     join_rules::JoinRules,
     log::{LOG, LogRecord},
     retention::is_retention,
+    sealing::day_of,
     tables::{
         AUTH_EDGES, EARLY_REDACTIONS, EVENT_META, EVENT_TIMES, EVENTS, EventMeta, EventRecord, FOLLOWED, Membership,
         OUTGOING, OutgoingRecord, Standing, TIMELINE, TimelineEntry,
@@ -189,7 +190,7 @@ impl Writer {
             self.engine.lasting_key(room).await?
         } else {
             self.note_perishable(stored.nid, stored.age());
-            self.key.clone()
+            self.engine.day_key(room, day_of(self.now_ms)).await?
         };
         self.batch.put_sealed(&EVENTS, &(room, stored.nid), &record, &key);
         Ok(())

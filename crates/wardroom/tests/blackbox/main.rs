@@ -26,6 +26,7 @@ mod presence;
 mod profiles;
 mod push;
 mod relations;
+mod retention;
 mod rooms;
 mod scim;
 mod search;
