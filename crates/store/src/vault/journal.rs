@@ -430,7 +430,7 @@ mod tests {
         for length in HEADER_BYTES + RECORD_BYTES..whole.len() {
             fs::write(place.path(), &whole[..length]).unwrap();
             let read = place.read().unwrap();
-            assert_eq!(read.count as usize, (length - HEADER_BYTES) / RECORD_BYTES - 1);
+            assert_eq!(read.destroyed.len(), (length - HEADER_BYTES) / RECORD_BYTES - 1);
             let mut journal = Journal::open(&place.path(), key(), &read).unwrap();
             journal.note(&[destroyed(9, 9, 9, 99)], 1).unwrap();
             assert_eq!(place.said().last().unwrap().1, destroyed(9, 9, 9, 99));
@@ -446,7 +446,7 @@ mod tests {
             // All that stands before the place still counts, nothing behind it does.
             let expected = at.checked_sub(HEADER_BYTES).map_or(0, |at| at / RECORD_BYTES);
             match place.read() {
-                Ok(read) => assert_eq!(read.records as usize, expected, "byte {at}"),
+                Ok(read) => assert_eq!(read.destroyed.len() + 1, expected, "byte {at}"),
                 Err(_) => assert_eq!(expected, 0, "byte {at}"),
             }
         }
@@ -477,7 +477,7 @@ mod tests {
     fn a_rewritten_journal_is_short_and_says_the_same() {
         let place = Place::new();
         let mut journal = Journal::create(&place.path(), key(), [3; 16], 1).unwrap();
-        let days: Vec<_> = (0..1_000).map(|day| destroyed(7, 20_000 + day, 20_000 + day, 5 + day as u32)).collect();
+        let days: Vec<_> = (0..1_000).zip(5..).map(|(day, id)| destroyed(7, 20_000 + day, 20_000 + day, id)).collect();
         journal.note(&days, 1).unwrap();
         journal.note(&[destroyed(8, 3, 3, 2_000)], 1).unwrap();
         let before = place.read().unwrap();

@@ -26,8 +26,8 @@ pub(super) struct Files {
 impl Files {
     pub(super) fn of(db: &DB) -> Result<Self, Fault> {
         let (mut tables, mut logs) = (HashSet::new(), HashSet::new());
-        for entry in fs::read_dir(db.path()).map_err(fault)? {
-            let entry = entry.map_err(fault)?;
+        for entry in fs::read_dir(db.path()).map_err(|error| fault(&error))? {
+            let entry = entry.map_err(|error| fault(&error))?;
             let name = entry.file_name();
             match name.to_str().and_then(|name| name.rsplit_once('.')).map(|(_, end)| end) {
                 Some("sst") => drop(tables.insert(name)),
@@ -68,6 +68,6 @@ impl Files {
     }
 }
 
-fn fault(error: std::io::Error) -> Fault {
+fn fault(error: &std::io::Error) -> Fault {
     Fault::Engine(error.to_string().into())
 }
