@@ -109,7 +109,7 @@ fn csv(rooms: &[Room]) -> String {
                 &assessment.missing.join(" "),
                 &assessment.reason,
             ];
-            table.push_str(&cells.map(|text| cell(text)).join(","));
+            table.push_str(&cells.map(cell).join(","));
             table.push_str("\r\n");
         }
     }

@@ -184,10 +184,7 @@ impl Rooms {
             let keys = self.engine.store.latest().scan_keys(&STUBS, scan).await?;
             let Some(last) = keys.last().copied() else { return Ok(()) };
             done.stubs += self
-                .patiently(room, move |writer: &mut Writer| {
-                    let keys = keys.clone();
-                    async move { writer.drop_stubs(keys).await }.boxed()
-                })
+                .patiently(room, move |writer: &mut Writer| async move { writer.drop_stubs(keys).await }.boxed())
                 .await?;
             sleep(PAUSE).await;
             scan = Scan::range(&(room.nid, 0_u64), &end).after(&last).limit(DROPPED_AT_ONCE);
