@@ -26,7 +26,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
-use wardroom_store::{Packed, Scan};
+use wardroom_store::{Json, Scan};
 
 pub use self::{
     policy::{RETENTION_TYPES, TERM_MS_MAX},
@@ -240,7 +240,7 @@ impl Rooms {
     /// When the store fails.
     pub async fn retention_overrides_of(&self, user: UserNid) -> Result<Vec<(OwnedRoomId, Terms)>, RoomError> {
         let mut found = Vec::new();
-        for (room, Packed(terms)) in
+        for (room, Json(terms)) in
             self.engine.store.latest().scan(&OVERRIDES, Scan::all().limit(OVERRIDES_LISTED_MAX)).await?
         {
             let entry = self.membership(user, room).await?;
@@ -264,7 +264,7 @@ impl Rooms {
         let set = move |writer: &mut Writer| {
             let room = writer.nid();
             match terms {
-                Some(terms) => writer.batch.put(&OVERRIDES, &room, &Packed(terms)),
+                Some(terms) => writer.batch.put(&OVERRIDES, &room, &Json(terms)),
                 None => writer.batch.delete(&OVERRIDES, &room),
             }
             writer.retention_set = terms;

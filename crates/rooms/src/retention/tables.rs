@@ -1,6 +1,6 @@
 //! What is kept of how long events are kept.
 
-use wardroom_store::{Json, Packed, Position, Profile, Seal, Table};
+use wardroom_store::{Json, Position, Profile, Seal, Table};
 
 use super::{PurgeReceipt, Terms};
 use crate::ids::{EventNid, RoomNid};
@@ -10,7 +10,7 @@ use crate::ids::{EventNid, RoomNid};
 pub(crate) const PERISHABLE: Table<(RoomNid, u64, EventNid), u64> =
     Table::new(0x0276, "perishable_events", Profile::Scan, Seal::System);
 /// What administrators have set for rooms.
-pub(crate) const OVERRIDES: Table<RoomNid, Packed<Terms>> =
+pub(crate) const OVERRIDES: Table<RoomNid, Json<Terms>> =
     Table::new(0x0277, "retention_overrides", Profile::Point, Seal::System);
 /// Days of whose arrivals a room has, or had until a moment ago, contents: (room, days since 1970).
 pub(crate) const SEALED_DAYS: Table<(RoomNid, u32), ()> =
