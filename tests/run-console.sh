@@ -25,7 +25,7 @@ binary=$(server_binary)
 screenshots=${SCREENSHOTS:-${CARGO_TARGET_DIR:-$tests/../target}/console}
 mkdir -p "$screenshots"
 
-server_serves='["client", "media", "admin"]'
+server_serves='["client", "media", "admin", "fhir"]'
 start_server "$binary" 'registration.shared_secret = "a secret of the tests"'
 export LD_LIBRARY_PATH_OF_BROWSER
 LD_LIBRARY_PATH_OF_BROWSER=$(libraries_in "$home/debian")

@@ -100,6 +100,6 @@ async function bulk({ from_ts }, progress, told) {
     const { pathname, search } = new URL(file.url, location.origin);
     save(`AuditEvent-${index + 1}.ndjson`, await (await send("GET", pathname + search, {})).blob());
   }
-  told.textContent = `${output.length} files were exported.`;
+  told.textContent = output.length === 1 ? "The file is exported." : `${output.length} files are exported.`;
   await send("DELETE", job, {});
 }

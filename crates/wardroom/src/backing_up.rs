@@ -24,7 +24,7 @@ pub(crate) struct BackingUp {
 
 impl BackingUp {
     /// None where the configuration names no directories.
-    pub(crate) fn new(config: &Config, store: &Store, clock: &SharedClock) -> Option<Arc<dyn Backups>> {
+    pub(crate) fn of(config: &Config, store: &Store, clock: &SharedClock) -> Option<Arc<dyn Backups>> {
         config.backup.is_on().then(|| -> Arc<dyn Backups> {
             let (config, alone) = (config.clone(), Arc::default());
             Arc::new(Self { store: store.clone(), clock: Arc::clone(clock), config, alone })

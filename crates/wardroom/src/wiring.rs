@@ -525,7 +525,7 @@ impl App {
             audit: audit.clone(),
             limits: Arc::clone(&limits),
             notices,
-            backups: BackingUp::new(config, &store, &clock),
+            backups: BackingUp::of(config, &store, &clock),
             impersonation: config.admin.impersonation,
         };
         let federation_api =
