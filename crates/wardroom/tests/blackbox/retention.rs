@@ -4,7 +4,7 @@ mod crash;
 mod reading;
 mod saying;
 
-use wardroom_testkit::{Actor, Config, Peer, User, Value, json, v3};
+use wardroom_testkit::{Actor, Config, Peer, User, Value, json, peer::now_ms, v3};
 
 use crate::federation::sites::Site;
 
@@ -18,11 +18,6 @@ fn config() -> Config {
         .set("retention.max_lifetime_seconds", "0")
         .set("retention.max_lifetime_limits_seconds", "[0, 0]")
         .set("retention.purge_every_seconds", "1")
-}
-
-fn now_ms() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(now.as_millis()).unwrap()
 }
 
 /// A room of Alice's that Bob of another server is in, who can say things in the past.

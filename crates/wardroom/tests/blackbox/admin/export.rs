@@ -10,7 +10,7 @@ use crate::{audit::records, media::upload, ward};
 fn export(admin: &User, user: &User) -> Vec<Value> {
     let reply = admin.get(own(&["users", &user.id, "export"]));
     assert_eq!(reply.header("content-type"), Some("application/x-ndjson"));
-    let text = String::from_utf8(reply.bytes.to_vec()).unwrap();
+    let text = String::from_utf8(reply.bytes).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

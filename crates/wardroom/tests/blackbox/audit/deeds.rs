@@ -11,7 +11,9 @@ use wardroom_testkit::{User, Value, json};
 /// The record of something that this user did in person, without what differs from time to time.
 fn by(user: &User, act: &str, on: Value) -> Value {
     let who = json!({ "device": user.device, "ip": "127.0.0.1", "user": user.id });
-    json!({ "act": act, "on": on, "outcome": 0, "who": who })
+    let mut record = json!({ "act": act, "outcome": 0, "who": who });
+    record["on"] = on;
+    record
 }
 
 /// Records without what differs from time to time: their ids and times, and the request.

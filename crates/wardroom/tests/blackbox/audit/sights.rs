@@ -27,6 +27,9 @@ fn close(server: &mut Server) {
     server.start_again();
 }
 
+/// Something that a user asks for.
+type Ask = Box<dyn Fn(&User) -> Value>;
+
 #[test]
 fn each_way_of_reading_a_room_leaves_its_record() {
     let mut server = server_with(Config::default());
@@ -39,7 +42,7 @@ fn each_way_of_reading_a_room_leaves_its_record() {
     let all = bob.history(&room).len() as u64;
     let state = bob.get(v3(&["rooms", &room, "state"])).ok().as_array().unwrap().len() as u64;
     let sliding = raw_sliding();
-    let asked: Vec<(&str, Box<dyn Fn(&User) -> Value>, Option<u64>)> = vec![
+    let asked: Vec<(&str, Ask, Option<u64>)> = vec![
         ("messages", get(v3(&["rooms", &room, "messages"]).query("dir", "b").query("limit", "100")), Some(all)),
         ("context", get(v3(&["rooms", &room, "context", &said]).query("limit", "2")), None),
         ("event", get(v3(&["rooms", &room, "event", &said])), Some(1)),
@@ -87,7 +90,7 @@ fn each_way_of_reading_a_room_leaves_its_record() {
     assert!(!reply.is_empty());
 }
 
-fn get(target: Target) -> Box<dyn Fn(&User) -> Value> {
+fn get(target: Target) -> Ask {
     Box::new(move |user| user.get(target.clone()).ok())
 }
 

@@ -273,11 +273,11 @@ fn a_running_server_is_backed_up_while_it_is_used() {
     let mut ward = Ward::new(config);
     let path = wardroom_testkit::raw("/_wardroom/admin/v1/backup");
     ward.alice.request("POST", &path, json!({}).into()).refused(403, "M_FORBIDDEN");
-    let made = ward.admin.request("POST", &path, json!({}).into()).ok().clone();
+    let made = ward.admin.request("POST", &path, json!({}).into()).ok();
     let history = event_ids(&ward.alice.history(&ward.kept));
     destroy(&ward.admin, &ward.doomed);
     ward.bob.say(&ward.kept, "lost: after the backup");
-    let newer = ward.admin.request("POST", &path, json!({}).into()).ok().clone();
+    let newer = ward.admin.request("POST", &path, json!({}).into()).ok();
     assert_ne!(made["directory"], newer["directory"]);
     assert!(newer["destructions"].as_u64() > made["destructions"].as_u64());
     ward.server.stop();

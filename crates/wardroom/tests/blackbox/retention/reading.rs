@@ -57,7 +57,7 @@ fn what_is_over_is_told_nowhere_and_then_gone() {
     ward.set_policy(json!({ "max_lifetime": 30 * MINUTE }));
     assert_eq!(ward.tellings(&old, &word), Vec::<&str>::new(), "at once");
     assert_eq!(ward.unread(), 0);
-    assert_eq!(event_ids(&ward.messages()), [young.clone()]);
+    assert_eq!(event_ids(&ward.messages()), [young]);
     let admin = admin_of(&ward.site.server);
     wait_until("the purge", SOON, || {
         let purged = records(&admin, &[("act", "retention.redact"), ("room_id", &ward.room)]);

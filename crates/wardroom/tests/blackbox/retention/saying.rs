@@ -82,7 +82,7 @@ fn administrators_say_it_for_a_room() {
     assert_eq!(admin.get(target.clone()).ok()["override"], json!(null));
     admin.put(target.clone(), json!({ "max_lifetime": 1, "min_lifetime": 2 })).refused_somehow();
     assert_eq!(ward.messages().len(), 1);
-    admin.put(target.clone(), json!({ "max_lifetime": 30 * MINUTE })).ok();
+    admin.put(target, json!({ "max_lifetime": 30 * MINUTE })).ok();
     assert!(ward.messages().is_empty());
     admin.put(own(&["rooms", "!nothing:here", "retention"]), json!({})).refused(404, "M_NOT_FOUND");
     let told = ward.alice.get(raw(UNSTABLE)).ok();
