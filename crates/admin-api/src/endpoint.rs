@@ -8,16 +8,16 @@ use http::{Method, StatusCode};
 use ruma::{
     OwnedRoomId, OwnedUserId, UserId,
     api::{
-        IncomingRequest, Metadata, OutgoingBodyJson, OutgoingResponse,
+        IncomingRequest, Metadata,
         auth_scheme::AccessToken,
-        error::{DeserializationError, Error as MatrixError, ErrorKind, IntoHttpError},
+        error::{DeserializationError, Error as MatrixError, ErrorKind},
         path_builder::SinglePath,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use wardroom_accounts::{AdminScope, AdminScopes, Session, User};
 use wardroom_rooms::{Actor, UserNid};
-use wardroom_web::{ApiError, Routes, Ruma};
+use wardroom_web::{ApiError, Routes, Ruma, Unwritten};
 
 use crate::{AdminState, calls::Call};
 
@@ -99,18 +99,6 @@ macro_rules! verbs {
 
 verbs!(Get GET get, Post POST post, Put PUT put, Delete DELETE delete);
 
-/// No answer of an endpoint is written by way of this.
-#[derive(Debug, Serialize, OutgoingBodyJson)]
-struct Unused {}
-
-impl OutgoingResponse for Unused {
-    type Body = Self;
-
-    fn try_into_http_response_inner(self) -> Result<http::Response<Self>, IntoHttpError> {
-        Ok(http::Response::new(self))
-    }
-}
-
 impl<M: Verb> Metadata for Plain<M> {
     const METHOD: Method = M::METHOD;
     const RATE_LIMITED: bool = false;
@@ -122,7 +110,7 @@ impl<M: Verb> Metadata for Plain<M> {
 
 impl<M: Verb> IncomingRequest for Plain<M> {
     type EndpointError = MatrixError;
-    type OutgoingResponse = Unused;
+    type OutgoingResponse = Unwritten;
 
     fn try_from_http_request_inner(
         request: http::Request<&[u8]>,

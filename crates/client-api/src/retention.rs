@@ -6,15 +6,14 @@ use std::{collections::BTreeMap, marker::PhantomData};
 use axum::{Json, extract::State};
 use http::Method;
 use ruma::api::{
-    IncomingRequest, Metadata, OutgoingBodyJson, OutgoingResponse,
+    IncomingRequest, Metadata,
     auth_scheme::AccessToken,
-    error::{DeserializationError, Error, IntoHttpError},
+    error::{DeserializationError, Error},
     path_builder::SinglePath,
 };
-use serde::Serialize;
 use serde_json::{Value, json};
 use wardroom_rooms::{TERM_MS_MAX, Terms, UserNid};
-use wardroom_web::{ApiError, Class, Routes, Ruma};
+use wardroom_web::{ApiError, Class, Routes, Ruma, Unwritten};
 
 use crate::{ClientState, error};
 
@@ -43,18 +42,6 @@ impl Name for Unstable {
 #[derive(Debug)]
 struct Request<N>(PhantomData<fn() -> N>);
 
-/// No answer is written by way of this.
-#[derive(Debug, Serialize, OutgoingBodyJson)]
-struct Unused {}
-
-impl OutgoingResponse for Unused {
-    type Body = Self;
-
-    fn try_into_http_response_inner(self) -> Result<http::Response<Self>, IntoHttpError> {
-        Ok(http::Response::new(self))
-    }
-}
-
 impl<N: Name> Metadata for Request<N> {
     const METHOD: Method = Method::GET;
     const RATE_LIMITED: bool = false;
@@ -65,7 +52,7 @@ impl<N: Name> Metadata for Request<N> {
 
 impl<N: Name> IncomingRequest for Request<N> {
     type EndpointError = Error;
-    type OutgoingResponse = Unused;
+    type OutgoingResponse = Unwritten;
 
     fn try_from_http_request_inner(_: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
         Ok(Self(PhantomData))

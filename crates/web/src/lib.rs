@@ -27,6 +27,7 @@ mod request;
 mod routes;
 mod session;
 mod shell;
+mod unwritten;
 
 pub use self::{
     body::{BODY_TIMEOUT_SECONDS, JSON_BODY_BYTES_MAX, check_object, drain, read as read_body},
@@ -42,4 +43,5 @@ pub use self::{
     routes::{Route, Routes, to_the_end},
     session::{ApiState, Demand, signed_in},
     shell::shell,
+    unwritten::Unwritten,
 };

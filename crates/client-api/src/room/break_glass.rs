@@ -8,16 +8,16 @@ use http::Method;
 use ruma::{
     OwnedRoomOrAliasId,
     api::{
-        IncomingRequest, Metadata, OutgoingBodyJson, OutgoingResponse,
+        IncomingRequest, Metadata,
         auth_scheme::AccessToken,
-        error::{DeserializationError, Error, IntoHttpError},
+        error::{DeserializationError, Error},
         path_builder::SinglePath,
     },
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wardroom_care::{Emergency, EmergencyReason};
-use wardroom_web::{ApiError, Class, Routes, Ruma};
+use wardroom_web::{ApiError, Class, Routes, Ruma, Unwritten};
 
 use super::{registered, unsuspended};
 use crate::{ClientState, error};
@@ -48,18 +48,6 @@ struct Request<V> {
     verb: PhantomData<fn() -> V>,
 }
 
-/// No answer is written by way of this.
-#[derive(Debug, Serialize, OutgoingBodyJson)]
-struct Unused {}
-
-impl OutgoingResponse for Unused {
-    type Body = Self;
-
-    fn try_into_http_response_inner(self) -> Result<http::Response<Self>, IntoHttpError> {
-        Ok(http::Response::new(self))
-    }
-}
-
 impl<V: Verb> Metadata for Request<V> {
     const METHOD: Method = V::METHOD;
     const RATE_LIMITED: bool = true;
@@ -70,7 +58,7 @@ impl<V: Verb> Metadata for Request<V> {
 
 impl<V: Verb> IncomingRequest for Request<V> {
     type EndpointError = Error;
-    type OutgoingResponse = Unused;
+    type OutgoingResponse = Unwritten;
 
     fn try_from_http_request_inner(_: http::Request<&[u8]>, path_args: &[&str]) -> Result<Self, DeserializationError> {
         let room = path_args.first().copied().unwrap_or_default().try_into()?;
