@@ -444,7 +444,7 @@ impl App {
         let stopping = CancellationToken::new();
         auditing::watch(&audit, &care, &stopping);
         holding::start(&holds, &stopping);
-        let media = media(config, store.clone(), Arc::clone(&clock), (audit.clone(), holds)).await?;
+        let media = media(config, store.clone(), Arc::clone(&clock), (audit.clone(), holds.clone())).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
         let parts = Parts {
@@ -478,6 +478,7 @@ impl App {
             federation: federation.clone(),
             media: media.media.clone(),
             audit: audit.clone(),
+            holds,
             limits: Arc::clone(&limits),
             notices,
             backups: BackingUp::of(config, &store, &clock),
