@@ -20,7 +20,7 @@ pub(super) enum HoldsCommand {
         state: State,
     },
     /// Keeps what is named from being deleted; of several things named, what all of them apply to.
-    Set(Set),
+    Set(Box<Set>),
     /// Releases a hold, or asks for its release where two administrators are needed for it.
     Release {
         /// The hold's id.
