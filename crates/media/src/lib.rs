@@ -22,6 +22,7 @@ mod administration;
 mod blobs;
 mod content;
 mod error;
+mod holds;
 mod keyed_locks;
 mod media_id;
 mod moderation;

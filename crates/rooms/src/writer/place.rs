@@ -400,6 +400,7 @@ impl Writer {
         redacted: Pdu,
         by: EventNid,
     ) -> Result<(), RoomError> {
+        self.keep_original(target).await?;
         self.unrelate(target).await?;
         self.forget_words(target).await?;
         let key = self.engine.lasting_key(self.nid()).await?;

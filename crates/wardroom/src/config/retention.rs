@@ -25,6 +25,8 @@ pub(crate) struct Retention {
     pub(crate) stubs_seconds: u64,
     /// How often messages whose time is over are looked for, in seconds. They are hidden at once.
     pub(crate) purge_every_seconds: u64,
+    /// What a redacted message said is kept for so many seconds, sealed, for a legal hold that may come. Zero: not at all.
+    pub(crate) redaction_hold_seconds: u64,
     /// A legal hold is released when a second administrator asks for it as well.
     pub(crate) hold_release_needs_two: bool,
 }
@@ -38,6 +40,7 @@ impl Default for Retention {
             min_lifetime_limits_seconds: [0, 0],
             stubs_seconds: 7 * DAY,
             purge_every_seconds: 60 * 60,
+            redaction_hold_seconds: 7 * DAY,
             hold_release_needs_two: true,
         }
     }
@@ -50,6 +53,7 @@ impl Retention {
             ("max_lifetime_seconds", self.max_lifetime_seconds),
             ("min_lifetime_seconds", self.min_lifetime_seconds),
             ("stubs_seconds", self.stubs_seconds),
+            ("redaction_hold_seconds", self.redaction_hold_seconds),
         ];
         for (name, seconds) in terms {
             if seconds > TERM_SECONDS_MAX {
@@ -85,6 +89,7 @@ impl Retention {
             min_limits: limits(self.min_lifetime_limits_seconds),
             stubs_kept: Duration::from_secs(self.stubs_seconds),
             purge_every: Duration::from_secs(self.purge_every_seconds),
+            redaction_hold: Duration::from_secs(self.redaction_hold_seconds),
         }
     }
 }
