@@ -147,6 +147,7 @@ pub(crate) const fn of(act: Act) -> Meaning {
         Act::AdminImpersonate | Act::EmergencyReview => alert(&[codes::RESTRICTED_FUNCTION], Execute),
         Act::EmergencyBegin => alert(&[codes::EMERGENCY_STARTED], Execute),
         Act::EmergencyEnd => alert(&[codes::EMERGENCY_STOPPED], Execute),
+        Act::AuditPin | Act::AuditCosign | Act::AuditFault => alert(&[codes::SECURITY_CONFIGURATION], Execute),
         Act::AuditRead | Act::AuditExport => of_kind(codes::AUDIT_LOG_USED, &[codes::DISCLOSE], Read),
         Act::FederationSend => exchange(codes::EXPORT, &[codes::TRANSMIT], Read, Pattern::Send, codes::EXPORTED),
         Act::FederationReceive => exchange(codes::IMPORT, &[codes::RECEIVE], Create, Pattern::Receive, codes::IMPORTED),

@@ -134,6 +134,12 @@ acts! {
     DeviceVerify = "device.verify",
     /// A device was deleted.
     DeviceDelete = "device.delete",
+    /// The key of another server's audit trail, or of a witness, was taken as known, or forgotten.
+    AuditPin = "audit.pin",
+    /// Another server's audit trail was cosigned, or this one's by another.
+    AuditCosign = "audit.cosign",
+    /// Another server's audit trail is not what it was, or a server that is no witness wanted to be one.
+    AuditFault = "audit.fault",
 }
 
 impl fmt::Display for Act {

@@ -10,19 +10,21 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use tokio::sync::Mutex;
 use ulid::Ulid;
 use wardroom_clock::SharedClock;
-use wardroom_store::{Batch, DataKey, Packed, Position, Scope, Store};
+use wardroom_store::{Batch, DataKey, Packed, Position, Scope, Store, Table};
 use zeroize::Zeroizing;
 
 use crate::{
     Act, Record,
     checkpoint::origin_of,
     error::AuditError,
-    note::{NoteKey, NoteSigner},
+    note::{KeyKind, NoteKey, NoteSigner},
     reads::Windows,
     sequence::Sequence,
     tables::{KEY, RECORDS, WATCH_AUDIT},
+    witness::{WITNESS_KEY, witness_of},
 };
 
 /// Kind of the [`Scope`] under which records of a period are sealed.
@@ -80,6 +82,10 @@ pub(crate) struct Inner {
     next: AtomicU32,
     pub(crate) sequence: Sequence,
     pub(crate) signer: NoteSigner,
+    /// Signs what others' trails are.
+    pub(crate) witness: NoteSigner,
+    /// Held by whoever changes what is known of others' trails, or others know of this one.
+    pub(crate) witnessing: Mutex<()>,
     missing: OnceLock<OnMissing>,
     pub(crate) windows: Windows,
 }
@@ -107,8 +113,8 @@ impl AuditLog {
         let period = clock.now_ms() / PERIOD_MS;
         let key = store.data_key(scope(period)).await?;
         let key = ArcSwap::from_pointee((period, key));
-        let seed = signing_seed(&store).await?;
-        let signer = NoteSigner::new(origin_of(&settings.server_name), &seed);
+        let signer = NoteSigner::new(origin_of(&settings.server_name), &*signing_seed(&store, &KEY).await?);
+        let witness = NoteSigner::new(witness_of(&settings.server_name), &*signing_seed(&store, &WITNESS_KEY).await?);
         let log = Self(Some(Arc::new(Inner {
             store,
             clock,
@@ -117,6 +123,8 @@ impl AuditLog {
             next: AtomicU32::new(0),
             sequence: Sequence::default(),
             signer,
+            witness,
+            witnessing: Mutex::default(),
             missing: OnceLock::new(),
             windows: Windows::default(),
         })));
@@ -144,6 +152,11 @@ impl AuditLog {
     /// The key that checks checkpoints of this trail; none where nothing is kept.
     pub fn key(&self) -> Option<&NoteKey> {
         self.0.as_ref().map(|inner| inner.signer.key())
+    }
+
+    /// The key by which others check what this server cosigned; none where nothing is kept.
+    pub fn witness_key(&self) -> Option<NoteKey> {
+        self.0.as_ref().map(|inner| inner.witness.key().for_kind(KeyKind::Witness))
     }
 
     /// Records that the trail begins, or goes on.
@@ -184,15 +197,15 @@ impl AuditLog {
     }
 }
 
-/// The seed of the key that signs checkpoints; the first use makes it.
-async fn signing_seed(store: &Store) -> Result<Zeroizing<[u8; 32]>, AuditError> {
-    if let Some(Packed(seed)) = store.latest().get(&KEY, &()).await? {
+/// The seed of a key that signs; the first use makes it.
+async fn signing_seed(store: &Store, table: &Table<(), Packed<[u8; 32]>>) -> Result<Zeroizing<[u8; 32]>, AuditError> {
+    if let Some(Packed(seed)) = store.latest().get(table, &()).await? {
         return Ok(Zeroizing::new(seed));
     }
     let seed = Zeroizing::new(rand::random());
     let mut batch = Batch::default();
-    batch.expect_absent(&KEY, &());
-    batch.put(&KEY, &(), &Packed(*seed));
+    batch.expect_absent(table, &());
+    batch.put(table, &(), &Packed(*seed));
     store.commit(batch).await?;
     Ok(seed)
 }

@@ -8,6 +8,7 @@ use crate::{
     index::{IndexKey, Posting},
     reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS},
     sequence::State,
+    witness::{COSIGNATURES, COSIGNERS, EVIDENCE, WATCHED, WITNESS_KEY},
 };
 
 /// Touched by every batch that has a record.
@@ -62,4 +63,9 @@ pub const TABLES: &[TableSpec] = &[
     *READERS.spec(),
     *READ_MARKS.spec(),
     *LAST_READS.spec(),
+    *WITNESS_KEY.spec(),
+    *WATCHED.spec(),
+    *EVIDENCE.spec(),
+    *COSIGNERS.spec(),
+    *COSIGNATURES.spec(),
 ];

@@ -4,6 +4,7 @@
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
 mod attestation;
+mod audit;
 mod directory;
 mod error;
 mod events;
@@ -49,6 +50,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(membership::routes())
         .merge(events::routes())
         .merge(attestation::routes())
+        .merge(audit::routes())
         .merge(directory::routes())
         .merge(hierarchy::routes())
         .merge(media::routes())

@@ -2,12 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_audit::{Act, AuditError, AuditLog, Record};
-use wardroom_care::Care;
+use wardroom_care::{Alarms, Care};
 use wardroom_clock::SharedClock;
+use wardroom_federation::{WitnessAlarm, WitnessAlarms};
 use wardroom_store::Store;
 
 use crate::config::Config;
@@ -50,4 +52,26 @@ pub(crate) fn watch(audit: &AuditLog, care: &Care, stopping: &CancellationToken)
             tokio::time::sleep(ALARM_PAUSE).await;
         }
     }));
+}
+
+/// Has the alarms tell what witnesses see.
+#[derive(Debug)]
+pub(crate) struct ByAlarms(pub(crate) Alarms);
+
+impl WitnessAlarms for ByAlarms {
+    fn tell<'a>(&'a self, alarm: WitnessAlarm<'a>) -> BoxFuture<'a, ()> {
+        async move {
+            match alarm {
+                WitnessAlarm::Faulty(server, fault) => self.0.partner_trail_changed(server, &fault.to_string()).await,
+                WitnessAlarm::WitnessKey(server) => self.0.witness_key_changed(server).await,
+                WitnessAlarm::Unwitnessed => self.0.audit_unwitnessed().await,
+                WitnessAlarm::WitnessedAgain => {
+                    if let Err(error) = self.0.audit_witnessed().await {
+                        warn!(%error, "an alarm that is over could not be taken away");
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
 }

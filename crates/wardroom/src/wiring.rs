@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::Router;
-use ruma::{OwnedServerName, OwnedUserId, UserId};
+use ruma::OwnedServerName;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
@@ -144,13 +144,6 @@ pub(crate) async fn open_store_in(
     opened.map_err(|source| StartError::Store { dir: dir.to_owned(), source })
 }
 
-/// The users that act for the server itself.
-fn own_users(config: &Config) -> Vec<OwnedUserId> {
-    let names = [&config.roles.service_user, &config.server_notices.localpart];
-    let named = names.into_iter().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
-    named.filter_map(|name| UserId::parse_with_server_name(name, &config.server_name).ok()).collect()
-}
-
 /// The accounts as the configuration wants them.
 pub(crate) async fn accounts(
     config: &Config,
@@ -174,7 +167,7 @@ pub(crate) async fn accounts(
         tokens: config.sessions.lifetimes(),
         presence: config.presence.enabled,
         federation: config.federation.enabled,
-        own_users: own_users(config),
+        own_users: config.own_users(),
     };
     Ok(Accounts::new(store, clock, audit, settings).await?)
 }
@@ -294,6 +287,7 @@ async fn federation(config: &Config, parts: &Parts, care: &Care) -> Result<Optio
     care.attestations().ask_by(Arc::new(Asking(federation.attestations.clone())));
     care.tell_by(Arc::new(Telling(federation.outbox.clone())));
     care.invite_by(Arc::new(inviting::ByFederation(federation.rooms.clone())));
+    federation.witness.alarm_by(Arc::new(auditing::ByAlarms(care.alarms().clone())));
     Ok(Some(federation))
 }
 
@@ -330,6 +324,7 @@ pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, Start
         partners: section.partners(),
         old_keys: Vec::new(),
         list,
+        witness: config.audit.witness_settings(),
     })
 }
 
