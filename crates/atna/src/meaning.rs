@@ -137,6 +137,7 @@ pub(crate) const fn of(act: Act) -> Meaning {
         | Act::MemberBan
         | Act::MemberUnban
         | Act::MemberKnock
+        | Act::MediaHide
         | Act::RoomChange => alert(&[codes::OBJECT_SECURITY], Update),
         Act::RoleCheck => decision(&[codes::AUTHORIZED_BY_ROLE], codes::SECURITY_RESOURCE),
         Act::PolicySign => decision(&[codes::AUTHORIZED_BY_ROLE], codes::DOMAIN_RESOURCE),
@@ -149,6 +150,8 @@ pub(crate) const fn of(act: Act) -> Meaning {
         Act::EmergencyEnd => alert(&[codes::EMERGENCY_STOPPED], Execute),
         Act::AuditPin | Act::AuditCosign | Act::AuditFault => alert(&[codes::SECURITY_CONFIGURATION], Execute),
         Act::AuditRead | Act::AuditExport => of_kind(codes::AUDIT_LOG_USED, &[codes::DISCLOSE], Read),
+        Act::BackupCreate => exchange(codes::EXPORT, &[codes::TRANSMIT], Read, Pattern::Plain, codes::EXPORTED),
+        Act::BackupRestore => exchange(codes::IMPORT, &[codes::RECEIVE], Create, Pattern::Plain, codes::IMPORTED),
         Act::FederationSend => exchange(codes::EXPORT, &[codes::TRANSMIT], Read, Pattern::Send, codes::EXPORTED),
         Act::FederationReceive => exchange(codes::IMPORT, &[codes::RECEIVE], Create, Pattern::Receive, codes::IMPORTED),
         Act::RetentionPurge | Act::RetentionShred => {

@@ -140,6 +140,12 @@ acts! {
     AuditCosign = "audit.cosign",
     /// Another server's audit trail is not what it was, or a server that is no witness wanted to be one.
     AuditFault = "audit.fault",
+    /// A file was hidden from everybody, or shown again.
+    MediaHide = "media.hide",
+    /// Everything that is stored was copied to a backup.
+    BackupCreate = "backup.create",
+    /// Everything that is stored was restored from a backup.
+    BackupRestore = "backup.restore",
 }
 
 impl fmt::Display for Act {

@@ -6,6 +6,7 @@
 mod attestation;
 mod audit;
 mod directory;
+mod disclosures;
 mod error;
 mod events;
 mod hierarchy;

@@ -6,9 +6,9 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wardroom_audit::{Act, AuditError, AuditLog, Record};
+use wardroom_audit::{Act, AuditError, AuditLog, Origin, Record, Who};
 use wardroom_care::{Alarms, Care};
-use wardroom_clock::SharedClock;
+use wardroom_clock::{SharedClock, SystemClock};
 use wardroom_federation::{WitnessAlarm, WitnessAlarms};
 use wardroom_store::Store;
 
@@ -26,6 +26,25 @@ pub(crate) async fn open(config: &Config, store: &Store, clock: SharedClock) -> 
 pub(crate) async fn begin(audit: &AuditLog) -> Result<(), AuditError> {
     audit.begin().await?;
     audit.write(Record::of(Act::ServerStart)).await
+}
+
+/// Who acts where nobody signed in: whoever may start programs on this machine.
+pub(crate) fn command_line() -> Origin {
+    Origin { who: Who { service: Some("command line".to_owned()), ..Who::default() }, request: None }
+}
+
+/// Records what is done to a store while the server is stopped.
+pub(crate) async fn by_command_line(config: &Config, store: &Store, act: Act) -> Result<(), AuditError> {
+    let audit = open(config, store, Arc::new(SystemClock)).await?;
+    audit.write(Record::by(act, command_line())).await
+}
+
+/// Records that the certificates were read again, as whoever may send signals wanted it.
+pub(crate) async fn note_reload(audit: AuditLog) {
+    let record = Record::by(Act::ServerConfig, command_line()).detail("certificates");
+    if let Err(error) = audit.write(record).await {
+        warn!(%error, "that certificates were read again could not be recorded");
+    }
 }
 
 /// Records that the server and the trail stop.

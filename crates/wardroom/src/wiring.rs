@@ -520,7 +520,7 @@ impl App {
             audit: audit.clone(),
             limits: Arc::clone(&limits),
             notices,
-            backups: BackingUp::of(config, &store, &clock),
+            backups: BackingUp::of(config, (&store, &audit), &clock),
             impersonation: config.admin.impersonation,
         };
         let federation_api =
@@ -550,6 +550,11 @@ impl App {
     /// Cancelled to stop: long polls answer, background work ends.
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.client.stopping
+    }
+
+    /// The audit trail.
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.client.audit
     }
 
     /// The routes of a listener.
