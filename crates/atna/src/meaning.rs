@@ -115,7 +115,7 @@ pub(crate) const fn of(act: Act) -> Meaning {
         Act::ServerStart => of_kind(codes::APPLICATION, &[codes::START], Execute),
         Act::ServerStop => of_kind(codes::APPLICATION, &[codes::STOP], Execute),
         Act::AuditStart => alert(&[codes::RECORDING_STARTED], Execute),
-        Act::AuditStop => alert(&[codes::RECORDING_STOPPED], Execute),
+        Act::AuditStop | Act::AuditGap => alert(&[codes::RECORDING_STOPPED], Execute),
         Act::Login | Act::LoginFailed => of_kind(codes::USER_AUTHENTICATION, &[codes::LOGIN], Execute),
         Act::Logout => of_kind(codes::USER_AUTHENTICATION, &[codes::LOGOUT], Execute),
         Act::AccountCreate => alert(&[codes::USER_SECURITY], Create),

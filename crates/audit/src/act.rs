@@ -146,6 +146,8 @@ acts! {
     BackupCreate = "backup.create",
     /// Everything that is stored was restored from a backup.
     BackupRestore = "backup.restore",
+    /// For some time what was done was not recorded: it could not be, and the settings say that work goes on.
+    AuditGap = "audit.gap",
 }
 
 impl fmt::Display for Act {

@@ -17,7 +17,7 @@ use wardroom_store::{Batch, DataKey, Packed, Position, Scope, Store, Table};
 use zeroize::Zeroizing;
 
 use crate::{
-    Act, Record,
+    Act, Origin, Outcome, Record,
     checkpoint::origin_of,
     error::AuditError,
     note::{KeyKind, NoteKey, NoteSigner},
@@ -69,6 +69,14 @@ impl Default for AuditSettings {
     }
 }
 
+/// Records that could not be written while work went on. Times are milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gap {
+    count: u64,
+    since_ms: u64,
+    until_ms: u64,
+}
+
 /// Told that a record is missing, when work goes on without it.
 type OnMissing = Box<dyn Fn() + Send + Sync>;
 
@@ -87,6 +95,7 @@ pub(crate) struct Inner {
     /// Held by whoever changes what is known of others' trails, or others know of this one.
     pub(crate) witnessing: Mutex<()>,
     missing: OnceLock<OnMissing>,
+    gap: parking_lot::Mutex<Gap>,
     pub(crate) windows: Windows,
 }
 
@@ -126,6 +135,7 @@ impl AuditLog {
             witness,
             witnessing: Mutex::default(),
             missing: OnceLock::new(),
+            gap: parking_lot::Mutex::default(),
             windows: Windows::default(),
         })));
         log.close_left_windows().await?;
@@ -152,6 +162,26 @@ impl AuditLog {
     /// The key that checks checkpoints of this trail; none where nothing is kept.
     pub fn key(&self) -> Option<&NoteKey> {
         self.0.as_ref().map(|inner| inner.signer.key())
+    }
+
+    /// Records how many records are missing since the last time, and from when to when; nothing where none is.
+    ///
+    /// # Errors
+    /// When that cannot be written either: then they are told of the next time.
+    pub async fn record_gap(&self) -> Result<(), AuditError> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let gap = std::mem::take(&mut *inner.gap.lock());
+        if gap.count == 0 {
+            return Ok(());
+        }
+        let record = Record::by(Act::AuditGap, Origin::default()).count(gap.count);
+        let written = inner.write(record.between(gap.since_ms, gap.until_ms).outcome(Outcome::Major)).await;
+        if written.is_err() {
+            let mut after = inner.gap.lock();
+            let until_ms = if after.count == 0 { gap.until_ms } else { after.until_ms };
+            *after = Gap { count: gap.count.saturating_add(after.count), since_ms: gap.since_ms, until_ms };
+        }
+        written
     }
 
     /// The key by which others check what this server cosigned; none where nothing is kept.
@@ -197,6 +227,15 @@ impl AuditLog {
     }
 }
 
+impl Gap {
+    fn add(&mut self, now_ms: u64) {
+        if self.count == 0 {
+            self.since_ms = now_ms;
+        }
+        (self.count, self.until_ms) = (self.count.saturating_add(1), now_ms);
+    }
+}
+
 /// The seed of a key that signs; the first use makes it.
 async fn signing_seed(store: &Store, table: &Table<(), Packed<[u8; 32]>>) -> Result<Zeroizing<[u8; 32]>, AuditError> {
     if let Some(Packed(seed)) = store.latest().get(table, &()).await? {
@@ -220,6 +259,7 @@ impl Inner {
         match (written, self.settings.on_failure) {
             (Err(error), OnFailure::Continue) => {
                 tracing::error!(%error, "an audit record could not be written");
+                self.gap.lock().add(self.now_ms());
                 if let Some(tell) = self.missing.get() {
                     tell();
                 }

@@ -92,7 +92,8 @@ impl AuditLog {
             }
             if looked.is_none_or(|looked| looked.elapsed() >= EXPIRE_EVERY) {
                 looked = Some(Instant::now());
-                if let Err(error) = self.expire().await {
+                let expired = async { self.expire().await.and(self.expire_evidence().await) };
+                if let Err(error) = expired.await {
                     tracing::warn!(%error, "old audit records could not be deleted yet");
                 }
             }
@@ -199,9 +200,9 @@ impl Inner {
         to_the_end(async move {
             let mut slot = inner.sequence.0.lock().await;
             let mut head = inner.head(&mut slot).await?;
-            let since_ms = inner.now_ms().saturating_sub(head.checkpoint_ms);
-            // A clock that goes back puts nothing off by more than it went.
-            let due = since_ms >= u64::from(inner.settings.checkpoint_seconds).saturating_mul(1_000);
+            let (now_ms, every_ms) = (inner.now_ms(), u64::from(inner.settings.checkpoint_seconds) * 1_000);
+            // A clock that went back puts nothing off.
+            let due = now_ms < head.checkpoint_ms || now_ms - head.checkpoint_ms >= every_ms;
             if at_once || due && head.worth {
                 let mut batch = Batch::default();
                 head.checkpoint(&inner, &mut batch);

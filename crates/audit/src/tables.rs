@@ -6,7 +6,7 @@ use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey
 use crate::{
     hours::Hour,
     index::{IndexKey, Posting},
-    reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS},
+    reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS, SWEPT},
     sequence::State,
     witness::{COSIGNATURES, COSIGNERS, EVIDENCE, WATCHED, WITNESS_KEY},
 };
@@ -63,6 +63,7 @@ pub const TABLES: &[TableSpec] = &[
     *READERS.spec(),
     *READ_MARKS.spec(),
     *LAST_READS.spec(),
+    *SWEPT.spec(),
     *WITNESS_KEY.spec(),
     *WATCHED.spec(),
     *EVIDENCE.spec(),

@@ -226,7 +226,7 @@ async fn timestamp_to_event(
     let found = state.rooms.event_near_for_server(&mut reader, request.ts.get().into(), backwards).await;
     let pdu = &found.map_err(error::of_room)?.pdu;
     let about = (&*request.room_id, "timestamp_to_event");
-    disclosed(&state, &origin, about, std::iter::once(&**pdu.event_id())).await?;
+    disclosed(&state, &origin, about, std::iter::once(pdu.event_id())).await?;
     let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(pdu.origin_server_ts()));
     Ok(Reply(get_event_by_timestamp::Response::new(pdu.event_id().to_owned(), ts)))
 }

@@ -16,6 +16,8 @@ use crate::config::Config;
 
 /// The shortest time between two alarms about missing records.
 const ALARM_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is tried to record that records are missing.
+const GAP_PAUSE: Duration = Duration::from_secs(2);
 
 /// The trail as the configuration wants it.
 pub(crate) async fn open(config: &Config, store: &Store, clock: SharedClock) -> Result<AuditLog, AuditError> {
@@ -63,10 +65,15 @@ pub(crate) fn watch(audit: &AuditLog, care: &Care, stopping: &CancellationToken)
     let missing = Arc::new(Notify::new());
     let tell = Arc::clone(&missing);
     audit.tell_missing(move || tell.notify_one());
-    let alarms = care.alarms().clone();
+    let (alarms, audit) = (care.alarms().clone(), audit.clone());
     tokio::spawn(stopping.clone().run_until_cancelled_owned(async move {
         loop {
             missing.notified().await;
+            alarms.audit_incomplete().await;
+            // Where nothing can be written, neither can this: it is told of when it can.
+            while audit.record_gap().await.is_err() {
+                tokio::time::sleep(GAP_PAUSE).await;
+            }
             alarms.audit_incomplete().await;
             tokio::time::sleep(ALARM_PAUSE).await;
         }
