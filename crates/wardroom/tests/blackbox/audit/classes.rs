@@ -1,10 +1,11 @@
 //! For every class of endpoints one action yields exactly the expected record: the catalogue of `docs/healthcare.md`, row by row.
 //! Acts that need more than one step (emergencies, impersonation, identity providers, purges) stand in `deeds`.
 
-use wardroom_testkit::{Actor, Peer, Target, User, Value, json, raw, v1, v3};
+use wardroom_testkit::{Actor, Peer, Target, User, Value, json, raw, v1, v3, wait_until};
 
 use super::{deeds::bare, records};
 use crate::{
+    SOON,
     access::{give, policy},
     admin::{admin_of, own, synapse},
     federation::sites::Site,
@@ -134,7 +135,7 @@ const PEOPLE: &[Row] = &[
         0,
         |w| json!({ "room": w.room }),
     ),
-    ("join", |w| w.bob.join(&w.new_room()), "member.join", 0, |_| json!({})),
+    ("join", |w| w.bob.join(&w.new_room()), "member.join", 0, |w| json!({ "user": w.bob.id })),
     (
         "leave",
         |w| {
@@ -144,7 +145,7 @@ const PEOPLE: &[Row] = &[
         },
         "member.leave",
         0,
-        |_| json!({}),
+        |w| json!({ "user": w.bob.id }),
     ),
     (
         "invite",
@@ -218,7 +219,10 @@ const ADMINISTRATORS: &[Row] = &[
 const PARTNERS: &[Row] = &[
     (
         "an event comes",
-        |w| drop(w.peer.say(&w.site.server, &w.room, &w.dave, "from afar")),
+        |w| {
+            let said = w.peer.say(&w.site.server, &w.room, &w.dave, "from afar");
+            wait_until("the event", SOON, || (w.alice.try_event(&w.room, &said).status == 200).then_some(()));
+        },
         "federation.receive",
         0,
         |w| json!({ "room": w.room, "type": "m.room.message" }),
