@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 use wardroom_audit::origin;
 use wardroom_clock::SystemClock;
+use wardroom_holds::Holds;
 use wardroom_store::OpenError;
 
 use super::{ConfigFile, Failure, print, runtime, secret};
@@ -33,7 +34,8 @@ pub(super) fn run(create: &UserCreate) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let store = wiring::open_store(&config, &SystemClock, StoreUse::Create).await.map_err(explain)?;
         let audit = auditing::open(&config, &store, Arc::new(SystemClock)).await?;
-        let accounts = wiring::accounts(&config, store.clone(), Arc::new(SystemClock), audit).await?;
+        let accounts =
+            wiring::accounts(&config, store.clone(), Arc::new(SystemClock), (audit, Holds::default())).await?;
         let creation = accounts.create_user(&create.name, Some(&password), create.admin);
         let created = origin::scope(auditing::command_line(), creation).await;
         drop(accounts);
