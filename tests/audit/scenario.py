@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import urllib.request
 import pymerkle
 import rfc8785
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from harness import REQUEST_S, Wardroom, equal, expect, run_scenario, wait_for
 
 RECORDS_MIN = 1_100
@@ -107,6 +108,23 @@ class Export:
             name, size, top, *more = text.splitlines()
             equal(name, self.name, "the name of the log")
             yield int(size), base64.b64decode(top), more
+
+
+class Witness:
+    """A key that cosigns, as C2SP's tlog-cosignature has it (cosignature/v1)."""
+
+    def __init__(self, name):
+        self.name, self.key = name, Ed25519PrivateKey.generate()
+        self.public = b"\x04" + self.key.public_key().public_bytes_raw()
+        self.id = hashlib.sha256(name.encode() + b"\n" + self.public).digest()[:4]
+
+    def vkey(self):
+        return f"{self.name}+{self.id.hex()}+{base64.b64encode(self.public).decode()}"
+
+    def line(self, text, told=1_700_000_000, signed=None):
+        message = f"cosignature/v1\ntime {told if signed is None else signed}\n{text}"
+        signature = self.id + told.to_bytes(8, "big") + self.key.sign(message.encode())
+        return f"\N{EM DASH} {self.name} {base64.b64encode(signature).decode()}"
 
 
 class Steps:
@@ -208,6 +226,25 @@ class Steps:
         equal(done.returncode, 0, done.stderr)
         top = base64.b64encode(root(self.export.leaves)).decode()
         expect(f"ok, {len(self.export.records)} records, root {top}" in done.stdout, done.stdout)
+
+    def a_cosignature_made_here_is_checked_by_the_servers_own_verifier(self):
+        witness = Witness("elsewhere.example/wardroom/witness")
+        text, signature = self.export.notes[-1]
+        checkpoints = (self.directory / "checkpoints").read_text()
+        size, _, _ = list(self.export.checkpoints())[-1]
+        for line, good in [(witness.line(text), True), (witness.line(text, told=7, signed=8), False)]:
+            with tempfile.TemporaryDirectory() as copy:
+                copy = pathlib.Path(copy) / "export"
+                shutil.copytree(self.directory, copy)
+                cosigned = checkpoints.replace(signature, f"{signature}\n{line}", 1)
+                (copy / "checkpoints").write_text(cosigned)
+                for more in (["--witness", f"elsewhere.example={witness.vkey()}"], []):
+                    if not more:
+                        (copy / "witnesses").write_text(witness.vkey() + "\n")
+                    command = [self.binary, "audit", "verify", str(copy), *more]
+                    done = subprocess.run(command, capture_output=True, text=True, timeout=REQUEST_S)
+                    equal(done.returncode == 0, good, done.stdout + done.stderr)
+                    expect(not good or f"cosigned up to {size} by {witness.name}" in done.stdout, done.stdout)
 
     def an_export_goes_on_where_it_stopped(self):
         before = self.export

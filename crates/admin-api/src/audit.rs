@@ -2,6 +2,7 @@
 
 mod proofs;
 mod raw;
+mod witness;
 
 use axum::Json;
 use serde_json::{Value, json};
@@ -38,6 +39,7 @@ pub(crate) fn endpoints() -> Endpoints {
         )
         .merge(proofs::endpoints())
         .merge(raw::endpoints())
+        .merge(witness::endpoints())
 }
 
 async fn records(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {

@@ -115,7 +115,7 @@ pub(crate) const fn of(act: Act) -> Meaning {
         Act::ServerStart => of_kind(codes::APPLICATION, &[codes::START], Execute),
         Act::ServerStop => of_kind(codes::APPLICATION, &[codes::STOP], Execute),
         Act::AuditStart => alert(&[codes::RECORDING_STARTED], Execute),
-        Act::AuditStop => alert(&[codes::RECORDING_STOPPED], Execute),
+        Act::AuditStop | Act::AuditGap => alert(&[codes::RECORDING_STOPPED], Execute),
         Act::Login | Act::LoginFailed => of_kind(codes::USER_AUTHENTICATION, &[codes::LOGIN], Execute),
         Act::Logout => of_kind(codes::USER_AUTHENTICATION, &[codes::LOGOUT], Execute),
         Act::AccountCreate => alert(&[codes::USER_SECURITY], Create),
@@ -137,6 +137,7 @@ pub(crate) const fn of(act: Act) -> Meaning {
         | Act::MemberBan
         | Act::MemberUnban
         | Act::MemberKnock
+        | Act::MediaHide
         | Act::RoomChange => alert(&[codes::OBJECT_SECURITY], Update),
         Act::RoleCheck => decision(&[codes::AUTHORIZED_BY_ROLE], codes::SECURITY_RESOURCE),
         Act::PolicySign => decision(&[codes::AUTHORIZED_BY_ROLE], codes::DOMAIN_RESOURCE),
@@ -147,7 +148,10 @@ pub(crate) const fn of(act: Act) -> Meaning {
         Act::AdminImpersonate | Act::EmergencyReview => alert(&[codes::RESTRICTED_FUNCTION], Execute),
         Act::EmergencyBegin => alert(&[codes::EMERGENCY_STARTED], Execute),
         Act::EmergencyEnd => alert(&[codes::EMERGENCY_STOPPED], Execute),
+        Act::AuditPin | Act::AuditCosign | Act::AuditFault => alert(&[codes::SECURITY_CONFIGURATION], Execute),
         Act::AuditRead | Act::AuditExport => of_kind(codes::AUDIT_LOG_USED, &[codes::DISCLOSE], Read),
+        Act::BackupCreate => exchange(codes::EXPORT, &[codes::TRANSMIT], Read, Pattern::Plain, codes::EXPORTED),
+        Act::BackupRestore => exchange(codes::IMPORT, &[codes::RECEIVE], Create, Pattern::Plain, codes::IMPORTED),
         Act::FederationSend => exchange(codes::EXPORT, &[codes::TRANSMIT], Read, Pattern::Send, codes::EXPORTED),
         Act::FederationReceive => exchange(codes::IMPORT, &[codes::RECEIVE], Create, Pattern::Receive, codes::IMPORTED),
         Act::RetentionPurge | Act::RetentionShred => {

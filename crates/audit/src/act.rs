@@ -136,6 +136,20 @@ acts! {
     DeviceVerify = "device.verify",
     /// A device was deleted.
     DeviceDelete = "device.delete",
+    /// The key of another server's audit trail, or of a witness, was taken as known, or forgotten.
+    AuditPin = "audit.pin",
+    /// Another server's audit trail was cosigned, or this one's by another.
+    AuditCosign = "audit.cosign",
+    /// Another server's audit trail is not what it was, or a server that is no witness wanted to be one.
+    AuditFault = "audit.fault",
+    /// A file was hidden from everybody, or shown again.
+    MediaHide = "media.hide",
+    /// Everything that is stored was copied to a backup.
+    BackupCreate = "backup.create",
+    /// Everything that is stored was restored from a backup.
+    BackupRestore = "backup.restore",
+    /// For some time what was done was not recorded: it could not be, and the settings say that work goes on.
+    AuditGap = "audit.gap",
 }
 
 impl fmt::Display for Act {

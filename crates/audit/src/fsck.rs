@@ -1,6 +1,11 @@
 //! Checks that the stored trail is what was recorded: every record against its hash, the hashes against the tree, the tree
 //! against every checkpoint, and those against the key and each other.
 
+mod cosigned;
+mod readable;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
@@ -49,15 +54,18 @@ struct Check {
 /// When the store cannot be read at all; what cannot be read of the trail is a problem in the report.
 pub async fn fsck(store: &Store, server_name: &str) -> Result<Report, AuditError> {
     let view = store.latest();
-    let state = view.get(&STATE, &()).await?.map(|Packed(state)| state).unwrap_or_default();
-    let seed = view.get(&KEY, &()).await?.map(|Packed(seed)| seed);
+    let mut problems = readable::problems(&view).await;
+    let state = view.get(&STATE, &()).await.ok().flatten().map(|Packed(state)| state).unwrap_or_default();
+    let seed = view.get(&KEY, &()).await.ok().flatten().map(|Packed(seed)| seed);
+    problems.extend(cosigned::problems(&view).await);
+    problems.truncate(PROBLEMS_MAX);
     let key = seed.map(|seed| NoteSigner::new(origin_of(server_name), &seed).key().clone());
     let mut check = Check {
         view,
         state,
         key,
         tree: Tree::default(),
-        report: Report { records: state.size, ..Report::default() },
+        report: Report { records: state.size, problems, ..Report::default() },
         checkpoints: VecDeque::new(),
         read_to: None,
         previous: None,
@@ -140,7 +148,8 @@ impl Check {
     async fn checkpoint(&mut self, size: u64) -> Result<(), AuditError> {
         if self.checkpoints.is_empty() {
             let scan = self.read_to.map_or_else(Scan::all, |read_to| Scan::all().after(&read_to));
-            let rows = self.view.scan(&CHECKPOINTS, scan.limit(CHECKPOINTS_AT_ONCE)).await?;
+            // What cannot be read was named before.
+            let rows = self.view.scan(&CHECKPOINTS, scan.limit(CHECKPOINTS_AT_ONCE)).await.unwrap_or_default();
             self.read_to = Some(rows.last().map_or(u64::MAX, |(size, _)| *size));
             self.checkpoints.extend(rows);
         }

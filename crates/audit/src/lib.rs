@@ -31,6 +31,7 @@ mod tables;
 mod tests;
 mod tree;
 pub mod verify;
+mod witness;
 
 pub use self::{
     act::Act,
@@ -48,4 +49,5 @@ pub use self::{
     search::{ENTRIES_MAX, Entry, Page, Query},
     tables::{TABLES, WATCH_AUDIT},
     tree::{Hash, continues, empty_root, includes, leaf_hash, node_hash},
+    witness::{Cosignature, Cosigner, Evidence, Fault, Faulty, Looked, Shown, Taken, Watched, witness_of},
 };

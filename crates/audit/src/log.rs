@@ -10,19 +10,21 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use tokio::sync::Mutex;
 use ulid::Ulid;
 use wardroom_clock::SharedClock;
-use wardroom_store::{Batch, DataKey, Packed, Position, Scope, Store};
+use wardroom_store::{Batch, DataKey, Packed, Position, Scope, Store, Table};
 use zeroize::Zeroizing;
 
 use crate::{
-    Act, Record,
+    Act, Origin, Outcome, Record,
     checkpoint::origin_of,
     error::AuditError,
-    note::{NoteKey, NoteSigner},
+    note::{KeyKind, NoteKey, NoteSigner},
     reads::Windows,
     sequence::Sequence,
     tables::{KEY, RECORDS, WATCH_AUDIT},
+    witness::{WITNESS_KEY, witness_of},
 };
 
 /// Kind of the [`Scope`] under which records of a period are sealed.
@@ -67,6 +69,14 @@ impl Default for AuditSettings {
     }
 }
 
+/// Records that could not be written while work went on. Times are milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default)]
+struct Gap {
+    count: u64,
+    since_ms: u64,
+    until_ms: u64,
+}
+
 /// Told that a record is missing, when work goes on without it.
 type OnMissing = Box<dyn Fn() + Send + Sync>;
 
@@ -80,7 +90,12 @@ pub(crate) struct Inner {
     next: AtomicU32,
     pub(crate) sequence: Sequence,
     pub(crate) signer: NoteSigner,
+    /// Signs what others' trails are.
+    pub(crate) witness: NoteSigner,
+    /// Held by whoever changes what is known of others' trails, or others know of this one.
+    pub(crate) witnessing: Mutex<()>,
     missing: OnceLock<OnMissing>,
+    gap: parking_lot::Mutex<Gap>,
     pub(crate) windows: Windows,
 }
 
@@ -107,8 +122,8 @@ impl AuditLog {
         let period = clock.now_ms() / PERIOD_MS;
         let key = store.data_key(scope(period)).await?;
         let key = ArcSwap::from_pointee((period, key));
-        let seed = signing_seed(&store).await?;
-        let signer = NoteSigner::new(origin_of(&settings.server_name), &seed);
+        let signer = NoteSigner::new(origin_of(&settings.server_name), &*signing_seed(&store, &KEY).await?);
+        let witness = NoteSigner::new(witness_of(&settings.server_name), &*signing_seed(&store, &WITNESS_KEY).await?);
         let log = Self(Some(Arc::new(Inner {
             store,
             clock,
@@ -117,7 +132,10 @@ impl AuditLog {
             next: AtomicU32::new(0),
             sequence: Sequence::default(),
             signer,
+            witness,
+            witnessing: Mutex::default(),
             missing: OnceLock::new(),
+            gap: parking_lot::Mutex::default(),
             windows: Windows::default(),
         })));
         log.close_left_windows().await?;
@@ -144,6 +162,31 @@ impl AuditLog {
     /// The key that checks checkpoints of this trail; none where nothing is kept.
     pub fn key(&self) -> Option<&NoteKey> {
         self.0.as_ref().map(|inner| inner.signer.key())
+    }
+
+    /// Records how many records are missing since the last time, and from when to when; nothing where none is.
+    ///
+    /// # Errors
+    /// When that cannot be written either: then they are told of the next time.
+    pub async fn record_gap(&self) -> Result<(), AuditError> {
+        let Some(inner) = &self.0 else { return Ok(()) };
+        let gap = std::mem::take(&mut *inner.gap.lock());
+        if gap.count == 0 {
+            return Ok(());
+        }
+        let record = Record::by(Act::AuditGap, Origin::default()).count(gap.count);
+        let written = inner.write(record.between(gap.since_ms, gap.until_ms).outcome(Outcome::Major)).await;
+        if written.is_err() {
+            let mut after = inner.gap.lock();
+            let until_ms = if after.count == 0 { gap.until_ms } else { after.until_ms };
+            *after = Gap { count: gap.count.saturating_add(after.count), since_ms: gap.since_ms, until_ms };
+        }
+        written
+    }
+
+    /// The key by which others check what this server cosigned; none where nothing is kept.
+    pub fn witness_key(&self) -> Option<NoteKey> {
+        self.0.as_ref().map(|inner| inner.witness.key().for_kind(KeyKind::Witness))
     }
 
     /// Records that the trail begins, or goes on.
@@ -184,15 +227,24 @@ impl AuditLog {
     }
 }
 
-/// The seed of the key that signs checkpoints; the first use makes it.
-async fn signing_seed(store: &Store) -> Result<Zeroizing<[u8; 32]>, AuditError> {
-    if let Some(Packed(seed)) = store.latest().get(&KEY, &()).await? {
+impl Gap {
+    fn add(&mut self, now_ms: u64) {
+        if self.count == 0 {
+            self.since_ms = now_ms;
+        }
+        (self.count, self.until_ms) = (self.count.saturating_add(1), now_ms);
+    }
+}
+
+/// The seed of a key that signs; the first use makes it.
+async fn signing_seed(store: &Store, table: &Table<(), Packed<[u8; 32]>>) -> Result<Zeroizing<[u8; 32]>, AuditError> {
+    if let Some(Packed(seed)) = store.latest().get(table, &()).await? {
         return Ok(Zeroizing::new(seed));
     }
     let seed = Zeroizing::new(rand::random());
     let mut batch = Batch::default();
-    batch.expect_absent(&KEY, &());
-    batch.put(&KEY, &(), &Packed(*seed));
+    batch.expect_absent(table, &());
+    batch.put(table, &(), &Packed(*seed));
     store.commit(batch).await?;
     Ok(seed)
 }
@@ -207,6 +259,7 @@ impl Inner {
         match (written, self.settings.on_failure) {
             (Err(error), OnFailure::Continue) => {
                 tracing::error!(%error, "an audit record could not be written");
+                self.gap.lock().add(self.now_ms());
                 if let Some(tell) = self.missing.get() {
                     tell();
                 }

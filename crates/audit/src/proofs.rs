@@ -20,24 +20,29 @@ pub const CHECKPOINTS_MAX: usize = 1_000;
 pub const LEAVES_MAX: usize = 100_000;
 
 impl AuditLog {
-    /// The newest checkpoint, a signed note, and its size; none before the first.
+    /// The newest checkpoint, a signed note with what others cosigned, and its size; none before the first.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn newest_checkpoint(&self) -> Result<Option<(u64, String)>, AuditError> {
         let Some(inner) = self.inner() else { return Ok(None) };
         let newest = Scan::all().reverse().limit(1);
-        Ok(inner.store.latest().scan(&CHECKPOINTS, newest).await?.into_iter().next())
+        let mut notes = inner.store.latest().scan(&CHECKPOINTS, newest).await?;
+        inner.with_cosignatures(&mut notes).await?;
+        Ok(notes.pop())
     }
 
-    /// Checkpoints of more records than `after`, the smallest first, at most [`CHECKPOINTS_MAX`].
+    /// Checkpoints of more records than `after`, the smallest first, at most [`CHECKPOINTS_MAX`], each with what others
+    /// cosigned.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn checkpoints(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, String)>, AuditError> {
         let Some(inner) = self.inner() else { return Ok(Vec::new()) };
         let scan = after.map_or_else(Scan::all, |after| Scan::all().after(&after));
-        Ok(inner.store.latest().scan(&CHECKPOINTS, scan.limit(limit.min(CHECKPOINTS_MAX))).await?)
+        let mut notes = inner.store.latest().scan(&CHECKPOINTS, scan.limit(limit.min(CHECKPOINTS_MAX))).await?;
+        inner.with_cosignatures(&mut notes).await?;
+        Ok(notes)
     }
 
     /// What proves that a record is in the trail as it was when it had `size` records, and the hash of the record.

@@ -10,11 +10,13 @@
 
 mod closing;
 mod evidence;
+mod expiry;
 mod window;
 
 pub use self::evidence::{Delivery, ReadMark};
 pub(crate) use self::{
     evidence::{LAST_READS, READ_MARKS, READERS, RECEIVED},
+    expiry::SWEPT,
     window::{ROWS, Windows},
 };
 

@@ -23,6 +23,12 @@ const KEY_LATE_MS_MAX: u64 = HOUR_MS;
 /// A year in milliseconds, as long as any.
 const YEAR_MS: u64 = 366 * 24 * HOUR_MS;
 
+/// From when on records are kept, in milliseconds since 1970; none where they are for ever.
+pub(crate) fn kept_from_ms(inner: &Inner) -> Option<u64> {
+    let years = inner.settings.retention_years?;
+    Some(inner.now_ms().saturating_sub(u64::from(years).saturating_mul(YEAR_MS)))
+}
+
 impl AuditLog {
     /// Deletes the records whose time is over, a whole period after the other; how many there were.
     ///
@@ -30,9 +36,8 @@ impl AuditLog {
     /// When the store fails. What is left is deleted by the next call.
     pub async fn expire(&self) -> Result<u64, AuditError> {
         let Some(inner) = self.inner() else { return Ok(0) };
-        let Some(years) = inner.settings.retention_years else { return Ok(0) };
+        let Some(kept_from_ms) = kept_from_ms(inner) else { return Ok(0) };
         let state = inner.catch_up().await?;
-        let kept_from_ms = inner.now_ms().saturating_sub(u64::from(years).saturating_mul(YEAR_MS));
         let periods = inner.periods(&state).await?;
         let mut deleted = 0;
         // What is not ended by a later period may still grow.

@@ -12,9 +12,9 @@ use tokio::{sync::Mutex, time::Instant};
 use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
-    AuditLog, Checkpoint,
+    Act, AuditLog, Checkpoint,
     error::AuditError,
-    hours::{Hour, hour_of},
+    hours::{Hour, hour_of, number_of},
     index::{Indexed, Lists},
     log::{Inner, PERIOD_MS},
     tables::{CHECKPOINTS, HOURS, NUMBERED, PERIODS, RECORDS, STATE, TILES, WATCH_AUDIT},
@@ -50,6 +50,9 @@ pub(crate) struct Head {
     checkpoint: Option<(u64, Hash)>,
     /// When that was made, or read.
     checkpoint_ms: u64,
+    /// Whether anything behind it is worth the next one: records of cosigning alone are not, since the next checkpoint
+    /// would be cosigned as well, and so on for ever.
+    worth: bool,
     /// The current hour.
     hour: Option<(u32, Hour)>,
 }
@@ -89,7 +92,8 @@ impl AuditLog {
             }
             if looked.is_none_or(|looked| looked.elapsed() >= EXPIRE_EVERY) {
                 looked = Some(Instant::now());
-                if let Err(error) = self.expire().await {
+                let expired = async { self.expire().await.and(self.expire_evidence().await) };
+                if let Err(error) = expired.await {
                     tracing::warn!(%error, "old audit records could not be deleted yet");
                 }
             }
@@ -144,7 +148,8 @@ impl Inner {
         };
         let hour = view.scan(&HOURS, Scan::all().reverse().limit(1)).await?.into_iter().next();
         let hour = hour.map(|(hour, Packed(row))| (hour, row));
-        Ok(Head { state, tree: Tree::restored(state.size, levels), checkpoint, checkpoint_ms: self.now_ms(), hour })
+        let tree = Tree::restored(state.size, levels);
+        Ok(Head { state, tree, checkpoint, checkpoint_ms: self.now_ms(), worth: true, hour })
     }
 
     /// The first hashes of a tile.
@@ -195,8 +200,10 @@ impl Inner {
         to_the_end(async move {
             let mut slot = inner.sequence.0.lock().await;
             let mut head = inner.head(&mut slot).await?;
-            let since_ms = inner.now_ms().saturating_sub(head.checkpoint_ms);
-            if at_once || since_ms >= u64::from(inner.settings.checkpoint_seconds).saturating_mul(1_000) {
+            let (now_ms, every_ms) = (inner.now_ms(), u64::from(inner.settings.checkpoint_seconds) * 1_000);
+            // A clock that went back puts nothing off.
+            let due = now_ms < head.checkpoint_ms || now_ms - head.checkpoint_ms >= every_ms;
+            if at_once || due && head.worth {
                 let mut batch = Batch::default();
                 head.checkpoint(&inner, &mut batch);
                 if !batch.is_empty() {
@@ -242,6 +249,7 @@ impl Head {
             self.clock(number, record, &mut batch);
             lists.add(self.state.latest_ms / PERIOD_MS, number, record);
             (self.state.size, self.state.newest) = (number + 1, (position.get(), *within));
+            self.worth |= record.act() != number_of(Act::AuditCosign);
             if self.unsealed() >= RECORDS_PER_CHECKPOINT {
                 self.checkpoint(inner, &mut batch);
             }
@@ -290,5 +298,6 @@ impl Head {
         let checkpoint = Checkpoint { origin, size: self.tree.size(), root: self.tree.root(), previous };
         batch.put(&CHECKPOINTS, &checkpoint.size, &checkpoint.signed(&inner.signer).to_string());
         self.checkpoint = Some((checkpoint.size, checkpoint.hash()));
+        self.worth = false;
     }
 }

@@ -6,8 +6,9 @@ use wardroom_store::{Packed, Position, Profile, Seal, Table, TableSpec, WatchKey
 use crate::{
     hours::Hour,
     index::{IndexKey, Posting},
-    reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS},
+    reads::{LAST_READS, READ_MARKS, READERS, RECEIVED, ROWS, SWEPT},
     sequence::State,
+    witness::{COSIGNATURES, COSIGNERS, EVIDENCE, WATCHED, WITNESS_KEY},
 };
 
 /// Touched by every batch that has a record.
@@ -62,4 +63,10 @@ pub const TABLES: &[TableSpec] = &[
     *READERS.spec(),
     *READ_MARKS.spec(),
     *LAST_READS.spec(),
+    *SWEPT.spec(),
+    *WITNESS_KEY.spec(),
+    *WATCHED.spec(),
+    *EVIDENCE.spec(),
+    *COSIGNERS.spec(),
+    *COSIGNATURES.spec(),
 ];

@@ -36,6 +36,21 @@ pub struct Known {
     pub key: Option<NoteKey>,
     /// A checkpoint that the log must continue, a signed note.
     pub checkpoint: Option<String>,
+    /// Keys of witnesses; of others, those in the directory are believed.
+    pub witnesses: Vec<NoteKey>,
+}
+
+/// What a witness cosigned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cosigned {
+    /// Its name.
+    pub name: String,
+    /// Records of the newest checkpoint that it cosigned.
+    pub size: u64,
+    /// How many it cosigned.
+    pub checkpoints: u64,
+    /// Whether its key was known beforehand.
+    pub known: bool,
 }
 
 /// What was checked.
@@ -51,8 +66,8 @@ pub struct Verified {
     pub root: Hash,
     /// Checkpoints.
     pub checkpoints: u64,
-    /// Who cosigned, and the newest checkpoint that each cosigned.
-    pub witnesses: Vec<(String, u64)>,
+    /// Who cosigned.
+    pub witnesses: Vec<Cosigned>,
 }
 
 /// The first thing that is wrong.

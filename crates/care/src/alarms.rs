@@ -51,6 +51,12 @@ pub(crate) enum AlarmKind {
     EmergencyUnreviewed,
     /// What could not be recorded was done all the same.
     AuditIncomplete,
+    /// A partner's audit trail is not what it was.
+    PartnerTrailChanged,
+    /// A partner cosigns this server's audit trail with another key than before.
+    WitnessKeyChanged,
+    /// No partner has cosigned this server's audit trail for a day.
+    AuditUnwitnessed,
 }
 
 impl AlarmKind {
@@ -71,6 +77,9 @@ impl AlarmKind {
             Self::CannotTell => "cannot_tell",
             Self::EmergencyUnreviewed => "emergency_unreviewed",
             Self::AuditIncomplete => "audit_incomplete",
+            Self::PartnerTrailChanged => "partner_trail_changed",
+            Self::WitnessKeyChanged => "witness_key_changed",
+            Self::AuditUnwitnessed => "audit_unwitnessed",
         }
     }
 }
@@ -130,6 +139,36 @@ impl Alarms {
         let sentence =
             "Audit records could not be written, and work went on without them: the log of the server says why.";
         self.raise(AlarmKind::AuditIncomplete, None, None, sentence).await;
+    }
+
+    /// Raises the alarm that a partner's audit trail is not what it was; `what` says how, as the end of a sentence.
+    pub async fn partner_trail_changed(&self, server: &ServerName, what: &str) {
+        let sentence = format!(
+            "The audit trail of {server} {what}. Both signed checkpoints are kept as evidence; nothing of it is cosigned."
+        );
+        self.raise_of_server(AlarmKind::PartnerTrailChanged, server, &sentence).await;
+    }
+
+    /// Raises the alarm that a partner cosigns this server's audit trail with another key than before.
+    pub async fn witness_key_changed(&self, server: &ServerName) {
+        let sentence =
+            format!("{server} cosigns the audit trail with another key than before: what it signs is refused.");
+        self.raise_of_server(AlarmKind::WitnessKeyChanged, server, &sentence).await;
+    }
+
+    /// Raises the alarm that no partner has cosigned this server's audit trail for a day.
+    pub async fn audit_unwitnessed(&self) {
+        let sentence = "None of the servers in audit.witnesses has cosigned the audit trail for a day.";
+        self.raise(AlarmKind::AuditUnwitnessed, None, None, sentence).await;
+    }
+
+    /// Takes that alarm away: somebody did.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn audit_witnessed(&self) -> Result<(), CareError> {
+        let about = format!("{}\n\n", AlarmKind::AuditUnwitnessed.name());
+        self.remove(&self.store.keyed_hash(ALARM_DOMAIN, about.as_bytes())).await.map(drop)
     }
 
     async fn keep_or_log(&self, kind: AlarmKind, about: String, of: (Option<String>, Option<String>), sentence: &str) {

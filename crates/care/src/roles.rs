@@ -292,6 +292,11 @@ impl Roles {
         Ok(Self(Arc::new(Inner { store, clock, audit, mappings, known, changing: tokio::sync::Mutex::default() })))
     }
 
+    /// The audit trail.
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.0.audit
+    }
+
     /// What values of sources mean.
     pub fn mappings(&self) -> &RoleMappings {
         &self.0.mappings

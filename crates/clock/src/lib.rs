@@ -44,6 +44,11 @@ impl ManualClock {
         Self(AtomicU64::new(now_ms))
     }
 
+    /// Sets the clock, back too.
+    pub fn set_ms(&self, now_ms: u64) {
+        self.0.store(now_ms, Ordering::Relaxed);
+    }
+
     /// Moves the clock forward.
     pub fn advance_ms(&self, by_ms: u64) {
         self.0.fetch_add(by_ms, Ordering::Relaxed);

@@ -21,13 +21,14 @@ use ruma::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue as RawJsonValue;
-use wardroom_audit::{Act, AuditError, Record};
 use wardroom_event::Pdu;
 use wardroom_rooms::{EventNid, RoomError, ServerReader, Standing, StateServed, Stored};
 use wardroom_web::{ApiError, Reply, Routes};
 
 use crate::{
-    FederationState, Signed, error,
+    FederationState, Signed,
+    disclosures::sent,
+    error,
     requests::MissingEvents,
     shared_room::readable_room,
     signed::SignedRoutes as _,
@@ -104,13 +105,9 @@ async fn record(
     count: usize,
     [first, last]: [Option<String>; 2],
 ) -> Result<(), ApiError> {
-    let record = Record::of(Act::FederationSend).detail(endpoint).room(room.as_str());
-    let mut record = record.count(count as u64).servers(vec![origin.to_string()]);
+    let mut record = sent(origin, endpoint).room(room.as_str()).count(count as u64);
     (record.on.event, record.on.last) = (first, last);
-    state.audit.write(record).await.map_err(|error| match error {
-        AuditError::DiskFull => ApiError::disk_full(),
-        error => ApiError::internal(&error),
-    })
+    state.disclose(record).await
 }
 
 fn now(state: &FederationState) -> MilliSecondsSinceUnixEpoch {
@@ -228,6 +225,8 @@ async fn timestamp_to_event(
     let backwards = request.dir == Direction::Backward;
     let found = state.rooms.event_near_for_server(&mut reader, request.ts.get().into(), backwards).await;
     let pdu = &found.map_err(error::of_room)?.pdu;
+    let about = (&*request.room_id, "timestamp_to_event");
+    disclosed(&state, &origin, about, std::iter::once(pdu.event_id())).await?;
     let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(pdu.origin_server_ts()));
     Ok(Reply(get_event_by_timestamp::Response::new(pdu.event_id().to_owned(), ts)))
 }

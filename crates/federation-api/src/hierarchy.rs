@@ -11,10 +11,11 @@ use ruma::{
 };
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue as RawJsonValue;
+use wardroom_audit::Act;
 use wardroom_rooms::{HierarchyRoom, ServerHierarchy, Summary};
 use wardroom_web::{ApiError, Routes};
 
-use crate::{FederationState, Signed, error, signed::SignedRoutes as _};
+use crate::{FederationState, Signed, disclosures::looked, error, signed::SignedRoutes as _};
 
 pub(crate) fn routes() -> Routes<FederationState> {
     Routes::new().signed(hierarchy)
@@ -92,6 +93,8 @@ async fn hierarchy(
 ) -> Result<Json<Hierarchy>, ApiError> {
     let found = state.rooms.hierarchy_for_server(&origin, &request.room_id, request.suggested_only).await;
     let ServerHierarchy { room, children, inaccessible } = found.map_err(error::of_room)?;
+    let record = looked(Act::Hierarchy, &origin, "hierarchy").room(request.room_id.as_str());
+    state.disclose_often(record.count(children.len() as u64 + 1)).await?;
     let HierarchyRoom { summary, children_state } = room;
     Ok(Json(Hierarchy {
         room: Room { summary: SummaryJson::of(&summary), children_state },

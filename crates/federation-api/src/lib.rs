@@ -4,7 +4,9 @@
 //! `routes()` of its module. What is not listed answers `404 M_UNRECOGNIZED`; there are no placeholders.
 
 mod attestation;
+mod audit;
 mod directory;
+mod disclosures;
 mod error;
 mod events;
 mod hierarchy;
@@ -49,6 +51,7 @@ pub fn routes() -> Routes<FederationState> {
         .merge(membership::routes())
         .merge(events::routes())
         .merge(attestation::routes())
+        .merge(audit::routes())
         .merge(directory::routes())
         .merge(hierarchy::routes())
         .merge(media::routes())

@@ -24,10 +24,11 @@ use ruma::{
     media,
 };
 use tracing::error as log_error;
+use wardroom_audit::{Act, Record};
 use wardroom_media::{Content, MediaError, MediaId, Method, Size, Thumbnail};
 use wardroom_web::{ApiError, Class, Routes, content_disposition};
 
-use crate::{FederationState, Signed, SignedRoutes as _, error};
+use crate::{FederationState, Signed, SignedRoutes as _, disclosures::sent, error};
 
 /// Characters of the line between the parts: too many to be met in a content by chance.
 const BOUNDARY_CHARS: usize = 40;
@@ -41,6 +42,8 @@ async fn download(
     Signed { origin, body: request, .. }: Signed<get_content::v1::Request>,
 ) -> Result<Response, ApiError> {
     let content = content(&state, &origin, &request.media_id, request.timeout_ms).await?;
+    let uri = uri(&state, &request.media_id);
+    state.disclose(sent(&origin, "media").media(uri)).await?;
     in_parts(&content).await
 }
 
@@ -62,7 +65,13 @@ async fn thumbnail(
     let size = Size { width: side("width", request.width)?, height: side("height", request.height)?, method };
     let wanted = Thumbnail { size, animated: request.animated.unwrap_or(false) };
     let content = content(&state, &origin, &request.media_id, request.timeout_ms).await?;
-    in_parts(&state.media.thumbnail(&content, wanted).await.map_err(told)?).await
+    let thumbnail = state.media.thumbnail(&content, wanted).await.map_err(told)?;
+    state.disclose(sent(&origin, "thumbnail").media(uri(&state, &request.media_id))).await?;
+    in_parts(&thumbnail).await
+}
+
+fn uri(state: &FederationState, id: &str) -> String {
+    format!("mxc://{}/{id}", state.server_name)
 }
 
 /// A content of this server, once it is there.
@@ -75,8 +84,9 @@ async fn content(
     state.limits.take(Class::Download, origin.as_str())?;
     let media = MediaId::parse(state.server_name.as_str(), id);
     let media = media.map_err(|error| ApiError::invalid_param(error.to_string()))?;
-    let uri = format!("mxc://{}/{id}", state.server_name);
+    let uri = uri(state, id);
     if !state.rooms.server_may_see_media(origin, &uri).await.map_err(error::of_room)? {
+        state.deny(Record::of(Act::RoleCheck).media(uri).detail("read media")).await?;
         return Err(ApiError::forbidden("This belongs to rooms in which your server is not."));
     }
     state.media.content(&media, wait).await.map_err(told)

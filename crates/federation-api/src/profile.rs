@@ -5,9 +5,10 @@ use axum::{Json, extract::State};
 use ruma::api::federation::query::get_profile_information::v1;
 use serde_json::{Map, Value};
 use wardroom_accounts::Profile;
+use wardroom_audit::Act;
 use wardroom_web::{ApiError, Routes};
 
-use crate::{FederationState, Signed, SignedRoutes as _};
+use crate::{FederationState, Signed, SignedRoutes as _, disclosures::looked};
 
 pub(crate) fn routes() -> Routes<FederationState> {
     Routes::new().signed(query_profile)
@@ -15,12 +16,13 @@ pub(crate) fn routes() -> Routes<FederationState> {
 
 async fn query_profile(
     State(state): State<FederationState>,
-    Signed { body: request, .. }: Signed<v1::Request>,
+    Signed { origin, body: request, .. }: Signed<v1::Request>,
 ) -> Result<Json<Map<String, Value>>, ApiError> {
     let user = &request.user_id;
     if !state.accounts.is_local(user) {
         return Err(ApiError::invalid_param("user_id: this is no user of this server."));
     }
+    state.disclose_often(looked(Act::Directory, &origin, "profile").user(user.as_str())).await?;
     let no_such_user = || ApiError::not_found("There is no such user on this server.");
     let Profile { displayname, avatar_url } = state.accounts.profile(user).await?.ok_or_else(no_such_user)?;
     let fields = state.accounts.profile_fields(user).await?.ok_or_else(no_such_user)?;

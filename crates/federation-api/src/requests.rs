@@ -22,6 +22,7 @@ use ruma::{
 };
 use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
+use wardroom_audit::Cosignature;
 
 /// Gives a type the method, paths and authentication of ruma's `T`.
 macro_rules! same_endpoint {
@@ -177,6 +178,54 @@ impl IncomingRequest for RolesOf {
         let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
         let room_id = parameters.get("room_id").map(String::as_str).unwrap_or_default().try_into()?;
         Ok(Self { user_id, room_id })
+    }
+}
+
+/// `GET /_wardroom/federation/v1/audit/checkpoint`: what the audit trail is.
+#[derive(Debug)]
+pub(crate) struct NewCheckpoint {
+    /// How many records it had when the witness saw it last.
+    pub(crate) from: Option<u64>,
+}
+
+impl Metadata for NewCheckpoint {
+    const METHOD: Method = Method::GET;
+    const RATE_LIMITED: bool = true;
+    type Authentication = ServerSignatures;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new("/_wardroom/federation/v1/audit/checkpoint");
+}
+
+impl IncomingRequest for NewCheckpoint {
+    type EndpointError = Error;
+    type OutgoingResponse = create_leave_event::Response;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+        let parameters = Query::<BTreeMap<String, String>>::try_from_uri(request.uri());
+        let parameters = parameters.map(|Query(parameters)| parameters).unwrap_or_default();
+        // What is no number is as good as none: the answer is then without a proof.
+        Ok(Self { from: parameters.get("from").and_then(|from| from.parse().ok()) })
+    }
+}
+
+/// `POST /_wardroom/federation/v1/audit/cosignature`: what a witness says of the audit trail.
+#[derive(Debug)]
+pub(crate) struct NewCosignature(pub(crate) Cosignature);
+
+impl Metadata for NewCosignature {
+    const METHOD: Method = Method::POST;
+    const RATE_LIMITED: bool = true;
+    type Authentication = ServerSignatures;
+    type PathBuilder = SinglePath;
+    const PATH_BUILDER: SinglePath = SinglePath::new("/_wardroom/federation/v1/audit/cosignature");
+}
+
+impl IncomingRequest for NewCosignature {
+    type EndpointError = Error;
+    type OutgoingResponse = create_leave_event::Response;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+        Ok(Self(serde_json::from_slice(request.into_body())?))
     }
 }
 

@@ -24,6 +24,7 @@ mod remote_media;
 mod remote_rooms;
 mod third_party;
 mod user_directory;
+mod witness;
 
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub use self::{
     remote_media::{RemoteMedia, RemoteMediaError},
     remote_rooms::{Invitation, Lookups, Passage, RemoteError, RemoteRooms, ToldRoom},
     third_party::{Bound, Exchange, INVITES_PER_NOTICE_MAX, ThirdPartyError, ThirdPartyInvites},
+    witness::{Rounds, Trail, Trails, Witness, WitnessAlarm, WitnessAlarms, WitnessError, WitnessSettings},
 };
 
 /// The tables of this crate (ids 0x0500 to 0x05FF), for the store's catalogue.
@@ -120,6 +122,8 @@ pub struct Federation {
     pub third_party: ThirdPartyInvites,
     /// What they say of the roles of their users.
     pub attestations: RemoteAttestations,
+    /// Their audit trails, and what they say of this server's.
+    pub witness: Witness,
     filling: user_directory::Filling,
 }
 
@@ -130,7 +134,9 @@ impl Federation {
     /// When the client for requests cannot be made.
     pub fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
         let elsewhere = remote_media::elsewhere(&settings)?;
+        let witness = settings.witness.clone();
         let partners = Partners::new(parts, settings)?;
+        let witness = Witness::new(parts, &partners, witness);
         let outbox = Outbox::new(parts, &partners);
         let ingest = Ingest::new(parts, &partners);
         let rooms = RemoteRooms::new(parts, &partners, &ingest, &outbox);
@@ -143,7 +149,20 @@ impl Federation {
         let filling = user_directory::Filling::new(parts);
         let third_party = ThirdPartyInvites::new(parts, &partners, &rooms);
         let attestations = RemoteAttestations::new(&partners);
-        Ok(Self { partners, outbox, ingest, rooms, edus, devices, profiles, media, third_party, attestations, filling })
+        Ok(Self {
+            partners,
+            outbox,
+            ingest,
+            rooms,
+            edus,
+            devices,
+            profiles,
+            media,
+            third_party,
+            attestations,
+            witness,
+            filling,
+        })
     }
 
     /// Reads what was decided before this start. To be called once, before anything else.
@@ -157,7 +176,7 @@ impl Federation {
     /// Sends and fetches in the background until the server stops.
     pub async fn run(self) {
         let (sending, receiving) = (self.outbox.run(), self.ingest.run());
-        let others = futures_util::future::join(self.partners.run(), self.filling.run());
+        let others = futures_util::future::join3(self.partners.run(), self.filling.run(), self.witness.run());
         futures_util::future::join4(sending, receiving, self.edus.run(), others).await;
     }
 }

@@ -23,7 +23,7 @@ mod well_known;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, header::CONTENT_TYPE};
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedServerSigningKeyId, ServerName,
     api::{
@@ -287,9 +287,27 @@ impl Partners {
         self.inner.client.exchange(server, request, limits).await.map(|(_, _, body)| body)
     }
 
+    /// Tells another server something, with a signed POST of JSON.
+    pub(crate) async fn post_signed(
+        &self,
+        server: &ServerName,
+        path: &str,
+        json: Vec<u8>,
+        limits: Limits,
+    ) -> Result<Bytes, PartnerError> {
+        let request = Request::builder().method(Method::POST).uri(path).header(CONTENT_TYPE, "application/json");
+        let request = request.body(Bytes::from(json)).map_err(|error| PartnerError::Malformed(error.to_string()))?;
+        let request = self.signed(server, request).await?;
+        self.inner.client.exchange(server, request, limits).await.map(|(_, _, body)| body)
+    }
+
     async fn signed_get(&self, server: &ServerName, path_and_query: &str) -> Result<Request<Bytes>, PartnerError> {
+        self.signed(server, get(path_and_query)?).await
+    }
+
+    /// The request, signed, if this server may make it.
+    async fn signed(&self, server: &ServerName, mut request: Request<Bytes>) -> Result<Request<Bytes>, PartnerError> {
         self.permit(server).await?;
-        let mut request = get(path_and_query)?;
         let own = &self.inner.own_keys;
         let input = XMatrixSigningInput::new(own.server_name.clone(), server.to_owned(), own.signing_key.pair());
         let signed = XMatrix::sign_http_request(&request, input);

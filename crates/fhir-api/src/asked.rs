@@ -7,6 +7,7 @@ use http::{
     request::Parts,
 };
 use wardroom_accounts::{AdminScope, Session};
+use wardroom_audit::{Act, Record};
 use wardroom_web::{read_body, signed_in};
 
 use crate::{FhirState, outcome::Refusal};
@@ -27,7 +28,17 @@ impl Asked {
     /// Refuses who may not. The body comes beside it, unread.
     pub(crate) async fn of(state: &FhirState, request: Request, scope: AdminScope) -> Result<(Self, Body), Refusal> {
         let (parts, body) = request.into_parts();
-        let session = admitted(state, &parts, scope).await?;
+        let session = match admitted(state, &parts, scope).await {
+            Ok(session) => session,
+            Err(refusal) => {
+                if refusal.is_forbidden() {
+                    let asked = format!("{} {}", parts.method, of_path(parts.uri.path()));
+                    let record = Record::of(Act::AuditRead).detail(asked).why("not permitted");
+                    state.audit.denied(record).await?;
+                }
+                return Err(refusal);
+            }
+        };
         let query = parts.uri.query().unwrap_or_default().to_owned();
         Ok((Self { session, query, headers: parts.headers }, body))
     }
@@ -72,6 +83,13 @@ impl Asked {
             _ => Err(Refusal::new(406, "not-supported", "This server answers in application/fhir+json only.")),
         }
     }
+}
+
+/// What of a path is this server's own: the endpoint, without ids.
+fn of_path(path: &str) -> &'static str {
+    let path = path.trim_start_matches("/_wardroom/fhir/");
+    let known = ["metadata", "AuditEvent/_search", "AuditEvent", "$export", "exports"];
+    known.into_iter().find(|known| path.starts_with(known)).unwrap_or("fhir")
 }
 
 /// Reads a body within its limit.

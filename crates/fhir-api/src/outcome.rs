@@ -30,6 +30,11 @@ impl Refusal {
         Self { status, code, sentence: sentence.into(), headers: Vec::new() }
     }
 
+    /// Whether it says that somebody may not.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status == 403
+    }
+
     /// A request that cannot be understood.
     pub(crate) fn invalid(sentence: impl Into<String>) -> Self {
         Self::new(400, "invalid", sentence)

@@ -219,6 +219,7 @@ impl Media {
             }
             row.quarantined_ms = quarantined.then(|| self.0.clock.now_ms());
             let mut batch = Batch::default();
+            self.0.audit.add(&mut batch, record_of_hiding(self.uri_of(&row), quarantined));
             batch.expect_version(&MEDIA, key, Some(version));
             batch.put(&MEDIA, key, &Packed(row));
             batch.touch(watch_key(key));
@@ -284,4 +285,9 @@ fn info(
         protected: false,
         last_used_ms: None,
     }
+}
+
+/// The record that a media is hidden, or shown again.
+pub(crate) fn record_of_hiding(uri: String, hidden: bool) -> Record {
+    Record::of(Act::MediaHide).media(uri).detail(if hidden { "hidden" } else { "shown" })
 }

@@ -9,6 +9,7 @@ use crate::{
     blobs::{BlobWriter, NewBlob},
     content::PAGE_ROWS,
     keyed_locks::KeyedGuard,
+    moderation::record_of_hiding,
     tables::{ContentRow, MediaKey, REMOTE_MEDIA, REMOTE_MEDIA_BY_USE, RemoteRow, THUMBNAILS, ThumbnailRow, watch_key},
     upload::{content_type_or_unknown, filename_if_short},
 };
@@ -210,6 +211,7 @@ impl Media {
             row.quarantined_ms = quarantined.then(|| self.0.clock.now_ms());
             batch.put(&REMOTE_MEDIA_BY_USE, &(row.used_day, key), &());
             batch.put(&REMOTE_MEDIA, &key, &Packed(row));
+            self.0.audit.add(&mut batch, record_of_hiding(media.uri(), quarantined));
             batch.touch(watch_key(&key));
             match self.0.store.commit(batch).await {
                 Ok(_) => return Ok(true),

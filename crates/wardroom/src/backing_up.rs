@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 use wardroom_admin_api::{BackupFailed, BackupFuture, BackupMade, Backups};
+use wardroom_audit::{Act, AuditLog, Record};
 use wardroom_clock::SharedClock;
 use wardroom_store::Store;
 
@@ -11,12 +12,14 @@ use crate::{
     backup::{self, Target},
     causes::in_full,
     config::Config,
+    wiring::StartError,
 };
 
 /// Makes backups of an open store to the configured directories, one at a time.
 #[derive(Debug)]
 pub(crate) struct BackingUp {
     store: Store,
+    audit: AuditLog,
     clock: SharedClock,
     config: Config,
     alone: Arc<Mutex<()>>,
@@ -24,10 +27,14 @@ pub(crate) struct BackingUp {
 
 impl BackingUp {
     /// None where the configuration names no directories.
-    pub(crate) fn of(config: &Config, store: &Store, clock: &SharedClock) -> Option<Arc<dyn Backups>> {
+    pub(crate) fn of(
+        config: &Config,
+        (store, audit): (&Store, &AuditLog),
+        clock: &SharedClock,
+    ) -> Option<Arc<dyn Backups>> {
         config.backup.is_on().then(|| -> Arc<dyn Backups> {
             let (config, alone) = (config.clone(), Arc::default());
-            Arc::new(Self { store: store.clone(), clock: Arc::clone(clock), config, alone })
+            Arc::new(Self { store: store.clone(), audit: audit.clone(), clock: Arc::clone(clock), config, alone })
         })
     }
 }
@@ -45,9 +52,13 @@ impl Backups for BackingUp {
             server_name: self.config.server_name.to_string(),
             now_ms,
         };
-        let (store, directory) = (self.store.clone(), target.data.display().to_string());
+        let (store, audit, directory) = (self.store.clone(), self.audit.clone(), target.data.display().to_string());
         Box::pin(async move {
-            let made = backup::make(&store, target).await;
+            let recorded = audit.write(Record::of(Act::BackupCreate)).await;
+            let made = match recorded {
+                Ok(()) => backup::make(&store, target).await,
+                Err(error) => Err(StartError::from(error).into()),
+            };
             drop(alone);
             match made {
                 Ok(made) => Ok(BackupMade {

@@ -39,7 +39,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ruma::OwnedServerName;
+use ruma::{OwnedServerName, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::{environment::ADMIN_TOKEN, load::load};
@@ -177,6 +177,13 @@ impl Config {
         self.data_dir.join("media")
     }
 
+    /// The users that act for the server itself.
+    pub(crate) fn own_users(&self) -> Vec<OwnedUserId> {
+        let names = [&self.roles.service_user, &self.server_notices.localpart];
+        let named = names.into_iter().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
+        named.filter_map(|name| UserId::parse_with_server_name(name, &self.server_name).ok()).collect()
+    }
+
     /// Where clients reach this server, without a slash at the end.
     pub(crate) fn public_url(&self) -> String {
         let given = self.public_url.trim_end_matches('/');
@@ -214,7 +221,7 @@ impl Config {
         problems.extend(self.delayed_events.problems());
         problems.extend(self.server_notices.problems(&self.server_name));
         problems.extend(self.roles.problems(&self.server_name));
-        problems.extend(self.audit.problems());
+        problems.extend(self.audit.problems(&self.server_name, self.federation.enabled));
         problems.extend(self.audit_export.problems());
         problems.extend(self.scim.problems());
         problems.extend(self.directories.problems());

@@ -2,6 +2,7 @@
 
 mod process;
 mod text;
+mod witness;
 
 use std::sync::Arc;
 
@@ -58,6 +59,7 @@ async fn scrape(State(sources): State<Sources>) -> ([(http::HeaderName, &'static
     if let Some(federation) = &sources.federation {
         outbox(&mut text, federation.outbox.stats());
         destinations(&mut text, federation).await;
+        witness::write(&mut text, federation).await;
     }
     directories(&mut text, &sources.directories);
     feeds(&mut text, &sources.feeds).await;

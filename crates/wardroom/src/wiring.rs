@@ -7,7 +7,6 @@ use std::{
 };
 
 use axum::Router;
-use ruma::{OwnedUserId, UserId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
@@ -89,13 +88,6 @@ pub(crate) async fn open_store_in(
     opened.map_err(|source| StartError::Store { dir: dir.to_owned(), source })
 }
 
-/// The users that act for the server itself.
-fn own_users(config: &Config) -> Vec<OwnedUserId> {
-    let names = [&config.roles.service_user, &config.server_notices.localpart];
-    let named = names.into_iter().filter(|name| !name.is_empty()).map(|name| name.to_lowercase());
-    named.filter_map(|name| UserId::parse_with_server_name(name, &config.server_name).ok()).collect()
-}
-
 /// The accounts as the configuration wants them.
 pub(crate) async fn accounts(
     config: &Config,
@@ -119,7 +111,7 @@ pub(crate) async fn accounts(
         tokens: config.sessions.lifetimes(),
         presence: config.presence.enabled,
         federation: config.federation.enabled,
-        own_users: own_users(config),
+        own_users: config.own_users(),
         holds,
     };
     Ok(Accounts::new(store, clock, audit, settings).await?)
@@ -246,6 +238,7 @@ async fn federation(config: &Config, parts: &Parts, care: &Care) -> Result<Optio
     care.attestations().ask_by(Arc::new(Asking(federation.attestations.clone())));
     care.tell_by(Arc::new(Telling(federation.outbox.clone())));
     care.invite_by(Arc::new(inviting::ByFederation(federation.rooms.clone())));
+    federation.witness.alarm_by(Arc::new(auditing::ByAlarms(care.alarms().clone())));
     Ok(Some(federation))
 }
 
@@ -282,6 +275,7 @@ pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, Start
         partners: section.partners(),
         old_keys: Vec::new(),
         list,
+        witness: config.audit.witness_settings(),
     })
 }
 
@@ -480,7 +474,7 @@ impl App {
             holds,
             limits: Arc::clone(&limits),
             notices,
-            backups: BackingUp::of(config, &store, &clock),
+            backups: BackingUp::of(config, (&store, &audit), &clock),
             impersonation: config.admin.impersonation,
         };
         let federation_api =
@@ -509,6 +503,11 @@ impl App {
     /// Cancelled to stop: long polls answer, background work ends.
     pub(crate) fn stopping(&self) -> &CancellationToken {
         &self.client.stopping
+    }
+
+    /// The audit trail.
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.client.audit
     }
 
     /// The routes of a listener.

@@ -22,7 +22,7 @@ const CONSISTENCY: &str = "/_wardroom/admin/v1/audit/consistency";
 
 pub(super) fn endpoints() -> Endpoints {
     Endpoints::new()
-        .get(KEY, Audit, "Tells the public key by which checkpoints of the audit trail are checked.", key)
+        .get(KEY, Audit, "Tells the public keys by which checkpoints of the audit trail are checked: its own, and those of its witnesses.", key)
         .get(CHECKPOINT, Audit, "Tells the newest checkpoint of the audit trail, a signed note.", checkpoint)
         .get(
             CHECKPOINTS,
@@ -64,7 +64,10 @@ async fn key(state: AdminState, _: Asked) -> Result<Json<Value>, ApiError> {
     let key = state.audit.key().ok_or_else(|| ApiError::not_found("Nothing is recorded."))?;
     let id = format!("{:08x}", u32::from_be_bytes(key.id()));
     let public = STANDARD.encode(key.public());
-    Ok(Json(json!({ "name": key.name, "key_id": id, "public_key": public, "key": key.to_string() })))
+    let witnesses = state.audit.witness_keys().await.map_err(error::of_audit)?;
+    Ok(Json(json!({
+        "name": key.name, "key_id": id, "public_key": public, "key": key.to_string(), "witnesses": witnesses,
+    })))
 }
 
 async fn checkpoint(state: AdminState, _: Asked) -> Result<([(HeaderName, &'static str); 1], String), ApiError> {

@@ -18,6 +18,8 @@ const BLOCK_EVENTS: u64 = 256;
 const DEVICE_DOMAIN: u8 = 0x81;
 /// Domain of the keyed hashes of rooms and users.
 const NAME_DOMAIN: u8 = 0x82;
+/// How far behind it may be when a device last received something, a day in milliseconds.
+pub(super) const SEEN_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Rows that are read at a time.
 const ROWS_AT_ONCE: usize = 10_000;
 /// Users of whom one answer tells when they read an event.
@@ -26,8 +28,8 @@ const READ_BY_MAX: usize = 10_000;
 /// Events of a block that a device received in a window, as (block, device, window).
 pub(crate) const RECEIVED: Table<(u64, Hash16, u64), Packed<Received>> =
     Table::new(0x0811, "audit_received", Profile::Scan, Seal::System);
-/// Who a device is: user and device.
-pub(crate) const READERS: Table<Hash16, Packed<(String, Option<String>)>> =
+/// Who a device is: user and device, and when it last received something, in milliseconds since 1970 (to a day).
+pub(crate) const READERS: Table<Hash16, Packed<(String, Option<String>, u64)>> =
     Table::new(0x0812, "audit_readers", Profile::Point, Seal::System);
 /// When somebody said to have read up to an event, as (room, user, thread, position and index of the event's place).
 pub(crate) const READ_MARKS: Table<(u64, u64, u64, u64, u16), u64> =
@@ -135,8 +137,8 @@ impl AuditLog {
             }
         }
         for (device, at_ms) in inner.received_before(event).await? {
-            if let Some(Packed(who)) = inner.store.latest().get(&READERS, &device).await? {
-                note(who, at_ms);
+            if let Some(Packed((user, device, _))) = inner.store.latest().get(&READERS, &device).await? {
+                note((user, device), at_ms);
             }
         }
         Ok(found.into_iter().map(|((user, device), at_ms)| Delivery { user, device, at_ms }).collect())
@@ -197,8 +199,10 @@ impl Inner {
         }
         let named = format!("{user}\0{}", who.device.as_deref().unwrap_or_default());
         let device = self.store.keyed_hash(DEVICE_DOMAIN, named.as_bytes());
-        if self.store.latest().get(&READERS, &device).await?.is_none() {
-            batch.put(&READERS, &device, &Packed((user.clone(), who.device.clone())));
+        let seen_ms = blocks.values().flat_map(BTreeMap::values).copied().max().unwrap_or_default();
+        let known = self.store.latest().get(&READERS, &device).await?;
+        if known.is_none_or(|Packed((_, _, known_ms))| known_ms.saturating_add(SEEN_MS) <= seen_ms) {
+            batch.put(&READERS, &device, &Packed((user.clone(), who.device.clone(), seen_ms)));
         }
         for (block, mut events) in blocks {
             for (_, Packed(known)) in self.store.latest().scan(&RECEIVED, Scan::prefix(&(block, device))).await? {
@@ -233,6 +237,12 @@ impl Received {
             }
         }
         Self { since_ms, runs }
+    }
+
+    /// When the last of them was received.
+    pub(super) fn last_ms(&self) -> u64 {
+        let later = self.runs.iter().map(|(.., later)| *later).max().unwrap_or_default();
+        self.since_ms.saturating_add(later)
     }
 
     /// When the event with this offset was received.

@@ -147,3 +147,77 @@ async fn who_has_read_an_event_is_known_by_the_first_receipt_behind_it() {
     assert_eq!(log.read_by(1, &[0, 4], (6, 0)).await.unwrap(), [(1, 15)]);
     assert_eq!(log.read_by(1, &[0], (10, 0)).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn evidence_goes_with_the_time_of_the_trail() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let (store, clock, log) = world().await;
+    let kept_ms = 6 * 366 * DAY_MS;
+    let at = |user, place, at_ms| (ReadMark { room: 1, user, thread: 0, place: (place, 0) }, at_ms);
+    read(&log, "@a", "sync", &[3, 700]).await;
+    let mut batch = Batch::default();
+    for (mark, at_ms) in [at(1, 5, START_MS), at(2, 5, START_MS + 20 * DAY_MS)] {
+        log.mark_read(&mut batch, mark, at_ms);
+    }
+    store.commit(batch).await.unwrap();
+    log.finish_windows().await.unwrap();
+    clock.advance_ms(20 * DAY_MS);
+    read(&log, "@b", "sync", &[3]).await;
+    read(&log, "@a", "sync", &[4]).await;
+    log.finish_windows().await.unwrap();
+    assert_eq!(log.expire_evidence().await.unwrap(), 0);
+    clock.set_ms(START_MS + kept_ms);
+    assert_eq!(log.expire_evidence().await.unwrap(), 0, "to the day");
+    clock.advance_ms(5 * DAY_MS);
+    // Two blocks of what @a received then, and the mark of the first user.
+    assert_eq!(log.expire_evidence().await.unwrap(), 3);
+    let users = |found: Vec<Delivery>| found.into_iter().map(|one| one.user).collect::<Vec<_>>();
+    assert_eq!(users(log.deliveries(3).await.unwrap()), ["@b"]);
+    assert_eq!(users(log.deliveries(4).await.unwrap()), ["@a"]);
+    assert_eq!(log.deliveries(700).await.unwrap(), []);
+    assert_eq!(log.read_by(1, &[0], (5, 0)).await.unwrap(), [(2, START_MS + 20 * DAY_MS)]);
+    assert!(log.last_read("!r", "@a").await.unwrap().is_some());
+    clock.advance_ms(20 * DAY_MS);
+    // Two rows of received events, two devices, a mark, and when two users last read.
+    assert_eq!(log.expire_evidence().await.unwrap(), 7);
+    assert_eq!(log.expire_evidence().await.unwrap(), 0);
+    assert_eq!(log.last_read("!r", "@a").await.unwrap(), None);
+    for table in [super::READERS.spec(), super::RECEIVED.spec()] {
+        assert!(table.name.starts_with("audit_"));
+    }
+    assert!(store.latest().scan_keys(&super::READERS, wardroom_store::Scan::all()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn evidence_is_looked_through_a_part_at_a_time() {
+    let (store, clock, log) = world().await;
+    for lot in 0..26 {
+        let mut batch = Batch::default();
+        for place in 0..2_000 {
+            log.mark_read(&mut batch, ReadMark { room: lot, user: 1, thread: 0, place: (place, 0) }, START_MS);
+        }
+        store.commit(batch).await.unwrap();
+    }
+    clock.set_ms(START_MS + 7 * 366 * 24 * 60 * 60 * 1_000);
+    assert_eq!(log.expire_evidence().await.unwrap(), 50_000);
+    // The next run goes on.
+    let log = AuditLog::open(store, clock, AuditSettings::default()).await.unwrap();
+    assert_eq!(log.expire_evidence().await.unwrap(), 2_000);
+    assert_eq!(log.expire_evidence().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn windows_end_also_when_the_clock_jumps() {
+    for to_ms in [START_MS - WINDOW_MS - 1, START_MS + 100 * WINDOW_MS] {
+        let (_, clock, log) = world().await;
+        read(&log, "@a", "sync", &[3]).await;
+        clock.set_ms(to_ms);
+        read(&log, "@a", "sync", &[4]).await;
+        log.inner().unwrap().close_windows(false).await.unwrap();
+        assert_eq!(log.deliveries(3).await.unwrap()[0].at_ms, START_MS, "when it was, as the clock said then");
+        log.finish_windows().await.unwrap();
+        let found = records(&log).await;
+        assert_eq!(found.iter().map(|record| record.on.count.unwrap()).sum::<u64>(), 2, "{found:?}");
+        assert!(found.iter().all(|record| record.on.since <= record.on.until && record.at == to_ms), "{found:?}");
+    }
+}

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::{
-    CHECKPOINTS_FILE, Fault, KEY_FILE, Known, VerifyError, WITNESSES_FILE,
+    CHECKPOINTS_FILE, Cosigned, Fault, KEY_FILE, Known, VerifyError, WITNESSES_FILE,
     files::{of_file, split_notes},
 };
 use crate::{Checkpoint, KeyKind, Note, NoteKey, tree::Hash};
@@ -39,7 +39,7 @@ pub(super) struct Signed {
     pub(super) key: NoteKey,
     pub(super) points: Vec<Point>,
     pub(super) count: u64,
-    pub(super) witnesses: Vec<(String, u64)>,
+    pub(super) witnesses: Vec<Cosigned>,
 }
 
 fn text(dir: &Path, file: &'static str) -> Result<String, VerifyError> {
@@ -65,8 +65,19 @@ fn key(dir: &Path, known: &Known) -> Result<NoteKey, VerifyError> {
     }
 }
 
-/// The keys of those who cosigned.
-fn witnesses(dir: &Path) -> Result<Vec<NoteKey>, VerifyError> {
+/// The keys of those who cosigned. Where keys of a name are known, others of that name are not believed.
+fn witnesses(dir: &Path, known: &Known) -> Result<Vec<NoteKey>, VerifyError> {
+    let mut keys = told_witnesses(dir)?;
+    for key in &keys {
+        if known.witnesses.iter().any(|other| other.name == key.name) && !known.witnesses.contains(key) {
+            return Err(VerifyError::Key { file: WITNESSES_FILE, why: "it is not the key that is known" });
+        }
+    }
+    keys.extend(known.witnesses.iter().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
+    Ok(keys)
+}
+
+fn told_witnesses(dir: &Path) -> Result<Vec<NoteKey>, VerifyError> {
     if !of_file(WITNESSES_FILE, dir.join(WITNESSES_FILE).try_exists())? {
         return Ok(Vec::new());
     }
@@ -80,10 +91,10 @@ fn witnesses(dir: &Path) -> Result<Vec<NoteKey>, VerifyError> {
 /// Reads and checks the checkpoints of a directory.
 pub(super) fn points(dir: &Path, known: &Known) -> Result<Signed, VerifyError> {
     let key = key(dir, known)?;
-    let witnesses = witnesses(dir)?;
+    let witnesses = witnesses(dir, known)?;
     let wrong = |number, why| VerifyError::Checkpoint { number, why };
     let notes = split_notes(&text(dir, CHECKPOINTS_FILE)?).ok_or_else(|| wrong(0, "this is no file of checkpoints"))?;
-    let (mut points, mut cosigned) = (Vec::<Point>::new(), BTreeMap::new());
+    let (mut points, mut cosigned) = (Vec::<Point>::new(), BTreeMap::<String, Cosigned>::new());
     let mut previous = None;
     for (number, note) in notes.iter().enumerate() {
         let wrong = |why| wrong(number, why);
@@ -98,7 +109,7 @@ pub(super) fn points(dir: &Path, known: &Known) -> Result<Signed, VerifyError> {
         let mut signers = vec![key.clone()];
         for witness in witnesses.iter().filter(|witness| note.names(witness)) {
             witness.check(&note).map_err(|_| wrong("the signature of a witness is wrong"))?;
-            cosigned.insert(witness.name.clone(), checkpoint.size);
+            note_cosigned(&mut cosigned, witness, checkpoint.size, known);
             signers.push(witness.clone());
         }
         if !note.signed_only_by(&signers) {
@@ -111,7 +122,13 @@ pub(super) fn points(dir: &Path, known: &Known) -> Result<Signed, VerifyError> {
     if let Some(note) = &known.checkpoint {
         add_known(note, &key, &mut points)?;
     }
-    Ok(Signed { key, points, count, witnesses: cosigned.into_iter().collect() })
+    Ok(Signed { key, points, count, witnesses: cosigned.into_values().collect() })
+}
+
+fn note_cosigned(cosigned: &mut BTreeMap<String, Cosigned>, by: &NoteKey, size: u64, known: &Known) {
+    let first = || Cosigned { name: by.name.clone(), size, checkpoints: 0, known: known.witnesses.contains(by) };
+    let entry = cosigned.entry(by.name.clone()).or_insert_with(first);
+    (entry.size, entry.checkpoints) = (size, entry.checkpoints + 1);
 }
 
 /// Adds what the checkpoint that is known says.

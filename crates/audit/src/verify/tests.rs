@@ -7,7 +7,8 @@ use wardroom_clock::ManualClock;
 use wardroom_store::{Batch, Catalogue, Store};
 
 use super::{
-    CHECKPOINTS_FILE, Fault, KEY_FILE, Known, LEAVES_FILE, Verified, VerifyError, WITNESSES_FILE, records_file, verify,
+    CHECKPOINTS_FILE, Cosigned, Fault, KEY_FILE, Known, LEAVES_FILE, Verified, VerifyError, WITNESSES_FILE,
+    records_file, verify,
 };
 use crate::{Act, AuditLog, AuditSettings, KeyKind, Note, NoteSigner, Origin, Record, TABLES, log::PERIOD_MS};
 
@@ -49,7 +50,7 @@ fn export(dir: &Path, old: bool) -> Vec<String> {
         fs::write(dir.join(records_file(first + 700)), text(&lines[700..])).unwrap();
         fs::write(dir.join(LEAVES_FILE), log.leaves(0, usize::MAX).await.unwrap().concat()).unwrap();
         fs::write(dir.join(KEY_FILE), format!("{}\n", log.key().unwrap())).unwrap();
-        let witness = NoteSigner::new("b.example/wardroom/audit".to_owned(), &[9; 32]);
+        let witness = NoteSigner::new("b.example/wardroom/witness".to_owned(), &[9; 32]);
         fs::write(dir.join(WITNESSES_FILE), format!("{}\n", witness.key().for_kind(KeyKind::Witness))).unwrap();
         let notes = log.checkpoints(None, 10).await.unwrap().into_iter().map(|(_, note)| {
             let mut note = Note::parse(&note).unwrap();
@@ -82,7 +83,15 @@ fn a_directory_as_it_was_exported_is_good() {
         assert_eq!(verified.records, verified.deleted + lines.len() as u64);
         assert_eq!(
             (verified.checkpoints, verified.witnesses),
-            (2, vec![("b.example/wardroom/audit".to_owned(), verified.records)])
+            (
+                2,
+                vec![Cosigned {
+                    name: "b.example/wardroom/witness".to_owned(),
+                    size: verified.records,
+                    checkpoints: 2,
+                    known: false
+                }]
+            )
         );
     }
 }
@@ -96,10 +105,26 @@ fn what_is_known_is_continued_or_not() {
     let key = crate::NoteKey::parse(key.trim()).unwrap();
     let notes = fs::read_to_string(dir.path().join(CHECKPOINTS_FILE)).unwrap();
     let first = super::split_notes(&notes).unwrap().remove(0);
-    let known = Known { key: Some(key), checkpoint: Some(first) };
+    let known = Known { key: Some(key), checkpoint: Some(first), witnesses: Vec::new() };
     assert_eq!(verify(dir.path(), &known).unwrap().checkpoints, 2);
     assert!(matches!(verify(other.path(), &known), Err(VerifyError::Key { .. })));
     assert!(matches!(verify(other.path(), &Known { key: None, ..known }), Err(VerifyError::Known(_))));
+}
+
+#[test]
+fn witnesses_are_checked_against_the_keys_that_are_known() {
+    let dir = tempfile::tempdir().unwrap();
+    export(dir.path(), false);
+    let witness =
+        |seed| NoteSigner::new("b.example/wardroom/witness".to_owned(), &[seed; 32]).key().for_kind(KeyKind::Witness);
+    let known = |seed| Known { witnesses: vec![witness(seed)], ..Known::default() };
+    let verified = verify(dir.path(), &known(9)).unwrap();
+    assert!(verified.witnesses[0].known);
+    assert!(matches!(verify(dir.path(), &known(8)), Err(VerifyError::Key { file: WITNESSES_FILE, .. })));
+    fs::remove_file(dir.path().join(WITNESSES_FILE)).unwrap();
+    assert_eq!(verify(dir.path(), &known(9)).unwrap(), verified);
+    assert!(matches!(checked(dir.path()), Err(VerifyError::Checkpoint { .. })));
+    assert!(matches!(verify(dir.path(), &known(8)), Err(VerifyError::Checkpoint { .. })));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ruma::{RoomId, UserId};
 use tokio::time::timeout;
+use wardroom_audit::{Act, Outcome, Record};
 use wardroom_rooms::RoomView;
 use wardroom_store::{Batch, Packed, Scan};
 
@@ -89,12 +90,31 @@ impl Attestations {
         let answer = timeout(ANSWER_MAX, attesters.ask(user, room)).await;
         let answer = answer.unwrap_or_else(|_| Err(unreachable("it took too long")));
         let taken = match answer {
-            Ok(json) => self.take(user, room, &json).await,
+            Ok(json) => {
+                let taken = self.take(user, room, &json).await;
+                self.record_taken(user, room, &taken).await;
+                taken
+            }
             Err(error) => Err(error),
         };
         let until_ms = self.0.clock.now_ms().saturating_add(LATELY_MS);
         self.0.lately.insert((user.to_owned(), room.to_owned()), until_ms);
         taken
+    }
+
+    /// Records that a server said something of its user, and whether it was believed. What changed by it is recorded with
+    /// the change.
+    async fn record_taken(&self, user: &UserId, room: &RoomId, taken: &Result<(), Unheard>) {
+        let outcome = match taken {
+            Ok(()) => Outcome::Success,
+            Err(Unheard::Untrustworthy(_)) => Outcome::Serious,
+            Err(Unheard::Refused | Unheard::Unreachable(_)) => return,
+        };
+        let record = Record::of(Act::FederationReceive).detail("attestation").room(room.as_str()).user(user.as_str());
+        let record = record.servers(vec![user.server_name().to_string()]).outcome(outcome);
+        if let Err(error) = self.0.judge.roles().audit().write(record).await {
+            tracing::warn!(%error, "what a server said of a user's roles could not be recorded");
+        }
     }
 
     /// Believes what a server said of its user, where it is right.

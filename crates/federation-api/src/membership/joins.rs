@@ -17,13 +17,16 @@ use ruma::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue as RawJsonValue;
+use wardroom_audit::{Act, Record};
 use wardroom_event::Pdu;
 use wardroom_rooms::{Admission, Membership, RoomView};
 use wardroom_web::{ApiError, Reply, Routes};
 
 use super::{Sent, require_own, template, verified};
 use crate::{
-    FederationState, Signed, error,
+    FederationState, Signed,
+    disclosures::told_of_room,
+    error,
     events::disclosed_state,
     requests::{SendEvent, SendJoinV1},
     shared_room::resident_room,
@@ -40,6 +43,8 @@ async fn check_conditions(state: &FederationState, view: &RoomView, user: &UserI
     match state.rooms.admission(view, user).await.map_err(error::of_room)? {
         Admission::Unconditional | Admission::Granted => Ok(()),
         Admission::Refused => {
+            let record = Record::of(Act::RoleCheck).room(view.id.as_str()).user(user.as_str());
+            state.deny(record.detail("join").why("conditions of the room")).await?;
             let sentence =
                 "The user is not invited, and meets none of the conditions under which one may join this room.";
             Err(ApiError::forbidden(sentence))
@@ -62,6 +67,8 @@ async fn make_join(
     }
     check_conditions(&state, &view, &request.user_id).await?;
     let template = template(&state, &origin, &view, &request.user_id, Membership::Join, Some(&request.ver)).await?;
+    let record = told_of_room(&origin, "make_join", &request.room_id, &request.user_id);
+    state.disclose_often(record).await?;
     let mut response = prepare_join_event::Response::new(template.event);
     response.room_version = Some(template.version.id().clone());
     Ok(Reply(response))

@@ -19,6 +19,7 @@ use wardroom_web::{ApiError, Reply, Routes};
 use super::{require_own, take, template};
 use crate::{
     FederationState, Signed,
+    disclosures::told_of_room,
     requests::{SendEvent, SendLeaveV1},
     shared_room::resident_room,
     signed::SignedRoutes as _,
@@ -35,6 +36,8 @@ async fn make_leave(
     require_own(&origin, &request.user_id)?;
     let view = resident_room(&state, &request.room_id, &origin).await?;
     let template = template(&state, &origin, &view, &request.user_id, Membership::Leave, None).await?;
+    let record = told_of_room(&origin, "make_leave", &request.room_id, &request.user_id);
+    state.disclose_often(record).await?;
     Ok(Reply(prepare_leave_event::Response::new(Some(template.version.id().clone()), template.event)))
 }
 

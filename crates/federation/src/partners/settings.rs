@@ -4,6 +4,7 @@ use ruma::OwnedServerName;
 use wardroom_outbound::Ranges;
 
 use super::{ListSettings, OldKey, Pin};
+use crate::WitnessSettings;
 
 /// What an operator decides about other servers.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct PartnerSettings {
     pub list: Option<ListSettings>,
     /// Keys that this server used to sign with.
     pub old_keys: Vec<OldKey>,
+    /// Who witnesses whose audit trail.
+    pub witness: WitnessSettings,
 }
 
 impl Default for PartnerSettings {
@@ -49,6 +52,7 @@ impl Default for PartnerSettings {
             partners: Vec::new(),
             list: None,
             old_keys: Vec::new(),
+            witness: WitnessSettings::default(),
         }
     }
 }

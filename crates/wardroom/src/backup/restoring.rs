@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use wardroom_audit::AuditLog;
+use wardroom_audit::{Act, AuditLog};
 use wardroom_clock::{Clock as _, SystemClock};
 use wardroom_holds::Holds;
 use wardroom_rooms::{FsckReport, Rooms, Settings, StandardGate, fsck};
@@ -21,7 +21,7 @@ use super::{
     making::remove,
     manifest::{Kind, Manifest},
 };
-use crate::{config::Config, identity, keys, wiring};
+use crate::{auditing::by_command_line, config::Config, identity, keys, wiring};
 
 /// Where a restore works, in the data directory.
 pub(crate) const RESTORING_DIR: &str = "restoring";
@@ -65,6 +65,7 @@ pub(crate) async fn restore(config: &Config, from: Copies<'_>) -> Result<Option<
     keys::make_private_dir(target).map_err(at(target))?;
     put_together(&work, &master, from, |_, _| By::Copy)?;
     let restored = look_through(config, &work, &master).await?;
+    note_restored(config, &work, &master).await?;
     File::create(work.join(GOOD)).map_err(at(&work))?;
     files::sync(&work)?;
     move_in(&work, target)?;
@@ -101,6 +102,14 @@ pub(super) async fn look_through(config: &Config, dir: &Path, master: &MasterKey
         return Ok(restored);
     }
     Err(BackupError::Problems(restored.report.problems))
+}
+
+/// Records in what was restored that it was.
+async fn note_restored(config: &Config, dir: &Path, master: &MasterKey) -> Result<(), BackupError> {
+    let store = wiring::open_store_in(dir, config, &SystemClock, master).await?;
+    let noted = by_command_line(config, &store, Act::BackupRestore).await;
+    store.close().await;
+    Ok(noted.map_err(wiring::StartError::from)?)
 }
 
 async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError> {

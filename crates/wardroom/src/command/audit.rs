@@ -9,8 +9,9 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
 use wardroom_audit::{
-    NoteKey,
-    verify::{Known, Verified, verify},
+    KeyKind, NoteKey,
+    verify::{Cosigned, Known, Verified, verify},
+    witness_of,
 };
 
 use super::{Failure, print};
@@ -31,6 +32,9 @@ pub(super) struct Verify {
     /// File with a checkpoint that is known from before: the records must continue it.
     #[arg(long, value_name = "FILE")]
     from_checkpoint: Option<PathBuf>,
+    /// A witness and its public key; may be given more than once. Of others the keys in the directory are believed.
+    #[arg(long, value_name = "NAME=KEY")]
+    witness: Vec<String>,
 }
 
 pub(super) fn run(command: &AuditCommand) -> Result<(), Failure> {
@@ -38,6 +42,7 @@ pub(super) fn run(command: &AuditCommand) -> Result<(), Failure> {
     let known = Known {
         key: check.key.as_deref().map(key).transpose()?,
         checkpoint: check.from_checkpoint.as_deref().map(text).transpose()?,
+        witnesses: check.witness.iter().map(|argument| witness(argument)).collect::<Result<_, _>>()?,
     };
     let verified = verify(&check.dir, &known)?;
     Ok(print(&shown(&verified, known.key.is_some()))?)
@@ -56,6 +61,17 @@ fn key(argument: &str) -> Result<NoteKey, Failure> {
     NoteKey::parse(text.trim()).map_err(|error| format!("--key {argument}: {error}").into())
 }
 
+/// The key of a witness, by the name of its server or its own.
+fn witness(argument: &str) -> Result<NoteKey, Failure> {
+    let wrong = |why: &str| Failure::from(format!("--witness {argument}: {why}"));
+    let (name, key) = argument.split_once('=').ok_or_else(|| wrong("is not of the form NAME=KEY"))?;
+    let key = NoteKey::parse(key).map_err(|error| wrong(&error.to_string()))?;
+    if key.kind != KeyKind::Witness || (key.name != name && key.name != witness_of(name)) {
+        return Err(wrong("this is not the key of that witness"));
+    }
+    Ok(key)
+}
+
 fn shown(verified: &Verified, key_known: bool) -> String {
     let Verified { key, records, deleted, root, checkpoints, witnesses } = verified;
     let root = STANDARD.encode(root);
@@ -65,8 +81,9 @@ fn shown(verified: &Verified, key_known: bool) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(text, "of the first {deleted} only the hashes are kept: their time was over");
     }
-    for (name, size) in witnesses {
-        let _ = writeln!(text, "cosigned up to {size} by {name}");
+    for Cosigned { name, size, checkpoints, known } in witnesses {
+        let whose = if *known { "" } else { ", with the key in the directory" };
+        let _ = writeln!(text, "cosigned up to {size} by {name}: {checkpoints} checkpoints{whose}");
     }
     let _ = writeln!(text, "signed by {key}");
     if !key_known {

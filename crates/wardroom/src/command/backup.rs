@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use wardroom_audit::Act;
 use wardroom_clock::{Clock as _, SystemClock};
 use wardroom_store::OpenError;
 
 use super::{ConfigFile, Failure, print, runtime};
 use crate::{
+    auditing::by_command_line,
     backup::{self, Copies, Restored, Target},
     wiring::{self, StartError, StoreUse},
 };
@@ -64,9 +66,14 @@ fn create(place: &Place) -> Result<(), Failure> {
             server_name: config.server_name.to_string(),
             now_ms: SystemClock.now_ms(),
         };
-        let made = backup::make(&store, target).await;
+        let made = async {
+            // Before the copy: it is in it.
+            by_command_line(&config, &store, Act::BackupCreate).await?;
+            Ok::<_, Failure>(backup::make(&store, target).await?)
+        };
+        let made = made.await;
         store.close().await;
-        made.map_err(Failure::from)
+        made
     })?;
     print(&format!(
         "The data is in {}, with {} files of media ({} bytes); the keys are in {}. Keep the two apart, and of the keys only \

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use wardroom_clock::SystemClock;
 
 use super::{ConfigFile, Failure, runtime};
-use crate::{config::Config, limits, listeners, log, signals::Signals, wiring::App};
+use crate::{auditing, config::Config, limits, listeners, log, signals::Signals, wiring::App};
 
 pub(super) fn run(file: &ConfigFile) -> Result<(), Failure> {
     let config = file.load()?;
@@ -25,7 +25,12 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let app = App::build(&config, Arc::new(SystemClock)).await?;
     let listeners = listeners::start(sockets, &app)?;
     info!(version = env!("CARGO_PKG_VERSION"), "Wardroom serves");
-    signals.wait(|| listeners.reload_certificates()).await;
+    let audit = app.audit().clone();
+    let reload = || {
+        listeners.reload_certificates();
+        tokio::spawn(auditing::note_reload(audit.clone()));
+    };
+    signals.wait(reload).await;
 
     info!("stopping");
     app.stopping().cancel();

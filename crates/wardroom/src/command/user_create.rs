@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
-use wardroom_audit::{Origin, Who, origin};
+use wardroom_audit::origin;
 use wardroom_clock::SystemClock;
 use wardroom_holds::Holds;
 use wardroom_store::OpenError;
@@ -13,9 +13,6 @@ use crate::{
     auditing,
     wiring::{self, StartError, StoreUse},
 };
-
-/// Who acts, in records of the audit trail.
-const COMMAND_LINE: &str = "command line";
 
 #[derive(Debug, Args)]
 pub(super) struct UserCreate {
@@ -39,9 +36,8 @@ pub(super) fn run(create: &UserCreate) -> Result<(), Failure> {
         let audit = auditing::open(&config, &store, Arc::new(SystemClock)).await?;
         let accounts =
             wiring::accounts(&config, store.clone(), Arc::new(SystemClock), (audit, Holds::default())).await?;
-        let who = Who { service: Some(COMMAND_LINE.to_owned()), ..Who::default() };
         let creation = accounts.create_user(&create.name, Some(&password), create.admin);
-        let created = origin::scope(Origin { who, request: None }, creation).await;
+        let created = origin::scope(auditing::command_line(), creation).await;
         drop(accounts);
         store.close().await;
         let kind = if create.admin { "administrator" } else { "user" };

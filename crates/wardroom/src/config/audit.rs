@@ -1,10 +1,18 @@
 //! `[audit]`
 
+use std::time::Duration;
+
+use ruma::{OwnedServerName, ServerName};
 use serde::{Deserialize, Serialize};
-use wardroom_audit::{AuditSettings, OnFailure};
+use wardroom_audit::{AuditSettings, KeyKind, NoteKey, OnFailure, origin_of, witness_of};
+use wardroom_federation::WitnessSettings;
 
 /// Years for which records are kept at least (45 CFR 164.316(b)(2)).
 const YEARS_MIN: u32 = 6;
+/// Servers that may witness this one's trail, or be witnessed by it.
+const WITNESSES_MAX: usize = 50;
+/// The longest time between two looks at a partner's trail, in seconds: an hour.
+const WITNESS_SECONDS_MAX: u32 = 60 * 60;
 
 /// The audit trail.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -18,6 +26,14 @@ pub(crate) struct Audit {
     pub(crate) allow_short_retention: bool,
     /// The longest time that new records wait for a signed checkpoint.
     pub(crate) checkpoint_seconds: u32,
+    /// Servers whose audit trails this one looks at and cosigns.
+    pub(crate) witness_for: Vec<OwnedServerName>,
+    /// How often, in seconds.
+    pub(crate) witness_every_seconds: u32,
+    /// Servers that cosign this one's trail.
+    pub(crate) witnesses: Vec<OwnedServerName>,
+    /// Keys of those trails and witnesses that are known, as signed notes write them.
+    pub(crate) known_keys: Vec<String>,
 }
 
 /// As [`OnFailure`].
@@ -35,6 +51,10 @@ impl Default for Audit {
             retention_years: YEARS_MIN,
             allow_short_retention: false,
             checkpoint_seconds: 60,
+            witness_for: Vec::new(),
+            witness_every_seconds: 300,
+            witnesses: Vec::new(),
+            known_keys: Vec::new(),
         }
     }
 }
@@ -53,8 +73,48 @@ impl Audit {
         }
     }
 
-    pub(super) fn problems(&self) -> Vec<String> {
+    /// Who witnesses whose trail. Keys that are none were found by [`Audit::problems`].
+    pub(crate) fn witness_settings(&self) -> WitnessSettings {
+        WitnessSettings {
+            watches: self.witness_for.clone(),
+            every: Duration::from_secs(self.witness_every_seconds.into()),
+            witnesses: self.witnesses.clone(),
+            keys: self.known_keys.iter().filter_map(|key| NoteKey::parse(key).ok()).collect(),
+        }
+    }
+
+    fn witness_problems(&self, own_name: &ServerName, federates: bool) -> Vec<String> {
         let mut problems = Vec::new();
+        for (name, servers) in [("witness_for", &self.witness_for), ("witnesses", &self.witnesses)] {
+            if servers.iter().any(|server| server == own_name) {
+                problems.push(format!("audit.{name}: must not name this server"));
+            }
+            if servers.len() > WITNESSES_MAX {
+                problems.push(format!("audit.{name}: must not name more than {WITNESSES_MAX} servers"));
+            }
+            if !servers.is_empty() && !federates {
+                problems.push(format!("audit.{name}: needs federation.enabled"));
+            }
+        }
+        if !(1..=WITNESS_SECONDS_MAX).contains(&self.witness_every_seconds) {
+            problems.push("audit.witness_every_seconds: must be at least 1 and at most an hour".to_owned());
+        }
+        for key in &self.known_keys {
+            let known = NoteKey::parse(key).is_ok_and(|key| match key.kind {
+                KeyKind::Log => self.witness_for.iter().any(|server| key.name == origin_of(server.as_str())),
+                KeyKind::Witness => self.witnesses.iter().any(|server| key.name == witness_of(server.as_str())),
+            });
+            if !known {
+                problems.push(format!(
+                    "audit.known_keys: {key:?} is no key of a trail in witness_for or of a witness in witnesses"
+                ));
+            }
+        }
+        problems
+    }
+
+    pub(super) fn problems(&self, own_name: &ServerName, federates: bool) -> Vec<String> {
+        let mut problems = self.witness_problems(own_name, federates);
         if (1..YEARS_MIN).contains(&self.retention_years) && !self.allow_short_retention {
             let sentence =
                 "audit.retention_years: must be 0 (for ever) or at least 6, unless audit.allow_short_retention is true";
@@ -85,16 +145,42 @@ impl Audit {
 
 #[cfg(test)]
 mod tests {
+    use ruma::server_name;
+    use wardroom_audit::{KeyKind, NoteSigner};
+
     use super::Audit;
+
+    fn problems(audit: &Audit) -> Vec<String> {
+        audit.problems(server_name!("a.example"), true)
+    }
 
     #[test]
     fn short_retention_is_said_twice() {
         let short = Audit { retention_years: 5, ..Audit::default() };
-        assert!(short.problems()[0].starts_with("audit.retention_years:"));
+        assert!(problems(&short)[0].starts_with("audit.retention_years:"));
         let meant = Audit { allow_short_retention: true, ..short };
-        assert!(meant.problems().is_empty() && meant.warnings().len() == 1);
+        assert!(problems(&meant).is_empty() && meant.warnings().len() == 1);
         let ever = Audit { retention_years: 0, ..Audit::default() };
-        assert!(ever.problems().is_empty() && ever.settings("a.example").retention_years.is_none());
-        assert!(!Audit { checkpoint_seconds: 0, ..Audit::default() }.problems().is_empty());
+        assert!(problems(&ever).is_empty() && ever.settings("a.example").retention_years.is_none());
+        assert!(!problems(&Audit { checkpoint_seconds: 0, ..Audit::default() }).is_empty());
+    }
+
+    #[test]
+    fn witnesses_are_others_and_keys_are_theirs() {
+        let log = NoteSigner::new("b.example/wardroom/audit".to_owned(), &[1; 32]);
+        let witness = NoteSigner::new("c.example/wardroom/witness".to_owned(), &[2; 32]);
+        let keys = vec![log.key().to_string(), witness.key().for_kind(KeyKind::Witness).to_string()];
+        let (b, c) = (server_name!("b.example").to_owned(), server_name!("c.example").to_owned());
+        let audit = Audit { witness_for: vec![b.clone()], witnesses: vec![c], known_keys: keys, ..Audit::default() };
+        assert_eq!(problems(&audit), Vec::<String>::new());
+        assert_eq!(audit.witness_settings().keys.len(), 2);
+        assert_eq!(audit.problems(server_name!("a.example"), false).len(), 2);
+        assert_eq!(audit.problems(&b, true), ["audit.witness_for: must not name this server"]);
+        let wrong = Audit { witnesses: Vec::new(), witness_every_seconds: 0, ..audit };
+        let said = problems(&wrong);
+        assert!(
+            said[0].starts_with("audit.witness_every_seconds:") && said[1].starts_with("audit.known_keys:"),
+            "{said:?}"
+        );
     }
 }

@@ -1,10 +1,13 @@
 //! The audit trail.
 
+mod classes;
 mod deeds;
 mod exports;
+mod offline;
 mod proofs;
 mod sights;
 mod sights_reports;
+mod witnesses;
 
 use wardroom_testkit::{Actor, Config, User, Value};
 

@@ -5,7 +5,11 @@ use std::{fs::File, io::Write, path::PathBuf, process::Command, time::Duration};
 
 use wardroom_testkit::{Actor, Config, Server, User, bodies, run, skip_loudly, text, unique, wait_until};
 
-use crate::server_with;
+use crate::{
+    admin::{admin_of, own},
+    audit::records,
+    server_with,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Writes until the first refusal: more than any buffer that was allocated before the disk was full can take.
@@ -94,4 +98,40 @@ fn a_full_disk_refuses_what_it_cannot_keep_and_recovers() {
     assert_eq!(bob.members(&room, "join").len(), 2);
     bob.initial_sync();
     assert_eq!(bodies(&history).last().map(String::as_str), Some("after"));
+}
+
+#[test]
+fn with_continue_a_full_disk_lets_work_go_on_and_the_gap_is_told() {
+    if !can_mount() {
+        skip_loudly("full_disk", "this machine does not let a test mount a tmpfs (unshare --map-root-user --mount)");
+        return;
+    }
+    let launcher = ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, "sh"];
+    let server = server_with(Config::default().set("audit.on_failure", "\"continue\"").launched_by(&launcher));
+    let (admin, alice, bob) = (admin_of(&server), server.user("alice"), server.user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    let said: Vec<String> = (0..5).map(|n| alice.say(&room, &format!("before {n}"))).collect();
+    let filler = fill(&server);
+    let refused = (0..WRITES_MAX).any(|_| write(&alice, &room).status != 200);
+    assert!(refused, "a full disk refuses writes: they go with their record");
+    // What only reads goes on.
+    for event in &said {
+        bob.try_event(&room, event).ok();
+    }
+    bob.try_messages(&room, "b", None, "10").ok();
+    assert!(server.log().contains("an audit record could not be written"));
+    std::fs::remove_file(filler).unwrap();
+    let gap = wait_until("the record of the gap", LIMIT, || records(&admin, &[("act", "audit.gap")]).pop());
+    assert_eq!(gap["outcome"], 12, "{gap}");
+    assert!(
+        gap["on"]["count"].as_u64() >= Some(1) && gap["on"]["since"].as_u64() <= gap["on"]["until"].as_u64(),
+        "{gap}"
+    );
+    wait_until("the alarm", LIMIT, || {
+        let alarms = admin.get(own(&["alarms"])).ok();
+        alarms["alarms"].as_array().unwrap().iter().any(|alarm| alarm["kind"] == "audit_incomplete").then_some(())
+    });
+    // Nothing else is amiss.
+    let said = alice.say(&room, "after");
+    bob.try_event(&room, &said).ok();
 }

@@ -10,7 +10,10 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use wardroom_audit::{
     Checkpoint, Note,
-    verify::{CHECKPOINTS_FILE, KEY_FILE, LEAVES_FILE, RECORDS_PER_FILE, records_file, records_files, split_notes},
+    verify::{
+        CHECKPOINTS_FILE, KEY_FILE, LEAVES_FILE, RECORDS_PER_FILE, WITNESSES_FILE, records_file, records_files,
+        split_notes,
+    },
 };
 
 use super::{
@@ -21,6 +24,8 @@ use super::{
 
 /// Records that are asked for at once.
 const RECORDS_AT_ONCE: u64 = 10_000;
+/// Checkpoints that are asked for again at the next export: witnesses cosign the newest ones.
+const COSIGNED_LATE_MAX: usize = 100;
 /// Bytes of a hash.
 const HASH_BYTES: u64 = 32;
 
@@ -73,15 +78,24 @@ fn size_of(note: &str) -> Option<u64> {
     Checkpoint::of_text(&Note::parse(note).ok()?.text).ok().map(|checkpoint| checkpoint.size)
 }
 
-/// Writes the key and the checkpoints that are not there yet; the size of the newest, and the first record that is kept.
+/// Writes the keys of the log and of those who cosigned, which are asked for behind what they signed.
+async fn keys(server: &Server, dir: &Path) -> Result<(), AdminError> {
+    let answer = server.ask(ask("key")).await?;
+    lost(fs::write(dir.join(KEY_FILE), format!("{}\n", field(&answer, "key"))))?;
+    let witnesses = answer.get("witnesses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let witnesses: String = witnesses.map(|key| format!("{key}\n")).collect();
+    if witnesses.is_empty() { Ok(()) } else { lost(fs::write(dir.join(WITNESSES_FILE), witnesses)) }
+}
+
+/// Writes the keys and the checkpoints that are not there yet; the size of the newest, and the first record that is kept.
 async fn checkpoints(server: &Server, dir: &Path) -> Result<(u64, u64), AdminError> {
-    let key = field(&server.ask(ask("key")).await?, "key");
-    lost(fs::write(dir.join(KEY_FILE), format!("{key}\n")))?;
     let path = dir.join(CHECKPOINTS_FILE);
     let written = if path.exists() { lost(fs::read_to_string(&path))? } else { String::new() };
     let mut notes = split_notes(&written).ok_or_else(|| {
         AdminError::usage(format!("{}: is no file of checkpoints; begin with an empty directory", path.display()))
     })?;
+    // The newest ones may have been cosigned since they were written.
+    notes.truncate(notes.len().saturating_sub(COSIGNED_LATE_MAX));
     let mut size = notes.last().and_then(|note| size_of(note)).unwrap_or_default();
     loop {
         let page = ask("checkpoints").with("after", size.to_string()).with("limit", "1000");
@@ -92,6 +106,7 @@ async fn checkpoints(server: &Server, dir: &Path) -> Result<(u64, u64), AdminErr
             notes.push(note.to_owned());
         }
         if page.get("next").is_none_or(Value::is_null) || found.is_empty() {
+            keys(server, dir).await?;
             // In place of the old file only when it is whole.
             let part = dir.join(".checkpoints.part");
             lost(fs::write(&part, notes.join("\n")))?;

@@ -18,7 +18,7 @@ fn by(user: &User, act: &str, on: Value) -> Value {
 
 /// Records without what differs from time to time: their ids and times, and the request.
 #[track_caller]
-fn bare(records: Vec<Value>) -> Vec<Value> {
+pub(super) fn bare(records: Vec<Value>) -> Vec<Value> {
     let bare = |mut record: Value| {
         let fields = record.as_object_mut().unwrap();
         assert!(fields.remove("id").is_some_and(|id| id.as_str().unwrap().len() == 26));

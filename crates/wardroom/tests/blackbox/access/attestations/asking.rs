@@ -17,6 +17,9 @@ fn people_of_a_partner_come_in_with_what_their_server_says() {
     shared.make_join(&carol).refused(403, "M_FORBIDDEN");
     let bob = shared.bob();
     assert_eq!(shared.asked_about(&bob), 1, "for the whole handshake");
+    let taken = crate::audit::records(admin, &[("act", "federation.receive"), ("user_id", &bob)]);
+    let taken = taken.iter().filter(|record| record["on"]["detail"] == "attestation" && record["outcome"] == 0);
+    assert_eq!(taken.count(), 1, "what is taken is recorded");
     let asked = peer.asked(PATH).into_iter().find(|asked| asked.segments().last() == Some(&bob)).unwrap();
     assert_eq!(asked.parameters("room_id"), [room.as_str()]);
     assert!(asked.authorization.starts_with("X-Matrix "), "{}", asked.authorization);
