@@ -217,6 +217,7 @@ pub(crate) struct Engine {
     retention: RetentionSettings,
     /// Held while what is over is purged: one purge at a time.
     purging: tokio::sync::Mutex<()>,
+    doomed: retention::Doomed,
 }
 
 impl Rooms {
@@ -251,6 +252,7 @@ impl Rooms {
                 overview: Arc::default(),
                 retention: settings.retention,
                 purging: tokio::sync::Mutex::default(),
+                doomed: retention::Doomed::default(),
             }),
         }
     }

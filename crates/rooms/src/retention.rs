@@ -33,6 +33,7 @@ pub use self::{
     receipts::{PurgeReceipt, RECEIPTS_PAGE_MAX},
     run::Purged,
 };
+pub(crate) use self::shred::Doomed;
 pub(crate) use self::{
     policy::{check_content, is_retention, terms_of},
     tables::{OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},

@@ -120,8 +120,8 @@ impl PurgeReceipt {
         receipt.signed(engine)
     }
 
-    pub(super) fn of_key(engine: &Engine, room: OwnedRoomId, lifetime: Lifetime, day: u32, now_ms: u64) -> Self {
-        Self { keys_destroyed: vec![day], ..Self::blank(engine, room, lifetime, now_ms) }.signed(engine)
+    pub(super) fn of_keys(engine: &Engine, room: OwnedRoomId, lifetime: Lifetime, days: Vec<u32>, now_ms: u64) -> Self {
+        Self { keys_destroyed: days, ..Self::blank(engine, room, lifetime, now_ms) }.signed(engine)
     }
 
     /// What is signed: the fields stand in the order of their names, without blanks.

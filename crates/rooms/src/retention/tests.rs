@@ -396,7 +396,7 @@ fn a_purge_that_is_cut_short_is_gone_on_with() {
         ward.purge().await;
         let view = ward.world.rooms.view(&ward.room).await.unwrap().unwrap();
         let day = crate::sealing::day_of(ward.now() - 20 * DAY_MS);
-        ward.world.rooms.engine.destroy_day_key(view.nid, day).await.unwrap();
+        ward.world.rooms.engine.destroy_day_keys(&[(view.nid, day)]).await.unwrap();
         assert_eq!(ward.purge().await.keys, 1);
         assert!(ward.readable().await, "what is left of events is sealed apart from what they were");
         assert_eq!(ward.rows().await, [0, 0, 5]);
