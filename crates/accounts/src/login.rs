@@ -269,7 +269,7 @@ impl Accounts {
             }
         };
         self.put_pair(batch, key.0, key.1, &minted);
-        batch.put(&DEVICES, &key, &Packed(row));
+        batch.put_sealed(&DEVICES, &key, &Packed(row), &self.person_key(nid).await?);
         self.record_login(batch, user, &device, by);
         let Minted { access_token, refresh_token, expires_in_ms, .. } = minted;
         Ok(Login { user: user.to_owned(), nid, device, access_token, refresh_token, expires_in_ms })

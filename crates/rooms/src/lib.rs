@@ -18,6 +18,7 @@ mod create;
 mod deeds;
 mod delayed;
 mod directory;
+mod erasure;
 mod error;
 mod events;
 mod filter;
@@ -87,6 +88,10 @@ pub use self::{
         DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
     },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
+    erasure::{
+        Copies, ERASURE_REASON_CHARS_MAX, ErasedMessages, Erasure, ErasureState, ErasureWish, Forgotten, HeldItem,
+        Memory, NotForgotten,
+    },
     error::RoomError,
     events::Stored,
     filter::passes,
@@ -218,6 +223,7 @@ pub(crate) struct Engine {
     /// Held while what is over is purged: one purge at a time.
     purging: tokio::sync::Mutex<()>,
     doomed: retention::Doomed,
+    erasing: erasure::Erasing,
 }
 
 impl Rooms {
@@ -253,6 +259,7 @@ impl Rooms {
                 retention: settings.retention,
                 purging: tokio::sync::Mutex::default(),
                 doomed: retention::Doomed::default(),
+                erasing: erasure::Erasing::default(),
             }),
         }
     }

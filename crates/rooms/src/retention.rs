@@ -11,6 +11,7 @@
 //!
 //! [MSC1763]: https://github.com/matrix-org/matrix-spec-proposals/pull/1763
 
+mod lost;
 mod policy;
 mod prune;
 mod receipts;
@@ -33,10 +34,13 @@ pub use self::{
     receipts::{PurgeReceipt, RECEIPTS_PAGE_MAX},
     run::Purged,
 };
-pub(crate) use self::shred::Doomed;
 pub(crate) use self::{
     policy::{check_content, is_retention, terms_of},
     tables::{OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},
+};
+pub(crate) use self::{
+    prune::{Cause, Perishable},
+    shred::Doomed,
 };
 use crate::{
     Engine, Rooms,
@@ -79,6 +83,8 @@ pub struct RetentionSettings {
     pub stubs_kept: Duration,
     /// How often expired events are looked for.
     pub purge_every: Duration,
+    /// What becomes of the messages of a person who is erased.
+    pub erased_messages: crate::ErasedMessages,
 }
 
 impl Default for RetentionSettings {
@@ -90,6 +96,7 @@ impl Default for RetentionSettings {
             min_limits: 0..=TERM_MS_MAX,
             stubs_kept: STUBS_KEPT_DEFAULT,
             purge_every: PURGE_EVERY_DEFAULT,
+            erased_messages: crate::ErasedMessages::default(),
         }
     }
 }
@@ -175,11 +182,15 @@ impl Stored {
 impl Engine {
     /// Whether an event's time is not over.
     pub(crate) fn is_live(&self, room: &RoomView, event: &Stored) -> bool {
-        event.is_live(room.lifetime, self.clock.now_ms())
+        let forgotten = !event.pdu.is_state() && self.is_forgotten(event.pdu.sender());
+        !forgotten && event.is_live(room.lifetime, self.clock.now_ms())
     }
 
     /// Whether no event of the room that is still whole can be over: what was worked out of them can be told as it is.
     pub(crate) async fn all_live(&self, room: &RoomView) -> Result<bool, RoomError> {
+        if self.erasing.is_active() {
+            return Ok(false);
+        }
         let Some(horizon_ms) = room.lifetime.horizon_ms(self.clock.now_ms()) else { return Ok(true) };
         let oldest = self.store.latest().scan_keys(&PERISHABLE, Scan::prefix(&room.nid).limit(1)).await?.pop();
         Ok(oldest.is_none_or(|(_, born_ms, _)| born_ms > horizon_ms))

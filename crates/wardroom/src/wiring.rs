@@ -11,7 +11,7 @@ use axum::Router;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
+use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings, erased_since};
 use wardroom_admin_api::{AdminState, Notices};
 use wardroom_audit::{AuditError, AuditLog};
 use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
@@ -27,7 +27,7 @@ use wardroom_media::{Media, MediaError, PreviewSettings};
 use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
 use wardroom_provisioning::{Provisioning, Settings as ProvisioningSettings};
 use wardroom_push::{BadgeCounts, Push, PushError, Unread};
-use wardroom_rooms::Rooms;
+use wardroom_rooms::{RoomError, Rooms};
 use wardroom_scim_api::ScimState;
 use wardroom_sso::{Sso, SsoSettings};
 use wardroom_store::{CatalogueError, CommitError, MasterKey, OpenError, Options, ReadError, Store};
@@ -47,6 +47,7 @@ use crate::{
     },
     effective,
     exporting::Exporting,
+    forgetting::{self, Everything},
     identity, inviting,
     keys::{self, KeyError},
     metrics,
@@ -73,6 +74,8 @@ pub(crate) enum StartError {
     Tables(#[from] CatalogueError),
     #[error(transparent)]
     Accounts(#[from] AccountError),
+    #[error(transparent)]
+    Rooms(#[from] RoomError),
     #[error(transparent)]
     Push(#[from] PushError),
     #[error("the store cannot be read")]
@@ -330,6 +333,7 @@ pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, Start
         partners: section.partners(),
         old_keys: Vec::new(),
         list,
+        accept_erasure: section.accept_erasure,
     })
 }
 
@@ -481,8 +485,11 @@ impl App {
         let audit = auditing::open(config, &store, Arc::clone(&clock)).await?;
         auditing::begin(&audit).await?;
         effective::note(config, &store, &audit).await?;
+        // What an older copy of the store has of persons who were erased since goes before anybody reads.
+        let erased = erased_since(&store).await?;
         let accounts = accounts(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
         let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit), &signing_key).await?;
+        forgetting::again(&rooms, erased).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock), audit.clone())?;
         push.start().await?;
@@ -504,6 +511,7 @@ impl App {
             stopping: stopping.clone(),
         };
         let federation = federation(config, &parts, &care).await?;
+        Everything::of(&accounts, &media, federation.as_ref()).remember(&rooms);
         let media = MediaState {
             accounts: accounts.clone(),
             media,

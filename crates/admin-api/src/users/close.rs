@@ -3,8 +3,8 @@
 use axum::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wardroom_accounts::{AdminScope::Users, LogoutDevices, User};
-use wardroom_rooms::UserNid;
+use wardroom_accounts::{AccountError, AdminScope::Users, LogoutDevices, User};
+use wardroom_rooms::{ErasureWish, UserNid};
 use wardroom_web::ApiError;
 
 use crate::{
@@ -28,11 +28,16 @@ pub(super) fn endpoints() -> Endpoints {
 pub(super) async fn close(state: &AdminState, user: &User, erase: bool) -> Result<(), ApiError> {
     let nid = UserNid::new(user.nid.get());
     if erase {
-        state.rooms.erase_user(nid).await.map_err(error::of_room)?;
+        // The account is closed with it, also if this ends here.
+        let wish = ErasureWish { user: &user.id, nid, reason: None, until_ms: None };
+        state.rooms.erase_user(wish).await.map_err(error::of_room)?;
     }
     if !user.deactivated {
         // First, so that nobody joins anything any more.
-        state.accounts.deactivate(&user.id).await?;
+        match state.accounts.deactivate(&user.id).await {
+            Err(AccountError::Deactivated) if erase => {}
+            closed => closed?,
+        }
     }
     state.rooms.leave_everything(&user.id, nid).await.map_err(error::of_room)?;
     Ok(())

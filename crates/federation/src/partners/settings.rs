@@ -32,6 +32,8 @@ pub struct PartnerSettings {
     pub list: Option<ListSettings>,
     /// Keys that this server used to sign with.
     pub old_keys: Vec<OldKey>,
+    /// Whether users of other servers are erased here when their server says so.
+    pub accept_erasure: bool,
 }
 
 impl Default for PartnerSettings {
@@ -49,6 +51,7 @@ impl Default for PartnerSettings {
             partners: Vec::new(),
             list: None,
             old_keys: Vec::new(),
+            accept_erasure: true,
         }
     }
 }

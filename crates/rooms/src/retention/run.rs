@@ -12,7 +12,7 @@ use wardroom_store::Scan;
 
 use super::{
     PERISHABLE, SEALED_DAYS, STUBS,
-    prune::Perishable,
+    prune::{Cause, Perishable},
     shred::SHREDDED_AT_ONCE,
 };
 use crate::{
@@ -87,6 +87,9 @@ impl Rooms {
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "what is over cannot be looked for"),
             }
+            if let Err(error) = self.resume_erasures().await {
+                tracing::error!(%error, "erasures that wait cannot be looked for");
+            }
         }
     }
 
@@ -116,7 +119,7 @@ impl Rooms {
     }
 
     /// The next room of which contents, or what is left of them, are kept.
-    async fn next_room(&self, after: Option<RoomNid>) -> Result<Option<RoomNid>, RoomError> {
+    pub(super) async fn next_room(&self, after: Option<RoomNid>) -> Result<Option<RoomNid>, RoomError> {
         let store = self.engine.store.latest();
         let (days, stubs) = match after {
             None => (Scan::all(), Scan::all()),
@@ -164,7 +167,7 @@ impl Rooms {
                 done.events += self
                     .patiently(room, move |writer: &mut Writer| {
                         let due = due.clone();
-                        async move { writer.prune(due, now_ms).await }.boxed()
+                        async move { writer.prune(due, now_ms, &Cause::Time).await }.boxed()
                     })
                     .await?;
                 sleep(PAUSE).await;

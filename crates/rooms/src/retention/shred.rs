@@ -71,9 +71,7 @@ impl Rooms {
         if days.is_empty() {
             return Ok(());
         }
-        let doomed = self
-            .patiently(room, |writer: &mut Writer| async move { writer.doom(days).await }.boxed())
-            .await?;
+        let doomed = self.patiently(room, |writer: &mut Writer| async move { writer.doom(days).await }.boxed()).await?;
         if !doomed.is_empty() {
             due.insert(room.nid, doomed);
         }

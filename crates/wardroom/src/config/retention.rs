@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wardroom_rooms::{RetentionSettings, TERM_MS_MAX, Terms};
+use wardroom_rooms::{ErasedMessages, RetentionSettings, TERM_MS_MAX, Terms};
 
 const DAY: u64 = 24 * 60 * 60;
 /// Longest term that can be given, in seconds: a thousand years.
@@ -25,6 +25,8 @@ pub(crate) struct Retention {
     pub(crate) stubs_seconds: u64,
     /// How often messages whose time is over are looked for, in seconds. They are hidden at once.
     pub(crate) purge_every_seconds: u64,
+    /// What becomes of the messages of a person who is erased.
+    pub(crate) erase_messages: ErasedMessages,
 }
 
 impl Default for Retention {
@@ -36,6 +38,7 @@ impl Default for Retention {
             min_lifetime_limits_seconds: [0, 0],
             stubs_seconds: 7 * DAY,
             purge_every_seconds: 60 * 60,
+            erase_messages: ErasedMessages::Prune,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Retention {
             min_limits: limits(self.min_lifetime_limits_seconds),
             stubs_kept: Duration::from_secs(self.stubs_seconds),
             purge_every: Duration::from_secs(self.purge_every_seconds),
+            erased_messages: self.erase_messages,
         }
     }
 }
