@@ -186,6 +186,12 @@ impl Engine {
         !forgotten && event.is_live(room.lifetime, self.clock.now_ms())
     }
 
+    /// Whether an event is for other servers: of who is erased, they get the redacted form, so that the graph is whole.
+    pub(crate) fn is_served(&self, room: &RoomView, event: &Stored) -> bool {
+        let is_erased = !event.pdu.is_state() && self.is_forgotten(event.pdu.sender());
+        self.is_live(room, event) || is_erased && !room.lifetime.is_over(event.age(), self.clock.now_ms())
+    }
+
     /// Whether no event of the room that is still whole can be over: what was worked out of them can be told as it is.
     pub(crate) async fn all_live(&self, room: &RoomView) -> Result<bool, RoomError> {
         if self.erasing.is_active() {
@@ -206,6 +212,12 @@ impl Rooms {
     /// Whether an event's time is not over: others are shown to nobody. State never ends.
     pub fn is_live(&self, room: &RoomView, event: &Stored) -> bool {
         self.engine.is_live(room, event)
+    }
+
+    /// Whether an event is for other servers: as [`Rooms::is_live`], and with what erased users sent, which
+    /// [`Rooms::served`] redacts.
+    pub fn is_served(&self, room: &RoomView, event: &Stored) -> bool {
+        self.engine.is_served(room, event)
     }
 
     /// An event by number, unless it is gone or its time is over. Ungated.

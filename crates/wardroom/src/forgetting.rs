@@ -1,13 +1,13 @@
 //! What is forgotten of a person who is erased, beside what they sent to rooms.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use ruma::{OwnedServerName, OwnedUserId, UserId};
 use wardroom_accounts::{AccountError, Accounts};
 use wardroom_federation::Federation;
 use wardroom_media::Media;
-use wardroom_rooms::{Forgotten, Memory, NotForgotten, Place, RoomError, RoomNid, Rooms, UserNid};
+use wardroom_rooms::{Forgotten, HeldItem, Memory, NotForgotten, Place, RoomError, RoomNid, Rooms, UserNid};
 
 /// Everything that knows of persons.
 #[derive(Debug)]
@@ -41,17 +41,23 @@ impl Everything {
         rooms.remember_with(Arc::new(self));
     }
 
-    /// Deletes what a user uploaded; answers how many files that were.
-    async fn delete_uploads(&self, nid: UserNid) -> Result<u64, NotForgotten> {
+    /// Deletes what a user uploaded, but for what is held; answers how many files that were, and how many each hold keeps.
+    async fn delete_uploads(&self, user: &UserId, nid: UserNid) -> Result<(u64, BTreeMap<String, u64>), NotForgotten> {
         let (owner, mut deleted) = (wardroom_media::UserNid::new(nid.get()), 0);
         loop {
             let page = self.media.all_of_user(owner).await.map_err(failed)?;
-            let before = deleted;
+            let (before, mut held) = (deleted, BTreeMap::new());
             for info in page {
-                deleted += u64::from(self.media.delete(&info.media).await.map_err(failed)?);
+                let guard = self.accounts.settings().holds.nothing_changes().await;
+                let verdict = guard.upload(info.media.server(), info.media.id(), Some(user), info.created_ms);
+                drop(guard);
+                match verdict.hold() {
+                    Some(hold) => *held.entry(hold.to_string()).or_default() += 1,
+                    None => deleted += u64::from(self.media.delete(&info.media).await.map_err(failed)?),
+                }
             }
             if deleted == before {
-                return Ok(deleted);
+                return Ok((deleted, held));
             }
         }
     }
@@ -77,7 +83,15 @@ impl Memory for Everything {
                 Err(AccountError::UnknownUser) => {}
                 done => done.map_err(failed)?,
             }
-            forgotten.removed.insert("media".to_owned(), self.delete_uploads(nid).await?);
+            let (deleted, held) = self.delete_uploads(user, nid).await?;
+            forgotten.removed.insert("media".to_owned(), deleted);
+            let kept = held.into_iter().map(|(hold, count)| HeldItem {
+                kind: "media".to_owned(),
+                room_id: None,
+                count,
+                hold,
+            });
+            forgotten.held.extend(kept);
             Ok(forgotten)
         })
     }

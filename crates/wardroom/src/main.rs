@@ -13,6 +13,7 @@ mod config;
 mod effective;
 mod exporting;
 mod forgetting;
+mod holding;
 mod identity;
 mod inviting;
 mod keys;
@@ -22,6 +23,7 @@ mod log;
 mod metrics;
 mod serves;
 mod signals;
+mod start_error;
 mod tables;
 mod wiring;
 

@@ -34,7 +34,12 @@ pub(super) async fn close(state: &AdminState, user: &User, erase: bool) -> Resul
     }
     if !user.deactivated {
         // First, so that nobody joins anything any more.
-        match state.accounts.deactivate(&user.id).await {
+        let closed = match erase {
+            // What a legal hold covers stays.
+            true => state.accounts.deactivate_keeping_data(&user.id).await,
+            false => state.accounts.deactivate(&user.id).await,
+        };
+        match closed {
             Err(AccountError::Deactivated) if erase => {}
             closed => closed?,
         }

@@ -27,7 +27,12 @@ async fn deactivate(State(state): State<ClientState>, request: Ruma<Request>) ->
         state.rooms.erase_user(wish).await.map_err(error::of_room)?;
     }
     // First, so that nobody joins anything any more.
-    match state.accounts.deactivate(&session.user).await {
+    let closed = match erase {
+        // What a legal hold covers stays.
+        true => state.accounts.deactivate_keeping_data(&session.user).await,
+        false => state.accounts.deactivate(&session.user).await,
+    };
+    match closed {
         // The erasure was faster.
         Err(AccountError::Deactivated) if erase => {}
         closed => closed?,

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use futures_util::FutureExt as _;
 use ruma::OwnedServerName;
 use tokio::time::{Duration, sleep};
+use wardroom_holds::Verdict;
 use wardroom_store::{Batch, Scan};
 
-use super::{ErasedMessages, Erasure};
+use super::{ErasedMessages, Erasure, HeldItem};
 use crate::{
     Rooms,
     error::RoomError,
@@ -36,7 +37,7 @@ impl Rooms {
     pub(super) async fn erase_in(&self, room: RoomNid, nid: UserNid, row: &mut Erasure) -> Result<(), RoomError> {
         let room = self.engine.room(room).await?;
         let elsewhere = self.elsewhere(&room, row).await?;
-        let mut any = false;
+        let (mut any, mut held) = (false, BTreeMap::new());
         let mut scan = Scan::prefix(&room.nid).limit(EVENTS_AT_ONCE);
         loop {
             let rows = self.engine.store.latest().scan(&PERISHABLE, scan).await?;
@@ -53,7 +54,7 @@ impl Rooms {
             any = true;
             self.note_copies(&room, &elsewhere, &found, row).await?;
             if row.messages == ErasedMessages::Prune {
-                self.prune_sent(&room, found, row).await?;
+                self.prune_sent(&room, found, row, &mut held).await?;
             }
         }
         if any {
@@ -61,6 +62,14 @@ impl Rooms {
                 row.servers.entry(server.clone()).or_default().rooms += 1;
             }
         }
+        let room_id = room.view().id.clone();
+        row.held.retain(|item| item.room_id.as_ref() != Some(&room_id));
+        row.held.extend(held.into_iter().map(|(hold, count)| HeldItem {
+            kind: "events".to_owned(),
+            room_id: Some(room_id.clone()),
+            count,
+            hold,
+        }));
         self.erase_traces(room.nid, nid, row).await
     }
 
@@ -122,13 +131,24 @@ impl Rooms {
         room: &Arc<Room>,
         found: Vec<(Perishable, Arc<Stored>)>,
         row: &mut Erasure,
+        held: &mut BTreeMap<String, u64>,
     ) -> Result<(), RoomError> {
-        let (now_ms, user) = (self.engine.clock.now_ms(), row.user_id.clone());
-        let due: Vec<Perishable> = found.into_iter().map(|(row, _)| row).collect();
+        let (now_ms, user, view) = (self.engine.clock.now_ms(), row.user_id.clone(), room.view());
+        let guard = self.nothing_changes().await;
+        let mut due: Vec<Perishable> = Vec::with_capacity(found.len());
+        for (row, event) in found {
+            match guard.event(&view.id, &user, event.received_ms, event.pdu.origin_server_ts()) {
+                Verdict::Free => due.push(row),
+                Verdict::Held(hold) => *held.entry(hold.to_string()).or_default() += 1,
+            }
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        let cause = Cause::Erasure(user);
         let pruned = self
             .patiently(room, move |writer| {
-                let (due, cause) = (due.clone(), Cause::Erasure(user.clone()));
-                async move { writer.prune(due, now_ms, &cause).await }.boxed()
+                async move { writer.prune(due, now_ms, &cause, guard).await }.boxed()
             })
             .await?;
         *row.removed.entry("events".to_owned()).or_default() += pruned;

@@ -6,9 +6,10 @@ use std::{
 };
 
 use wardroom_audit::{Act, Record};
+use wardroom_holds::{HoldId, Verdict};
 use wardroom_store::{Batch, Json, Scan};
 
-use super::{ERASURES, ERASURES_MAX, Erasure, ErasureState, Memory, NotForgotten};
+use super::{ERASURES, ERASURES_MAX, Erasure, ErasureState, HeldItem, Memory, NotForgotten};
 use crate::{
     Rooms,
     error::RoomError,
@@ -57,6 +58,12 @@ impl Rooms {
         }
         if row.deferred_until_ts.is_some_and(|until_ms| until_ms > now_ms) {
             return self.put_off(task, nid, row, ErasureState::Deferred).await;
+        }
+        // Asked again for each part; this is for what has no parts.
+        if let Verdict::Held(hold) = self.nothing_changes().await.user(&row.user_id) {
+            let item = HeldItem { kind: "user".to_owned(), room_id: None, count: 1, hold: hold.to_string() };
+            row.held = vec![item];
+            return self.put_off(task, nid, row, ErasureState::Held).await;
         }
         let _busy = Busy::new(self);
         if row.state != ErasureState::Active {
@@ -173,6 +180,17 @@ impl Rooms {
         self.note(task, nid, &row, Some("complete")).await
     }
 
+    /// Whether one of the holds because of which something stays is in force no more.
+    async fn any_released(&self, row: &Erasure) -> bool {
+        for item in &row.held {
+            let Ok(id) = item.hold.parse::<HoldId>() else { return true };
+            if self.engine.holds.get(id).await.is_ok_and(|hold| hold.released_ts.is_some()) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// Goes on with erasures that were put off or held, and with those whose task failed.
     ///
     /// # Errors
@@ -182,7 +200,10 @@ impl Rooms {
         let rows = self.engine.store.latest().scan(&ERASURES, Scan::all().limit(ERASURES_MAX)).await?;
         for (nid, Json(row)) in rows {
             let waits = row.deferred_until_ts.is_some_and(|until_ms| until_ms > now_ms);
-            if row.state != ErasureState::Complete && !waits {
+            if row.state == ErasureState::Complete || waits {
+                continue;
+            }
+            if row.state != ErasureState::Held || self.any_released(&row).await {
                 self.begin_erasure(Batch::default(), &row.user_id, nid).await?;
             }
         }

@@ -8,6 +8,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
+use wardroom_holds::Guard;
 use wardroom_store::Scan;
 
 use super::{
@@ -164,16 +165,21 @@ impl Rooms {
                 .filter(|row| lifetime.is_over(row.age(), now_ms))
                 .collect();
             if !due.is_empty() {
+                let guard = self.nothing_changes().await;
                 done.events += self
                     .patiently(room, move |writer: &mut Writer| {
-                        let due = due.clone();
-                        async move { writer.prune(due, now_ms, &Cause::Time).await }.boxed()
+                        async move { writer.prune(due, now_ms, &Cause::Time, guard).await }.boxed()
                     })
                     .await?;
                 sleep(PAUSE).await;
             }
             scan = Scan::range(&(room.nid, 0_u64), &end).after(&last).limit(PRUNED_AT_ONCE);
         }
+    }
+
+    /// No hold is set while this lives.
+    pub(crate) async fn nothing_changes(&self) -> Arc<Guard> {
+        Arc::new(self.engine.holds.nothing_changes().await)
     }
 
     async fn drop_stubs(&self, room: &Arc<Room>, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {

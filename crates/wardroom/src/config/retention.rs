@@ -27,6 +27,8 @@ pub(crate) struct Retention {
     pub(crate) purge_every_seconds: u64,
     /// What becomes of the messages of a person who is erased.
     pub(crate) erase_messages: ErasedMessages,
+    /// A legal hold is released when a second administrator asks for it as well.
+    pub(crate) hold_release_needs_two: bool,
 }
 
 impl Default for Retention {
@@ -39,6 +41,7 @@ impl Default for Retention {
             stubs_seconds: 7 * DAY,
             purge_every_seconds: 60 * 60,
             erase_messages: ErasedMessages::Prune,
+            hold_release_needs_two: true,
         }
     }
 }
