@@ -12,6 +12,8 @@
 //! What others than rooms have of a person, they forget themselves: [`Memory`].
 
 mod rooms;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::{

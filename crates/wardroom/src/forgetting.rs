@@ -49,7 +49,7 @@ impl Everything {
             let (before, mut held) = (deleted, BTreeMap::new());
             for info in page {
                 let guard = self.accounts.settings().holds.nothing_changes().await;
-                let verdict = guard.upload(info.media.server(), info.media.id(), Some(user), info.created_ms);
+                let verdict = guard.upload(info.media.server().as_str(), info.media.id(), Some(user), info.created_ms);
                 drop(guard);
                 match verdict.hold() {
                     Some(hold) => *held.entry(hold.to_string()).or_default() += 1,
