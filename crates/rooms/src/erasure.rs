@@ -146,6 +146,17 @@ pub struct Erasure {
     last_room: Option<RoomNid>,
 }
 
+impl Erasure {
+    /// Whether anything is being erased, or was.
+    fn has_begun(&self) -> bool {
+        match self.state {
+            ErasureState::Scheduled | ErasureState::Deferred => false,
+            ErasureState::Active | ErasureState::Complete => true,
+            ErasureState::Held => self.held.iter().all(|item| item.kind != "user"),
+        }
+    }
+}
+
 /// A wish to erase somebody.
 #[derive(Clone, Debug)]
 pub struct ErasureWish<'a> {
@@ -228,9 +239,7 @@ impl Rooms {
         let rows = self.engine.store.latest().scan(&ERASURES, Scan::all().limit(ERASURES_MAX)).await?;
         let mut hidden = self.engine.erasing.hidden.write();
         for (_, Json(row)) in rows {
-            if row.messages == ErasedMessages::Prune
-                && matches!(row.state, ErasureState::Active | ErasureState::Complete)
-            {
+            if row.messages == ErasedMessages::Prune && row.has_begun() {
                 hidden.insert(row.user_id);
             }
         }
