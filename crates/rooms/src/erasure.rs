@@ -19,10 +19,7 @@ mod work;
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, OnceLock},
 };
 
 use futures_util::future::BoxFuture;
@@ -207,8 +204,8 @@ pub struct Forgotten {
 pub(crate) struct Erasing {
     /// Whose messages nobody is shown.
     hidden: RwLock<HashSet<OwnedUserId>>,
-    /// Erasures that are being done: indexes still hold what is hidden.
-    active: AtomicUsize,
+    /// Those of them of whom something is whole: indexes still lead to it.
+    whole: RwLock<HashSet<OwnedUserId>>,
     memory: OnceLock<Arc<dyn Memory>>,
 }
 
@@ -221,7 +218,7 @@ impl Erasing {
 
     /// Whether indexes may lead to what is hidden.
     pub(crate) fn is_active(&self) -> bool {
-        self.active.load(Ordering::Acquire) > 0
+        !self.whole.read().is_empty()
     }
 }
 
@@ -237,10 +234,9 @@ impl Rooms {
     /// When the store fails.
     pub async fn load_erasures(&self) -> Result<(), RoomError> {
         let rows = self.engine.store.latest().scan(&ERASURES, Scan::all().limit(ERASURES_MAX)).await?;
-        let mut hidden = self.engine.erasing.hidden.write();
         for (_, Json(row)) in rows {
-            if row.messages == ErasedMessages::Prune && row.has_begun() {
-                hidden.insert(row.user_id);
+            if row.has_begun() {
+                self.hide(&row);
             }
         }
         Ok(())
@@ -345,9 +341,14 @@ impl Rooms {
 
     /// Nobody is shown any more what the person sent.
     fn hide(&self, row: &Erasure) {
-        if row.messages == ErasedMessages::Prune {
-            self.engine.erasing.hidden.write().insert(row.user_id.clone());
+        if row.messages != ErasedMessages::Prune {
+            return;
         }
+        let erasing = &self.engine.erasing;
+        if row.state != ErasureState::Complete {
+            erasing.whole.write().insert(row.user_id.clone());
+        }
+        erasing.hidden.write().insert(row.user_id.clone());
     }
 }
 

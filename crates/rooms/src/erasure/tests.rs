@@ -56,7 +56,7 @@ impl Ward {
     /// Asks for Alice's erasure.
     async fn ask(&self, until_ms: Option<u64>) -> Erasure {
         let reason = until_ms.map(|_| "the record is kept for ten years".to_owned());
-        let wish = ErasureWish { user: &self.alice.id, nid: self.alice.nid, reason, until_ms };
+        let wish = ErasureWish { user: self.alice.actor().user, nid: self.alice.actor().nid, reason, until_ms };
         self.world.rooms.erase_user(wish).await.unwrap()
     }
 
@@ -68,7 +68,7 @@ impl Ward {
             self.world.rooms.save_task(&mut task, wardroom_store::Batch::default()).await.unwrap();
         }
         assert_eq!(fsck(&self.world.store).await.unwrap().problems, Vec::<String>::new());
-        self.world.rooms.erasure(self.alice.nid).await.unwrap().unwrap()
+        self.world.rooms.erasure(self.alice.actor().nid).await.unwrap().unwrap()
     }
 
     /// Bodies of the messages that Bob sees.
@@ -128,7 +128,7 @@ fn who_is_erased_is_hidden_from_the_beginning_on_and_after_a_start() {
     run(async {
         let ward = Ward::new(ErasedMessages::Prune).await;
         ward.say(&ward.alice, text("a secret")).await;
-        ward.world.rooms.erase_again(&[(ward.alice.id.clone(), ward.alice.nid)]).await.unwrap();
+        ward.world.rooms.erase_again(&[(ward.alice.actor().user.to_owned(), ward.alice.actor().nid)]).await.unwrap();
         assert_eq!(ward.seen().await, Vec::<String>::new(), "before anything was pruned");
         assert_eq!(ward.work().await.state, ErasureState::Complete);
 
@@ -171,7 +171,7 @@ fn what_is_held_stays_until_the_hold_ends() {
         ward.say(&ward.alice, text("evidence")).await;
         let scope = wardroom_holds::Scope { room_id: Some(ward.room.clone()), ..Default::default() };
         let new = NewHold { scope, reason: "a case".to_owned(), authority: "the court".to_owned(), expires_ts: None };
-        let hold = ward.holds.set(new, &ward.bob.id).await.unwrap();
+        let hold = ward.holds.set(new, ward.bob.actor().user).await.unwrap();
         ward.ask(None).await;
         let held = ward.work().await;
         assert_eq!((held.state, held.removed["events"], held.held.len()), (ErasureState::Held, 1, 1));
@@ -183,8 +183,8 @@ fn what_is_held_stays_until_the_hold_ends() {
         ward.world.rooms.resume_erasures().await.unwrap();
         assert!(ward.world.rooms.tasks().await.unwrap().iter().all(|task| task.status.is_final()), "still held");
 
-        ward.holds.release(hold.id, &ward.bob.id, "over").await.unwrap();
-        ward.holds.release(hold.id, &ward.alice.id, "over").await.ok();
+        ward.holds.release(hold.id, ward.bob.actor().user, "over").await.unwrap();
+        ward.holds.release(hold.id, ward.alice.actor().user, "over").await.ok();
         ward.world.rooms.resume_erasures().await.unwrap();
         let done = ward.work().await;
         assert_eq!((done.state, done.removed["events"]), (ErasureState::Complete, 2));
@@ -196,9 +196,9 @@ fn a_person_who_is_held_is_not_erased() {
     run(async {
         let ward = Ward::new(ErasedMessages::Prune).await;
         ward.say(&ward.alice, text("evidence")).await;
-        let scope = wardroom_holds::Scope { user_id: Some(ward.alice.id.clone()), ..Default::default() };
+        let scope = wardroom_holds::Scope { user_id: Some(ward.alice.actor().user.to_owned()), ..Default::default() };
         let new = NewHold { scope, reason: "a case".to_owned(), authority: "the court".to_owned(), expires_ts: None };
-        ward.holds.set(new, &ward.bob.id).await.unwrap();
+        ward.holds.set(new, ward.bob.actor().user).await.unwrap();
         ward.ask(None).await;
         let held = ward.work().await;
         assert_eq!((held.state, &*held.held[0].kind, held.removed.len()), (ErasureState::Held, "user", 0));
@@ -212,7 +212,7 @@ impl Ward {
         let view = self.world.rooms.view(&self.room).await.unwrap().unwrap();
         let range = crate::TimelineRange { from: crate::Place::FIRST, to: view.end, backwards: true, limit: 100 };
         let items = self.world.rooms.timeline(view.nid, range).await.unwrap();
-        let newest = items.into_iter().find(|item| !item.event.pdu.is_state() && item.event.pdu.sender() == self.alice.id);
+        let newest = items.into_iter().find(|item| !item.event.pdu.is_state() && item.event.pdu.sender() == self.alice.actor().user);
         newest.unwrap().event.pdu.event_id().to_owned()
     }
 }

@@ -1,9 +1,6 @@
 //! The task that erases a person, step by step. Each step may be done twice.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::HashSet, sync::Arc};
 
 use wardroom_audit::{Act, Record};
 use wardroom_holds::{HoldId, Verdict};
@@ -16,22 +13,6 @@ use crate::{
     ids::{RoomNid, UserNid},
     tasks::{Task, Work},
 };
-
-/// While it is there, an erasure is being done.
-struct Busy<'a>(&'a Rooms);
-
-impl<'a> Busy<'a> {
-    fn new(rooms: &'a Rooms) -> Self {
-        rooms.engine.erasing.active.fetch_add(1, Ordering::AcqRel);
-        Self(rooms)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.engine.erasing.active.fetch_sub(1, Ordering::AcqRel);
-    }
-}
 
 impl From<NotForgotten> for RoomError {
     /// It is tried again.
@@ -65,7 +46,6 @@ impl Rooms {
             row.held = vec![item];
             return self.put_off(task, nid, row, ErasureState::Held).await;
         }
-        let _busy = Busy::new(self);
         if row.state != ErasureState::Active {
             (row.state, row.last_room, row.rooms_done) = (ErasureState::Active, None, 0);
             row.deferred_until_ts = None;
@@ -177,7 +157,9 @@ impl Rooms {
             memory.destroy_key(&row.user_id, nid).await?;
         }
         (row.state, row.completed_ts) = (ErasureState::Complete, Some(self.engine.clock.now_ms()));
-        self.note(task, nid, &row, Some("complete")).await
+        self.note(task, nid, &row, Some("complete")).await?;
+        self.engine.erasing.whole.write().remove(&row.user_id);
+        Ok(())
     }
 
     /// Whether one of the holds because of which something stays is in force no more.

@@ -34,7 +34,8 @@ fn erase(admin: &User, user: &User) -> Value {
 fn all_told(reader: &User, user: &User, room: &str) -> String {
     let search = json!({ "search_categories": { "room_events": { "search_term": "zqmessage" } } });
     let mut told = vec![reader.initial_sync(), json!(reader.history(room))];
-    told.push(reader.post(v3(&["search"]), search).ok());
+    let found = reader.post(v3(&["search"]), search).ok()["search_categories"]["room_events"].clone();
+    told.extend([found["results"].clone(), json!({ "count": found["count"] })]);
     told.push(reader.get(v3(&["profile", &user.id])).json());
     told.push(reader.post(v3(&["keys", "query"]), json!({ "device_keys": { &user.id: [] } })).ok());
     told.push(reader.post(v3(&["user_directory", "search"]), json!({ "search_term": "zqname" })).ok());
