@@ -85,12 +85,8 @@ impl Memory for Everything {
             }
             let (deleted, held) = self.delete_uploads(user, nid).await?;
             forgotten.removed.insert("media".to_owned(), deleted);
-            let kept = held.into_iter().map(|(hold, count)| HeldItem {
-                kind: "media".to_owned(),
-                room_id: None,
-                count,
-                hold,
-            });
+            let kept =
+                held.into_iter().map(|(hold, count)| HeldItem { kind: "media".to_owned(), room_id: None, count, hold });
             forgotten.held.extend(kept);
             Ok(forgotten)
         })

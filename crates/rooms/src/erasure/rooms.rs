@@ -147,9 +147,7 @@ impl Rooms {
         }
         let cause = Cause::Erasure(user);
         let pruned = self
-            .patiently(room, move |writer| {
-                async move { writer.prune(due, now_ms, &cause, guard).await }.boxed()
-            })
+            .patiently(room, move |writer| async move { writer.prune(due, now_ms, &cause, guard).await }.boxed())
             .await?;
         *row.removed.entry("events".to_owned()).or_default() += pruned;
         sleep(PAUSE).await;

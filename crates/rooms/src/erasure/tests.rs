@@ -212,7 +212,9 @@ impl Ward {
         let view = self.world.rooms.view(&self.room).await.unwrap().unwrap();
         let range = crate::TimelineRange { from: crate::Place::FIRST, to: view.end, backwards: true, limit: 100 };
         let items = self.world.rooms.timeline(view.nid, range).await.unwrap();
-        let newest = items.into_iter().find(|item| !item.event.pdu.is_state() && item.event.pdu.sender() == self.alice.actor().user);
+        let newest = items
+            .into_iter()
+            .find(|item| !item.event.pdu.is_state() && item.event.pdu.sender() == self.alice.actor().user);
         newest.unwrap().event.pdu.event_id().to_owned()
     }
 }

@@ -63,7 +63,8 @@ impl Ward {
         alice.put(v3(&["user", &alice.id, "account_data", "org.example"]), json!({ "is": "zqdata" })).ok();
         let of_room = v3(&["user", &alice.id, "rooms", &room, "account_data", "org.example"]);
         alice.put(of_room, json!({ "is": "zqroomdata" })).ok();
-        let backup = json!({ "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": { "public_key": "zqbackup" } });
+        let backup =
+            json!({ "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": { "public_key": "zqbackup" } });
         alice.post(v3(&["room_keys", "version"]), backup).ok();
         let identities = json!({ "threepids": [{ "medium": "email", "address": "zqmail@a.example" }] });
         admin.put(synapse(&["v2", "users", &alice.id]), identities).ok();
@@ -94,7 +95,11 @@ impl Ward {
         self.alice.get(v3(&["account", "whoami"])).refused(401, "M_UNKNOWN_TOKEN");
         let shown = self.admin.get(synapse(&["v2", "users", &self.alice.id])).ok();
         assert_eq!((&shown["deactivated"], &shown["erased"]), (&json!(true), &json!(true)));
-        assert_eq!((&shown["displayname"], shown["threepids"].as_array().map(Vec::len)), (&Value::Null, Some(0)), "{shown}");
+        assert_eq!(
+            (&shown["displayname"], shown["threepids"].as_array().map(Vec::len)),
+            (&Value::Null, Some(0)),
+            "{shown}"
+        );
         let media = self.admin.get(synapse(&["v1", "users", &self.alice.id, "media"])).ok();
         assert_eq!(media["total"], 0);
         let opened = self.admin.put(synapse(&["v2", "users", &self.alice.id]), json!({ "deactivated": false }));
@@ -194,7 +199,10 @@ fn an_administrator_may_put_an_erasure_off_with_a_reason() {
     let put_off = json!({ "defer_until_ts": later, "reason": "records are kept for ten years" });
     ward.admin.post(erase.clone(), put_off).ok();
     let waiting = erasure(&ward.admin, &ward.alice, "deferred");
-    assert_eq!((&waiting["deferred_until_ts"], &waiting["reason"]), (&json!(later), &json!("records are kept for ten years")));
+    assert_eq!(
+        (&waiting["deferred_until_ts"], &waiting["reason"]),
+        (&json!(later), &json!("records are kept for ten years"))
+    );
     // The account is closed all the same.
     ward.alice.get(v3(&["account", "whoami"])).refused(401, "M_UNKNOWN_TOKEN");
     assert!(all_told(&ward.bob, &ward.alice, &ward.room).contains("zqmessage"));
