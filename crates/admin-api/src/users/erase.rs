@@ -30,7 +30,17 @@ pub(super) fn endpoints() -> Endpoints {
         )
 }
 
-async fn erase(state: AdminState, asked: Asked) -> Result<Json<Erasure>, ApiError> {
+/// An erasure, without what only the work on it needs.
+fn shown(erasure: &Erasure) -> Json<Value> {
+    let mut shown = json!(erasure);
+    if let Some(fields) = shown.as_object_mut() {
+        fields.remove("closed");
+        fields.remove("last_room");
+    }
+    Json(shown)
+}
+
+async fn erase(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
     #[derive(Deserialize)]
     struct Body {
         reason: Option<String>,
@@ -46,7 +56,7 @@ async fn erase(state: AdminState, asked: Asked) -> Result<Json<Erasure>, ApiErro
     }
     let nid = UserNid::new(user.nid.get());
     let wish = ErasureWish { user: &user.id, nid, reason, until_ms: defer_until_ts };
-    Ok(Json(state.rooms.erase_user(wish).await.map_err(error::of_room)?))
+    Ok(shown(&state.rooms.erase_user(wish).await.map_err(error::of_room)?))
 }
 
 async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
@@ -54,5 +64,5 @@ async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> 
     let unknown = || ApiError::not_found("Nobody asked for this user to be erased.");
     let nid = state.accounts.user_nid(&user).await?.ok_or_else(unknown)?;
     let erasure = state.rooms.erasure(UserNid::new(nid.get())).await.map_err(error::of_room)?;
-    Ok(Json(json!(erasure.ok_or_else(unknown)?)))
+    Ok(shown(&erasure.ok_or_else(unknown)?))
 }
