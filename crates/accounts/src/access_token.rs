@@ -114,7 +114,7 @@ impl Accounts {
         let mut batch = Batch::default();
         batch.expect_version(&DEVICES, &key, Some(version));
         self.end_pair(&mut batch, &previous);
-        batch.put(&DEVICES, &key, &Packed(device));
+        batch.put_sealed(&DEVICES, &key, &Packed(device), &self.person_key(UserNid::new(key.0)).await?);
         Ok(settled(self.0.store.commit(batch).await)?.is_some())
     }
 

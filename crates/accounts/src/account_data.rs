@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde_json::value::RawValue;
-use wardroom_store::{Batch, Packed, Position, Scan};
+use wardroom_store::{Batch, DataKey, Packed, Position, Scan};
 
 use crate::{
     AccountError, Accounts, UserNid,
@@ -154,7 +154,7 @@ impl Accounts {
             if let Some(version) = version {
                 batch.delete(&ACCOUNT_DATA_CHANGES, &(key.0, version, key.1, key.2));
             }
-            self.put_account_data(&mut batch, key, event_type, content)?;
+            self.put_account_data(&mut batch, key, event_type, content, &self.person_key(user).await?)?;
             if event_type == "m.push_rules" {
                 self.0.rulesets.forget_on_commit(&mut batch, user);
             }
@@ -173,13 +173,14 @@ impl Accounts {
         key: AccountDataKey,
         event_type: &str,
         content: String,
+        person: &DataKey,
     ) -> Result<(), AccountError> {
         if content.len() > ACCOUNT_DATA_BYTES_MAX {
             let what = "The size of the account data, in bytes,";
             return Err(AccountError::Limit { what, limit: ACCOUNT_DATA_BYTES_MAX });
         }
         let row = AccountDataRow { event_type: event_type.to_owned(), content };
-        batch.put(&ACCOUNT_DATA, &key, &Packed(row));
+        batch.put_sealed(&ACCOUNT_DATA, &key, &Packed(row), person);
         batch.put(&ACCOUNT_DATA_CHANGES, &(key.0, Position::COMMIT, key.1, key.2), &());
         batch.touch(UserNid::new(key.0).watch_key());
         Ok(())

@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 use ruma::{DeviceId, OwnedDeviceId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use wardroom_store::{Batch, Packed, Position, Profile, Scan, Seal, Table};
+use wardroom_store::{Batch, DataKey, Packed, Position, Profile, Scan, Seal, Table};
 
 use crate::{
     AccountError, Accounts, DEVICE_ID_BYTES_MAX, DEVICES_PER_USER_MAX, DeviceRef, KeyUpload, Session, ToDeviceEvent,
@@ -28,7 +28,7 @@ pub const DEHYDRATED_EVENTS_MAX: usize = 100;
 
 /// (user, number of the device) -> [`DehydratedRow`]. One per user at most; it goes with the device's own row.
 pub(crate) const DEHYDRATED: Table<(UserKey, u64), Packed<DehydratedRow>> =
-    Table::new(0x0148, "dehydrated_devices", Profile::Scan, Seal::System).compressed();
+    Table::new(0x0148, "dehydrated_devices", Profile::Scan, Seal::Scoped).compressed();
 
 /// What belongs to a dehydrated device beside the row that all devices have.
 #[derive(Clone, Serialize, Deserialize)]
@@ -143,7 +143,7 @@ impl Accounts {
             if !devices.iter().any(|(place, ..)| *place == key) {
                 batch.expect_absent(&DEVICES, &key);
             }
-            let nid = self.put_dehydrated(&mut batch, user, new);
+            let nid = self.put_dehydrated(&mut batch, user, new, &self.person_key(user).await?);
             let device = DeviceRef { user, nid };
             self.put_first_keys(&mut batch, &session.user, new.device_id, device, new.keys).await?;
             self.announce_devices(&mut batch, user).await?;
@@ -155,7 +155,7 @@ impl Accounts {
     }
 
     /// Adds the rows of a new device to the batch; answers its number.
-    fn put_dehydrated(&self, batch: &mut Batch, user: UserNid, new: &NewDehydrated<'_>) -> u64 {
+    fn put_dehydrated(&self, batch: &mut Batch, user: UserNid, new: &NewDehydrated<'_>, person: &DataKey) -> u64 {
         let row = DeviceRow {
             nid: secret::device_number(),
             device_id: new.device_id.as_str().to_owned(),
@@ -169,8 +169,8 @@ impl Accounts {
         };
         let data = DehydratedRow { device_id: row.device_id.clone(), device_data: new.device_data.get().to_owned() };
         let nid = row.nid;
-        batch.put(&DEHYDRATED, &(user.get(), nid), &Packed(data));
-        batch.put(&DEVICES, &self.device_key(user, new.device_id), &Packed(row));
+        batch.put_sealed(&DEHYDRATED, &(user.get(), nid), &Packed(data), person);
+        batch.put_sealed(&DEVICES, &self.device_key(user, new.device_id), &Packed(row), person);
         nid
     }
 

@@ -119,7 +119,7 @@ impl Accounts {
             row.display_name = display_name.map(str::to_owned);
             let mut batch = Batch::default();
             batch.expect_version(&DEVICES, &key, Some(version));
-            batch.put(&DEVICES, &key, &Packed(row));
+            batch.put_sealed(&DEVICES, &key, &Packed(row), &self.person_key(user).await?);
             // The name stands beside the device's keys.
             self.announce_devices(&mut batch, user).await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {

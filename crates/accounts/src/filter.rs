@@ -50,7 +50,7 @@ impl Accounts {
             }
             let mut batch = Batch::default();
             // Two that store the same at the same time write the same.
-            batch.put(&FILTERS, &key, &json);
+            batch.put_sealed(&FILTERS, &key, &json, &self.person_key(user).await?);
             self.0.store.commit(batch).await?;
         }
         Ok(URL_SAFE_NO_PAD.encode(hash))

@@ -170,7 +170,7 @@ impl Accounts {
                 batch.expect_version(&IDENTITY_OWNERS, &hash, owner.map(|(_, version)| version));
                 batch.put(&IDENTITY_OWNERS, &hash, &nid.get());
             }
-            batch.put(&IDENTITIES, &nid.get(), &Json(after));
+            batch.put_sealed(&IDENTITIES, &nid.get(), &Json(after), &self.person_key(nid).await?);
             self.record_change(&mut batch, user, "identities");
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());

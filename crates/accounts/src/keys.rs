@@ -150,16 +150,21 @@ impl Accounts {
 
     /// Adds the end of everything that a user published to the batch, and of what they signed.
     pub(crate) async fn end_all_keys(&self, batch: &mut Batch, user: UserNid) -> Result<(), AccountError> {
-        let key = user.get();
-        batch.delete_prefix(&KEY_STATE, &key);
-        batch.delete_prefix(&DEVICE_KEYS, &key);
-        batch.delete_prefix(&ONE_TIME_KEYS, &key);
-        batch.delete_prefix(&WAITING_KEYS, &key);
-        batch.delete_prefix(&GIVEN_KEYS, &key);
-        batch.delete_prefix(&FALLBACK_KEYS, &key);
-        batch.delete_prefix(&CROSS_SIGNING_KEYS, &key);
+        end_own_keys(batch, user);
         self.end_signatures(batch, user).await
     }
+}
+
+/// Adds the end of the keys of a user and of all their devices to the batch.
+pub(crate) fn end_own_keys(batch: &mut Batch, user: UserNid) {
+    let key = user.get();
+    batch.delete_prefix(&KEY_STATE, &key);
+    batch.delete_prefix(&DEVICE_KEYS, &key);
+    batch.delete_prefix(&ONE_TIME_KEYS, &key);
+    batch.delete_prefix(&WAITING_KEYS, &key);
+    batch.delete_prefix(&GIVEN_KEYS, &key);
+    batch.delete_prefix(&FALLBACK_KEYS, &key);
+    batch.delete_prefix(&CROSS_SIGNING_KEYS, &key);
 }
 
 /// Adds the end of a device's one-time and fallback keys to the batch.

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use wardroom_store::{Batch, Packed, ReadError};
 
 use crate::{
-    AccountError, Accounts, Inner, Session,
+    AccountError, Accounts, Inner, Session, UserNid,
     tables::{DEVICES, DEVICES_SEEN, DeviceKey, DeviceRow, SeenRow, TokenPair},
 };
 
@@ -107,7 +107,8 @@ impl Accounts {
                 // A device deleted meanwhile leaves no trace. One deleted at this very moment leaves a row that nobody
                 // reads until a device of the same id overwrites it.
                 if device.is_some() {
-                    batch.put(&DEVICES_SEEN, key, &Packed(row.clone()));
+                    let person = self.person_key(UserNid::new(key.0)).await?;
+                    batch.put_sealed(&DEVICES_SEEN, key, &Packed(row.clone()), &person);
                 }
             }
             if !batch.is_empty() {

@@ -33,6 +33,7 @@ mod login;
 mod moderation;
 mod notice_room;
 mod password;
+mod person;
 mod presence;
 mod profile;
 mod profile_fields;
@@ -99,6 +100,7 @@ pub use self::{
     login::{Login, LoginRequest},
     moderation::Moderation,
     password::{PASSWORD_BYTES_MAX, PASSWORDS_WAITING_MAX},
+    person::erased_since,
     presence::{
         Availability, PRESENCE_ACTIVE_FOR, PRESENCE_ELSEWHERE_FOR, PRESENCE_ELSEWHERE_MAX, PRESENCE_IDLE_AFTER,
         PRESENCE_OFFLINE_AFTER, PRESENCE_USERS_MAX, Presence, PresenceChange, PresenceElsewhere, PresenceView,

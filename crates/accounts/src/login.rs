@@ -12,7 +12,7 @@ use crate::{
     error::{CONFLICT_ROUNDS_MAX, settled},
     secret,
     sso::SsoOrigin,
-    tables::{ACCESS_TOKENS, DEVICES, DeviceRow, REFRESH_TOKENS, TokenPair, TokenRow, USERS, UserRow, domain},
+    tables::{ACCESS_TOKENS, DEVICES, DeviceRow, PERSONS, REFRESH_TOKENS, TokenPair, TokenRow, USERS, UserRow, domain},
     user_name::typed_user_id,
 };
 
@@ -269,7 +269,10 @@ impl Accounts {
             }
         };
         self.put_pair(batch, key.0, key.1, &minted);
-        batch.put(&DEVICES, &key, &Packed(row));
+        let person = self.person_key(nid).await?;
+        // An account from before there were keys of persons has none yet.
+        batch.put_sealed(&PERSONS, &nid.get(), &(), &person);
+        batch.put_sealed(&DEVICES, &key, &Packed(row), &person);
         self.record_login(batch, user, &device, by);
         let Minted { access_token, refresh_token, expires_in_ms, .. } = minted;
         Ok(Login { user: user.to_owned(), nid, device, access_token, refresh_token, expires_in_ms })

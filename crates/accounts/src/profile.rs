@@ -91,7 +91,7 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&USERS, &nid.get(), Some(user_version));
             batch.expect_version(&PROFILES, &nid.get(), version);
-            batch.put(&PROFILES, &nid.get(), &Packed(profile.clone()));
+            batch.put_sealed(&PROFILES, &nid.get(), &Packed(profile.clone()), &self.person_key(nid).await?);
             self.0.directory.put_on_commit(&mut batch, nid, user, profile.displayname.as_deref());
             self.0.listing.changed_on_commit(&mut batch, nid);
             if settled(self.0.store.commit(batch).await)?.is_some() {

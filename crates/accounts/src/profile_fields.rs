@@ -115,7 +115,7 @@ impl Accounts {
             if fields.is_empty() {
                 batch.delete(&PROFILE_FIELDS, &nid.get());
             } else {
-                batch.put(&PROFILE_FIELDS, &nid.get(), &Json(fields));
+                batch.put_sealed(&PROFILE_FIELDS, &nid.get(), &Json(fields), &self.person_key(nid).await?);
             }
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(());

@@ -18,7 +18,7 @@ use ruma::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
-use wardroom_store::Batch;
+use wardroom_store::{Batch, DataKey};
 
 use crate::{AccountError, Accounts, DataScope, User, UserNid, fresh_cache::FreshCache};
 
@@ -283,10 +283,15 @@ impl Accounts {
     }
 
     /// Adds the default rules of a new user to the batch that makes the user.
-    pub(crate) fn put_default_push_rules(&self, batch: &mut Batch, user: &User) -> Result<(), AccountError> {
+    pub(crate) fn put_default_push_rules(
+        &self,
+        batch: &mut Batch,
+        user: &User,
+        person: &DataKey,
+    ) -> Result<(), AccountError> {
         let key = self.account_data_key(user.nid, DataScope::Global, PUSH_RULES_TYPE);
         let content = PushRulesContent { global: default_rules(&user.id) }.into_json()?;
-        self.put_account_data(batch, key, PUSH_RULES_TYPE, content)
+        self.put_account_data(batch, key, PUSH_RULES_TYPE, content, person)
     }
 }
 

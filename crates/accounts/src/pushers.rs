@@ -178,7 +178,7 @@ impl Accounts {
             }
             let nid = before.map_or_else(secret::device_number, |(Json(row), _)| row.nid);
             let row = self.pusher_row(nid, session, pusher.clone());
-            batch.put(&PUSHERS, &(user, key), &Json(row));
+            batch.put_sealed(&PUSHERS, &(user, key), &Json(row), &self.person_key(session.nid).await?);
             batch.put(&PUSHERS_BY_KEY, &(key, user), &());
             if !append {
                 self.end_same_pushers(&mut batch, key, user).await?;

@@ -59,18 +59,19 @@ impl Accounts {
             if self.is_session_over(device.signed_in_ms, used_ms) {
                 return Err(AccountError::ExpiredRefreshToken);
             }
+            let person = self.person_key(UserNid::new(key.0)).await?;
             let mut batch = Batch::default();
             batch.expect_version(&DEVICES, &key, Some(version));
             if self.0.settings.tokens.idle_ms.is_some() {
                 // The session of the new token knows no use yet, and to refresh is none.
                 let before = view.get(&DEVICES_SEEN, &key).await?.map(|Packed(seen)| seen);
                 let seen = before.unwrap_or(SeenRow { at_ms: used_ms, ip: None, used_ms });
-                batch.put(&DEVICES_SEEN, &key, &Packed(SeenRow { used_ms, ..seen }));
+                batch.put_sealed(&DEVICES_SEEN, &key, &Packed(SeenRow { used_ms, ..seen }), &person);
             }
             let minted = self.mint(true);
             let device = self.rotate(&mut batch, device, hash, &minted)?;
             self.put_pair(&mut batch, key.0, key.1, &minted);
-            batch.put(&DEVICES, &key, &Packed(device));
+            batch.put_sealed(&DEVICES, &key, &Packed(device), &person);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 let Minted { access_token, refresh_token, expires_in_ms, .. } = minted;
                 return Ok(Refreshed { access_token, refresh_token, expires_in_ms });

@@ -16,7 +16,7 @@ use crate::{
     deeds::Entrance,
     device::check_display_name,
     error::{CONFLICT_ROUNDS_MAX, settled},
-    tables::{NS_USER, PROFILES, USERS, UserRow},
+    tables::{NS_USER, PERSONS, PROFILES, USERS, UserRow},
     user_name::{generated_localpart, new_user_id},
 };
 
@@ -276,8 +276,10 @@ impl Accounts {
         let name = new.display_name.unwrap_or_else(|| id.localpart());
         let profile = crate::Profile { displayname: Some(name.to_owned()), avatar_url: None };
         profile.check()?;
-        batch.put(&PROFILES, &nid.get(), &Packed(profile));
-        self.put_default_push_rules(&mut batch, &user)?;
+        let key = self.person_key(nid).await?;
+        batch.put_sealed(&PERSONS, &nid.get(), &(), &key);
+        batch.put_sealed(&PROFILES, &nid.get(), &Packed(profile), &key);
+        self.put_default_push_rules(&mut batch, &user, &key)?;
         self.0.directory.put_on_commit(&mut batch, nid, id, new.display_name);
         self.0.listing.changed_on_commit(&mut batch, nid);
         let login = match login {

@@ -7,7 +7,7 @@ use crate::{
     AccountError, Accounts, LoginRequest, User,
     deeds::Entrance,
     error::{CONFLICT_ROUNDS_MAX, settled},
-    tables::{PROFILES, USERS},
+    tables::{PERSONS, PROFILES, USERS},
 };
 
 impl Accounts {
@@ -33,8 +33,10 @@ impl Accounts {
             batch.put(&USERS, &nid.get(), &Packed(row));
             self.record_change(&mut batch, user, "reactivate");
             let profile = crate::Profile { displayname: Some(user.localpart().to_owned()), avatar_url: None };
-            batch.put(&PROFILES, &nid.get(), &Packed(profile));
-            self.put_default_push_rules(&mut batch, &user_now)?;
+            let key = self.person_key(nid).await?;
+            batch.put_sealed(&PERSONS, &nid.get(), &(), &key);
+            batch.put_sealed(&PROFILES, &nid.get(), &Packed(profile), &key);
+            self.put_default_push_rules(&mut batch, &user_now, &key)?;
             self.0.directory.put_on_commit(&mut batch, nid, user, None);
             self.0.listing.changed_on_commit(&mut batch, nid);
             batch.touch(nid.watch_key());

@@ -17,7 +17,7 @@ pub use self::{
 };
 pub(crate) use self::{
     sessions::{EndedSessions, SsoOrigin},
-    tables::SSO_USERS,
+    tables::{SSO_DEVICES, SSO_USERS},
 };
 use crate::{Accounts, tables::domain};
 

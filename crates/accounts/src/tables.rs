@@ -49,10 +49,10 @@ pub(crate) const GLOBAL: u64 = 0;
 pub(crate) const USERS: Table<UserKey, Packed<UserRow>> = Table::new(0x0100, "users", Profile::Point, Seal::System);
 /// (user, device) -> [`DeviceRow`].
 pub(crate) const DEVICES: Table<DeviceKey, Packed<DeviceRow>> =
-    Table::new(0x0101, "devices", Profile::Scan, Seal::System);
+    Table::new(0x0101, "devices", Profile::Scan, Seal::Scoped);
 /// (user, device) -> [`SeenRow`]; apart from `devices` so that being seen conflicts with nothing.
 pub(crate) const DEVICES_SEEN: Table<DeviceKey, Packed<SeenRow>> =
-    Table::new(0x0102, "devices_seen", Profile::Churn, Seal::System);
+    Table::new(0x0102, "devices_seen", Profile::Churn, Seal::Scoped);
 /// hash of an access token -> [`TokenRow`].
 pub(crate) const ACCESS_TOKENS: Table<Hash16, Packed<TokenRow>> =
     Table::new(0x0103, "access_tokens", Profile::Point, Seal::System);
@@ -61,20 +61,20 @@ pub(crate) const REFRESH_TOKENS: Table<Hash16, Packed<TokenRow>> =
     Table::new(0x0104, "refresh_tokens", Profile::Point, Seal::System);
 /// user -> [`Profile`](crate::Profile).
 pub(crate) const PROFILES: Table<UserKey, Packed<crate::Profile>> =
-    Table::new(0x0105, "profiles", Profile::Point, Seal::System);
+    Table::new(0x0105, "profiles", Profile::Point, Seal::Scoped);
 /// (user, room, type) -> [`AccountDataRow`].
 pub(crate) const ACCOUNT_DATA: Table<AccountDataKey, Packed<AccountDataRow>> =
-    Table::new(0x0106, "account_data", Profile::Scan, Seal::System).compressed();
+    Table::new(0x0106, "account_data", Profile::Scan, Seal::Scoped).compressed();
 /// (user, position of the newest write, room, type): exactly one per row of `account_data`.
 pub(crate) const ACCOUNT_DATA_CHANGES: Table<(UserKey, Position, u64, Hash16), ()> =
     Table::new(0x0107, "account_data_changes", Profile::Churn, Seal::System);
 /// (user, hash of the filter's JSON) -> the JSON.
 pub(crate) const FILTERS: Table<(UserKey, Hash16), String> =
-    Table::new(0x0108, "filters", Profile::Point, Seal::System).compressed();
+    Table::new(0x0108, "filters", Profile::Point, Seal::Scoped).compressed();
 
 /// (user, hash of application and push key) -> [`PusherRow`].
 pub(crate) const PUSHERS: Table<(UserKey, Hash16), Json<PusherRow>> =
-    Table::new(0x0160, "pushers", Profile::Scan, Seal::System).compressed();
+    Table::new(0x0160, "pushers", Profile::Scan, Seal::Scoped).compressed();
 /// (hash of application and push key, user): who has such a pusher.
 pub(crate) const PUSHERS_BY_KEY: Table<(Hash16, UserKey), ()> =
     Table::new(0x0161, "pushers_by_key", Profile::Scan, Seal::System);
@@ -88,7 +88,7 @@ pub(crate) const MODERATION: Table<UserKey, Packed<crate::Moderation>> =
 pub(crate) const NOTICE_ROOMS: Table<UserKey, u64> = Table::new(0x0153, "notice_rooms", Profile::Point, Seal::System);
 /// user -> fields of the profile beyond name and picture.
 pub(crate) const PROFILE_FIELDS: Table<UserKey, Json<crate::ProfileFields>> =
-    Table::new(0x0151, "profile_fields", Profile::Point, Seal::System).compressed();
+    Table::new(0x0151, "profile_fields", Profile::Point, Seal::Scoped).compressed();
 /// user -> [`PresenceRow`](crate::presence::PresenceRow), of users who are not offline or have a status message.
 pub(crate) const PRESENCE: Table<UserKey, Packed<crate::presence::PresenceRow>> =
     Table::new(0x0150, "presence", Profile::Churn, Seal::System);
@@ -98,10 +98,13 @@ pub(crate) const ADMIN_SCOPES: Table<UserKey, Packed<crate::AdminScopes>> =
     Table::new(0x0154, "admin_scopes", Profile::Point, Seal::System);
 /// user -> addresses and identities that administrators noted.
 pub(crate) const IDENTITIES: Table<UserKey, Json<crate::Identities>> =
-    Table::new(0x0155, "identities", Profile::Point, Seal::System).compressed();
+    Table::new(0x0155, "identities", Profile::Point, Seal::Scoped).compressed();
 /// hash of an address or identity -> the user who has it.
 pub(crate) const IDENTITY_OWNERS: Table<Hash16, u64> =
     Table::new(0x0156, "identity_owners", Profile::Point, Seal::System);
+
+/// user: a row that can be read as long as the key is there that seals what is kept of the person.
+pub(crate) const PERSONS: Table<UserKey, ()> = Table::new(0x0184, "persons", Profile::Scan, Seal::Scoped);
 
 /// hash of a registration token -> the token.
 pub(crate) const REGISTRATION_TOKENS: Table<Hash16, Json<crate::RegistrationToken>> =
@@ -151,6 +154,7 @@ pub const TABLES: &[TableSpec] = &[
     *IDENTITIES.spec(),
     *IDENTITY_OWNERS.spec(),
     *REGISTRATION_TOKENS.spec(),
+    *PERSONS.spec(),
     crate::sso::TABLES[0],
     crate::sso::TABLES[1],
     crate::sso::TABLES[2],

@@ -258,7 +258,8 @@ impl Accounts {
             let added = u32::try_from(json.len()).unwrap_or(u32::MAX);
             batch.expect_version(&DEVICES, key, Some(*version));
             self.make_room(batch, device.nid, u64::from(added)).await?;
-            batch.put(&INBOXES, &(device.nid, Position::COMMIT, added), &**json);
+            let person = self.person_key(device.user).await?;
+            batch.put_sealed(&INBOXES, &(device.nid, Position::COMMIT, added), &**json, &person);
             batch.touch(device.watch_key());
             self.0.inboxes.add_on_commit(batch, device.nid, u64::from(added));
         }

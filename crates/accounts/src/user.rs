@@ -8,10 +8,9 @@ use crate::{
     deeds::Ending,
     dehydrated::DEHYDRATED,
     error::{CONFLICT_ROUNDS_MAX, settled},
-    sso::SSO_USERS,
     tables::{
-        ACCESS_TOKENS, ACCOUNT_DATA, ACCOUNT_DATA_CHANGES, ADMIN_SCOPES, DEVICES, DEVICES_SEEN, FILTERS, MODERATION,
-        NOTICE_ROOMS, NS_USER, PROFILE_FIELDS, PROFILES, REFRESH_TOKENS, USERS, UserRow, WATCH_USER,
+        ACCESS_TOKENS, ADMIN_SCOPES, DEVICES, DEVICES_SEEN, MODERATION, NOTICE_ROOMS, NS_USER, REFRESH_TOKENS, USERS,
+        UserRow, WATCH_USER,
     },
     user_name::new_user_id,
 };
@@ -165,6 +164,19 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UnknownUser`], [`AccountError::Deactivated`] when it already is, or the store's.
     pub async fn deactivate(&self, user: &UserId) -> Result<(), AccountError> {
+        self.close(user, true).await
+    }
+
+    /// Closes an account for good as [`Accounts::deactivate`] does, but keeps what is known of the person, which nobody is
+    /// shown any more, until [`Accounts::forget_person`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn deactivate_keeping_data(&self, user: &UserId) -> Result<(), AccountError> {
+        self.close(user, false).await
+    }
+
+    async fn close(&self, user: &UserId, forget: bool) -> Result<(), AccountError> {
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let (nid, mut row, version) = self.active_row(user).await?;
             row.deactivated = true;
@@ -189,22 +201,17 @@ impl Accounts {
             self.end_pushers(&mut batch, nid, |_| true).await?;
             batch.delete_prefix(&DEVICES, &key);
             batch.delete_prefix(&DEVICES_SEEN, &key);
-            batch.delete_prefix(&ACCOUNT_DATA, &key);
-            batch.delete_prefix(&ACCOUNT_DATA_CHANGES, &key);
-            batch.delete_prefix(&FILTERS, &key);
-            Self::end_backups(&mut batch, nid);
             batch.delete_prefix(&DEHYDRATED, &key);
-            batch.delete(&PROFILES, &key);
+            if forget {
+                self.end_person(&mut batch, nid).await?;
+            }
             self.end_all_keys(&mut batch, nid).await?;
             self.announce_devices(&mut batch, nid).await?;
-            batch.delete(&PROFILE_FIELDS, &key);
             batch.delete(&MODERATION, &key);
             batch.delete(&NOTICE_ROOMS, &key);
             batch.delete(&ADMIN_SCOPES, &key);
-            self.end_identities(&mut batch, nid).await?;
             self.0.listing.changed_on_commit(&mut batch, nid);
             self.end_sso_origins(&mut batch, nid).await?;
-            batch.delete_prefix(&SSO_USERS, &key);
             batch.touch(nid.watch_key());
             self.forget_sessions_of(&mut batch, nid);
             self.0.rulesets.forget_on_commit(&mut batch, nid);

@@ -118,13 +118,3 @@ fn record(hold: HoldId, events: &[HeldEvent]) -> Record {
         _ => record,
     }
 }
-
-/// Refuses to erase somebody whom a legal hold covers. The account can be closed all the same.
-pub(crate) async fn check_erasable(state: &AdminState, user: &User) -> Result<(), ApiError> {
-    match state.holds.nothing_changes().await.user(&user.id).hold() {
-        None => Ok(()),
-        Some(hold) => Err(ApiError::forbidden(format!(
-            "erase: the legal hold {hold} keeps what this user wrote. Without `erase` the account is closed."
-        ))),
-    }
-}

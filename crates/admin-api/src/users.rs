@@ -4,6 +4,7 @@
 mod change;
 mod close;
 mod devices;
+mod erase;
 mod export;
 mod find;
 mod list;
@@ -22,6 +23,7 @@ pub(crate) fn endpoints() -> Endpoints {
         .merge(show::endpoints())
         .merge(change::endpoints())
         .merge(close::endpoints())
+        .merge(erase::endpoints())
         .merge(devices::endpoints())
         .merge(export::endpoints())
         .merge(memberships::endpoints())

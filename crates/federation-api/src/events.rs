@@ -156,7 +156,7 @@ async fn event(
     let found = state.rooms.standing(&request.event_id).await.map_err(error::of_room)?;
     let (_, standing, stored) = found.ok_or_else(no_such_event)?;
     let mut reader = readable_room(&state, stored.pdu.room_id(), &origin).await?;
-    if !state.rooms.is_live(reader.room(), &stored) {
+    if !state.rooms.is_served(reader.room(), &stored) {
         return Err(no_such_event());
     }
     let (room, id) = (stored.pdu.room_id().to_owned(), stored.pdu.event_id().to_owned());

@@ -2,6 +2,7 @@
 //! (server-server API, sections "EDUs" to "Send-to-device messaging").
 
 mod device_lists;
+mod erasure;
 mod receive;
 mod tables;
 mod tell;
@@ -12,6 +13,7 @@ use std::{fmt, sync::Arc};
 
 use ruma::{OwnedServerName, ServerName};
 use wardroom_accounts::Accounts;
+use wardroom_audit::AuditLog;
 use wardroom_rooms::{RoomNid, Rooms};
 use wardroom_store::Store;
 
@@ -31,6 +33,9 @@ struct Inner {
     outbox: Outbox,
     devices: RemoteDevices,
     waiting: waiting::WaitingReceipts,
+    partners: Partners,
+    audit: AuditLog,
+    accept_erasure: bool,
 }
 
 impl fmt::Debug for Edus {
@@ -40,7 +45,12 @@ impl fmt::Debug for Edus {
 }
 
 impl Edus {
-    pub(crate) fn new(parts: &Parts, _partners: &Partners, outbox: &Outbox, devices: &RemoteDevices) -> Self {
+    pub(crate) fn new(
+        parts: &Parts,
+        partners: &Partners,
+        (outbox, devices): (&Outbox, &RemoteDevices),
+        accept_erasure: bool,
+    ) -> Self {
         Self(Arc::new(Inner {
             server_name: parts.server_name.clone(),
             store: parts.store.clone(),
@@ -49,6 +59,9 @@ impl Edus {
             outbox: outbox.clone(),
             devices: devices.clone(),
             waiting: waiting::WaitingReceipts::default(),
+            partners: partners.clone(),
+            audit: parts.audit.clone(),
+            accept_erasure,
         }))
     }
 

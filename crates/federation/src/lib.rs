@@ -135,13 +135,14 @@ impl Federation {
     pub fn new(parts: &Parts, settings: PartnerSettings) -> Result<Self, PartnerError> {
         let elsewhere = remote_media::elsewhere(&settings)?;
         let witness = settings.witness.clone();
+        let accept_erasure = settings.accept_erasure;
         let partners = Partners::new(parts, settings)?;
         let witness = Witness::new(parts, &partners, witness);
         let outbox = Outbox::new(parts, &partners);
         let ingest = Ingest::new(parts, &partners);
         let rooms = RemoteRooms::new(parts, &partners, &ingest, &outbox);
         let devices = RemoteDevices::new(parts, &partners);
-        let edus = Edus::new(parts, &partners, &outbox, &devices);
+        let edus = Edus::new(parts, &partners, (&outbox, &devices), accept_erasure);
         let profiles = RemoteProfiles::new(parts, &partners);
         let media = RemoteMedia::new(parts, &partners, elsewhere);
         parts.rooms.ask_policy_servers_by(Arc::new(policy_server::PolicyClient::new(&partners)));

@@ -386,6 +386,29 @@ impl Rooms {
         Ok(())
     }
 
+    /// Drops everything that a user wanted to be sent later, sent or not. Answers how much there was.
+    pub(crate) async fn forget_delayed_of(&self, user: UserNid) -> Result<u64, RoomError> {
+        let mut dropped = 0;
+        loop {
+            let scan = Scan::prefix(&user).limit(DELAYED_FINAL_PER_USER_MAX);
+            let keys = self.engine.store.latest().scan_keys(&DELAYED_BY_USER, scan).await?;
+            if keys.is_empty() {
+                return Ok(dropped);
+            }
+            for (_, is_final, at_ms, hash) in keys {
+                let _alone = self.engine.delayed.lock_of(&hash).lock().await;
+                let mut batch = Batch::default();
+                self.forget_final(&mut batch, user, at_ms, hash).await?;
+                if is_final == WAITS {
+                    batch.delete(&DELAYED_DUE, &(at_ms, hash));
+                    batch.delete(&DELAYED_BY_USER, &(user, WAITS, at_ms, hash));
+                }
+                self.engine.store.commit(batch).await?;
+                dropped += 1;
+            }
+        }
+    }
+
     async fn forget_final(&self, batch: &mut Batch, user: UserNid, at_ms: u64, hash: Hash16) -> Result<(), RoomError> {
         if let Some((record, _)) = self.delayed_record(&hash).await?
             && let Some(transaction) = &record.transaction

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quick_cache::{Weighter, sync::Cache};
-use ruma::{EventId, events::StateEventType};
+use ruma::{EventId, OwnedEventId, events::StateEventType};
 use wardroom_event::{Pdu, RoomVersion};
 use wardroom_store::{Position, ReadError};
 
@@ -62,6 +62,13 @@ impl Engine {
     /// The number of an event, if this server knows it.
     pub(crate) async fn event_nid(&self, id: &EventId) -> Result<Option<EventNid>, RoomError> {
         Ok(self.store.interner().lookup(NS_EVENT, id.as_str()).await?.map(EventNid::new))
+    }
+
+    /// The id of an event by its number.
+    pub(crate) async fn event_id(&self, event: EventNid) -> Result<OwnedEventId, RoomError> {
+        let name = self.store.interner().resolve(NS_EVENT, event.get()).await?;
+        let id = name.and_then(|name| OwnedEventId::try_from(&*name).ok());
+        id.ok_or_else(|| RoomError::inconsistent("number of an event"))
     }
 
     /// Where an event stands in its room's timeline; `None` of one that is in none.

@@ -285,11 +285,18 @@ impl<'a> Check<'a> {
             self.problem("has no events");
             return Ok(());
         };
-        if !walk.shared && (head.extremities != [last] || head.state != state || head.depth != depth) {
+        // What a restored store lost stays where the graph goes on.
+        let lost = self.has_lost(&head.extremities).await?;
+        if !walk.shared && !lost && (head.extremities != [last] || head.state != state || head.depth != depth) {
             self.problem("has a head that is not the end of its timeline");
         }
         if let [extremity] = head.extremities[..]
-            && self.rows(extremity).await?.is_none_or(|((meta, _), _)| meta.state_after != head.state)
+            && self
+                .store
+                .latest()
+                .get(&EVENT_META, &extremity)
+                .await?
+                .is_none_or(|meta| meta.0.state_after != head.state)
         {
             self.problem("has a current state that is not the one after its newest event");
         }
@@ -304,6 +311,18 @@ impl<'a> Check<'a> {
             self.problem("has a current state that its timeline does not make");
         }
         Ok(())
+    }
+
+    /// Whether one of these events has a place in the graph, and nothing else any more.
+    async fn has_lost(&self, events: &[EventNid]) -> Result<bool, RoomError> {
+        for event in events {
+            let meta = self.store.latest().get(&EVENT_META, event).await?;
+            let is_dropped = meta.is_some_and(|meta| meta.0.standing == Standing::SoftFailed);
+            if is_dropped && self.store.latest().get(&EVENTS, &(self.room, *event)).await?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The membership index must say what the state says.

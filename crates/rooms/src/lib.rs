@@ -18,6 +18,7 @@ mod create;
 mod deeds;
 mod delayed;
 mod directory;
+mod erasure;
 mod error;
 mod events;
 mod filter;
@@ -89,6 +90,10 @@ pub use self::{
         DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
     },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
+    erasure::{
+        Copies, ERASURE_REASON_CHARS_MAX, ErasedMessages, Erasure, ErasureState, ErasureWish, Forgotten, HeldItem,
+        Memory, NotForgotten,
+    },
     error::RoomError,
     events::Stored,
     filter::passes,
@@ -225,6 +230,8 @@ pub(crate) struct Engine {
     purging: tokio::sync::Mutex<()>,
     /// How far rooms are purged but for what is held.
     passed: retention::Passed,
+    doomed: retention::Doomed,
+    erasing: erasure::Erasing,
 }
 
 impl Rooms {
@@ -261,6 +268,8 @@ impl Rooms {
                 retention: settings.retention,
                 purging: tokio::sync::Mutex::default(),
                 passed: retention::Passed::default(),
+                doomed: retention::Doomed::default(),
+                erasing: erasure::Erasing::default(),
             }),
         }
     }

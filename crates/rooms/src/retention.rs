@@ -12,6 +12,7 @@
 //! [MSC1763]: https://github.com/matrix-org/matrix-spec-proposals/pull/1763
 
 mod held;
+mod lost;
 mod originals;
 mod policy;
 mod prune;
@@ -40,6 +41,10 @@ pub use self::{
     policy::{RETENTION_TYPES, TERM_MS_MAX},
     receipts::{PurgeReceipt, RECEIPTS_PAGE_MAX},
     run::Purged,
+};
+pub(crate) use self::{
+    prune::{Cause, Perishable},
+    shred::Doomed,
 };
 use crate::{
     Engine, Rooms,
@@ -86,6 +91,8 @@ pub struct RetentionSettings {
     pub purge_every: Duration,
     /// What a redacted event said is kept this long, for a legal hold that may come.
     pub redaction_hold: Duration,
+    /// What becomes of the messages of a person who is erased.
+    pub erased_messages: crate::ErasedMessages,
 }
 
 impl Default for RetentionSettings {
@@ -98,6 +105,7 @@ impl Default for RetentionSettings {
             stubs_kept: STUBS_KEPT_DEFAULT,
             purge_every: PURGE_EVERY_DEFAULT,
             redaction_hold: REDACTION_HOLD_DEFAULT,
+            erased_messages: crate::ErasedMessages::default(),
         }
     }
 }
@@ -183,11 +191,21 @@ impl Stored {
 impl Engine {
     /// Whether an event's time is not over.
     pub(crate) fn is_live(&self, room: &RoomView, event: &Stored) -> bool {
-        event.is_live(room.lifetime, self.clock.now_ms())
+        let forgotten = !event.pdu.is_state() && self.is_forgotten(event.pdu.sender());
+        !forgotten && event.is_live(room.lifetime, self.clock.now_ms())
+    }
+
+    /// Whether an event is for other servers: of who is erased, they get the redacted form, so that the graph is whole.
+    pub(crate) fn is_served(&self, room: &RoomView, event: &Stored) -> bool {
+        let is_erased = !event.pdu.is_state() && self.is_forgotten(event.pdu.sender());
+        self.is_live(room, event) || is_erased && !room.lifetime.is_over(event.age(), self.clock.now_ms())
     }
 
     /// Whether no event of the room that is still whole can be over: what was worked out of them can be told as it is.
     pub(crate) async fn all_live(&self, room: &RoomView) -> Result<bool, RoomError> {
+        if self.erasing.is_active() {
+            return Ok(false);
+        }
         let Some(horizon_ms) = room.lifetime.horizon_ms(self.clock.now_ms()) else { return Ok(true) };
         let oldest = self.store.latest().scan_keys(&PERISHABLE, Scan::prefix(&room.nid).limit(1)).await?.pop();
         Ok(oldest.is_none_or(|(_, born_ms, _)| born_ms > horizon_ms))
@@ -203,6 +221,12 @@ impl Rooms {
     /// Whether an event's time is not over: others are shown to nobody. State never ends.
     pub fn is_live(&self, room: &RoomView, event: &Stored) -> bool {
         self.engine.is_live(room, event)
+    }
+
+    /// Whether an event is for other servers: as [`Rooms::is_live`], and with what erased users sent, which
+    /// [`Rooms::served`] redacts.
+    pub fn is_served(&self, room: &RoomView, event: &Stored) -> bool {
+        self.engine.is_served(room, event)
     }
 
     /// An event by number, unless it is gone or its time is over. Ungated.

@@ -30,6 +30,10 @@ fn scope(kind: u8, room: RoomNid, day: u32) -> Scope {
 impl Engine {
     /// The data key of a room's message events that arrived on a day.
     pub(crate) async fn day_key(&self, room: RoomNid, day: u32) -> Result<DataKey, RoomError> {
+        if self.doomed.has(room, day) {
+            // The clock was set back over a day whose key is being destroyed.
+            return Err(RoomError::Busy);
+        }
         Ok(self.store.data_key(scope(ROOM_DAY, room, day)).await?)
     }
 
@@ -43,16 +47,14 @@ impl Engine {
         Ok(self.store.data_key(scope(ROOM_DELAYED, room, day)).await?)
     }
 
-    /// Destroys the data key of a room's message events that arrived on a day, if there is one.
-    pub(crate) async fn destroy_day_key(&self, room: RoomNid, day: u32) -> Result<(), RoomError> {
-        Ok(self.store.destroy_data_keys(&[scope(ROOM_DAY, room, day)]).await?)
+    /// Destroys the data keys of message events, by their rooms and days of arrival, where there are any.
+    pub(crate) async fn destroy_day_keys(&self, days: &[(RoomNid, u32)]) -> Result<(), RoomError> {
+        let scopes: Vec<Scope> = days.iter().map(|(room, day)| scope(ROOM_DAY, *room, *day)).collect();
+        Ok(self.store.destroy_data_keys(&scopes).await?)
     }
 
     /// Destroys every key of a room.
     pub(crate) async fn destroy_keys(&self, room: RoomNid) -> Result<(), RoomError> {
-        for kind in [ROOM_DAY, ROOM_LASTING, ROOM_DELAYED] {
-            self.store.destroy_data_keys_of(kind, room.get()).await?;
-        }
-        Ok(())
+        Ok(self.store.destroy_data_keys_of(&[ROOM_DAY, ROOM_LASTING, ROOM_DELAYED], room.get()).await?)
     }
 }

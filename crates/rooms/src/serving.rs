@@ -86,7 +86,7 @@ impl Rooms {
     ) -> Result<Vec<Arc<Pdu>>, RoomError> {
         let mut served = Vec::with_capacity(events.len());
         let room = Arc::clone(&reader.room);
-        for event in events.into_iter().filter(|event| self.engine.is_live(&room, event)) {
+        for event in events.into_iter().filter(|event| self.engine.is_served(&room, event)) {
             let erased = self.engine.is_erased(event.pdu.sender()).await?;
             if !erased && self.server_sees(reader, &event).await? {
                 served.push(Arc::clone(&event.pdu));

@@ -369,6 +369,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::delayed::DELAYED_FINAL.spec(),
     *crate::delayed::DELAYED_TRANSACTIONS.spec(),
     *crate::serving::ERASED.spec(),
+    *crate::erasure::ERASURES.spec(),
     *crate::governed::GOVERNED.spec(),
     *crate::governed::ARRIVALS.spec(),
     *crate::governed::CHANGED.spec(),

@@ -7,7 +7,7 @@
 mod run;
 
 use rand::RngExt as _;
-use ruma::{OwnedRoomId, RoomId};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use wardroom_audit::{Origin, Who, origin};
@@ -15,7 +15,8 @@ use wardroom_store::{Batch, Hash16, Json, Profile, Scan, Seal, Table};
 
 pub use self::run::Profiles;
 use crate::{
-    Rooms, error::RoomError, history_purge::HistoryPurge, mass_redaction::MassRedaction, removal::RoomDeletion,
+    Rooms, error::RoomError, history_purge::HistoryPurge, ids::UserNid, mass_redaction::MassRedaction,
+    removal::RoomDeletion,
 };
 
 /// Tasks that are kept, finished or not; more are refused.
@@ -67,6 +68,13 @@ pub enum Work {
     PurgeHistory(HistoryPurge),
     /// Redact what a user sent.
     Redact(MassRedaction),
+    /// Erase a person.
+    Erase {
+        /// Who.
+        user: OwnedUserId,
+        /// Their number.
+        nid: UserNid,
+    },
 }
 
 impl Work {
@@ -75,7 +83,7 @@ impl Work {
         match self {
             Self::DeleteRoom(deletion) => Some(&deletion.room),
             Self::PurgeHistory(purge) => Some(&purge.room),
-            Self::Redact(_) => None,
+            Self::Redact(_) | Self::Erase { .. } => None,
         }
     }
 
@@ -85,6 +93,7 @@ impl Work {
             Self::DeleteRoom(_) => "delete_room",
             Self::PurgeHistory(_) => "purge_history",
             Self::Redact(_) => "redact_all_events",
+            Self::Erase { .. } => "erase_user",
         }
     }
 }

@@ -62,7 +62,7 @@ async fn measure(dir: &Path, keys: u64) -> Result<(), Failure> {
     store.destroy_data_keys(&[Scope { kind: ROOM_DAY, a: 1, b: 1 }]).await?;
     println!("one key destroyed in {:.0?}", started.elapsed());
     let started = Instant::now();
-    store.destroy_data_keys_of(ROOM_DAY, 2).await?;
+    store.destroy_data_keys_of(&[ROOM_DAY], 2).await?;
     println!("a room of {days} days destroyed in {:.0?}", started.elapsed());
     store.close().await;
     Ok(())

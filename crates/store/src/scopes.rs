@@ -40,6 +40,9 @@ impl Store {
     /// through any view, the keys are in no file when this returns, and the shred journal says so. A later use of a
     /// scope makes a new key. Callers that give up do not stop it.
     ///
+    /// Files are rewritten once for each call, and for all calls that wait for that together: who has many scopes to
+    /// destroy names them in one.
+    ///
     /// # Errors
     /// When the journal cannot be written, the keys are as they were. When the files cannot be rewritten, the keys are
     /// destroyed, and the files follow with the next destruction or start.
@@ -47,12 +50,12 @@ impl Store {
         self.destroy(ranges_of_scopes(scopes)).await
     }
 
-    /// As [`Store::destroy_data_keys`], for every scope of this kind and first coordinate.
+    /// As [`Store::destroy_data_keys`], for every scope of these kinds with this first coordinate.
     ///
     /// # Errors
     /// As there.
-    pub async fn destroy_data_keys_of(&self, kind: u8, a: u64) -> Result<(), CommitError> {
-        self.destroy(vec![ScopeRange { kind, a, from: 0, to: u64::MAX }]).await
+    pub async fn destroy_data_keys_of(&self, kinds: &[u8], a: u64) -> Result<(), CommitError> {
+        self.destroy(kinds.iter().map(|kind| ScopeRange { kind: *kind, a, from: 0, to: u64::MAX }).collect()).await
     }
 
     async fn destroy(&self, ranges: Vec<ScopeRange>) -> Result<(), CommitError> {

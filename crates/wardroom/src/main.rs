@@ -12,6 +12,7 @@ mod command;
 mod config;
 mod effective;
 mod exporting;
+mod forgetting;
 mod holding;
 mod identity;
 mod inviting;

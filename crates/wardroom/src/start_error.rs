@@ -18,6 +18,8 @@ use crate::keys::KeyError;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
     #[error(transparent)]
+    Rooms(#[from] wardroom_rooms::RoomError),
+    #[error(transparent)]
     Key(#[from] KeyError),
     #[error("data_dir {}", dir.display())]
     DataDir { dir: PathBuf, source: io::Error },

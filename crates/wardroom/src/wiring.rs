@@ -9,7 +9,7 @@ use std::{
 use axum::Router;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
+use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings, erased_since};
 use wardroom_admin_api::{AdminState, Notices};
 use wardroom_audit::AuditLog;
 use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
@@ -47,6 +47,7 @@ use crate::{
     },
     effective,
     exporting::Exporting,
+    forgetting::{self, Everything},
     holding, identity, inviting, keys, metrics,
     serves::Serves,
     tables,
@@ -276,6 +277,7 @@ pub(crate) fn partner_settings(config: &Config) -> Result<PartnerSettings, Start
         old_keys: Vec::new(),
         list,
         witness: config.audit.witness_settings(),
+        accept_erasure: section.accept_erasure,
     })
 }
 
@@ -429,8 +431,11 @@ impl App {
         auditing::begin(&audit).await?;
         effective::note(config, &store, &audit).await?;
         let holds = holding::open(config, &store, &clock, &audit).await?;
+        // What an older copy of the store has of persons who were erased since goes before anybody reads.
+        let erased = erased_since(&store).await?;
         let accounts = accounts(config, store.clone(), Arc::clone(&clock), (audit.clone(), holds.clone())).await?;
         let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit, &holds), &signing_key).await?;
+        forgetting::again(&rooms, erased).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock), audit.clone())?;
         push.start().await?;
@@ -452,6 +457,7 @@ impl App {
             stopping: stopping.clone(),
         };
         let federation = federation(config, &parts, &care).await?;
+        Everything::of(&accounts, &media, federation.as_ref()).remember(&rooms);
         let media = MediaState {
             accounts: accounts.clone(),
             media,

@@ -113,6 +113,7 @@ impl Accounts {
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut opened = self.open_current_backup(user, version).await?;
             let view = self.0.store.latest();
+            let person = self.person_key(user).await?;
             let mut changes = Batch::default();
             let mut added = 0_u64;
             for some in keys.chunks(COMPARED_KEYS) {
@@ -123,7 +124,7 @@ impl Accounts {
                     let row = KeyRow::new(key);
                     if old.as_ref().is_none_or(|Packed(old)| row.replaces(old)) {
                         added += u64::from(old.is_none());
-                        changes.put(&BACKUP_KEYS, place, &Packed(row));
+                        changes.put_sealed(&BACKUP_KEYS, place, &Packed(row), &person);
                     }
                 }
             }
@@ -137,7 +138,7 @@ impl Accounts {
             }
             opened.row.count += added;
             opened.row.etag += 1;
-            let mut batch = opened.rewritten(user);
+            let mut batch = opened.rewritten(user, &self.person_key(user).await?);
             batch.append(changes);
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(opened.row.state());
@@ -221,7 +222,7 @@ impl Accounts {
             opened.backups.keys = opened.backups.keys.saturating_sub(count);
             opened.row.count = opened.row.count.saturating_sub(count);
             opened.row.etag += 1;
-            let mut batch = opened.rewritten(user);
+            let mut batch = opened.rewritten(user, &self.person_key(user).await?);
             self.purge_keys(&mut batch, user, opened.version, choice, count).await?;
             self.record_backup(&mut batch, user, opened.version, "backup.keys.delete").await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {

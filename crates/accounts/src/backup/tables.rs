@@ -19,10 +19,10 @@ pub(crate) const BACKUPS: Table<UserKey, Packed<BackupsRow>> =
     Table::new(0x0140, "backups", Profile::Point, Seal::System);
 /// (user, version) -> [`VersionRow`].
 pub(crate) const BACKUP_VERSIONS: Table<(UserKey, u64), Packed<VersionRow>> =
-    Table::new(0x0141, "backup_versions", Profile::Scan, Seal::System);
+    Table::new(0x0141, "backup_versions", Profile::Scan, Seal::Scoped);
 /// (user, version, room, session) -> [`KeyRow`].
 pub(crate) const BACKUP_KEYS: Table<KeyKey, Packed<KeyRow>> =
-    Table::new(0x0142, "backup_keys", Profile::Scan, Seal::System).compressed();
+    Table::new(0x0142, "backup_keys", Profile::Scan, Seal::Scoped).compressed();
 
 /// All backups of a user.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Versions of a user's backup.
 
 use serde_json::value::RawValue;
-use wardroom_store::{Batch, Packed, Position, Scan, View};
+use wardroom_store::{Batch, DataKey, Packed, Position, Scan, View};
 
 use super::{
     BACKUP_AUTH_DATA_BYTES_MAX, BACKUP_NAME_BYTES_MAX, BACKUP_VERSIONS_MAX, BackupError, KeyChoice, check_bytes, raw,
@@ -92,7 +92,8 @@ impl Accounts {
             let mut batch = Batch::default();
             batch.expect_version(&BACKUPS, &user.get(), read_at);
             batch.put(&BACKUPS, &user.get(), &Packed(backups));
-            batch.put(&BACKUP_VERSIONS, &(user.get(), backups.last_version), &Packed(row));
+            let person = self.person_key(user).await?;
+            batch.put_sealed(&BACKUP_VERSIONS, &(user.get(), backups.last_version), &Packed(row), &person);
             self.record_backup(&mut batch, user, backups.last_version, "backup.create").await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(backups.last_version.to_string());
@@ -137,7 +138,7 @@ impl Accounts {
                 return Err(AccountError::Invalid { field: "algorithm", problem }.into());
             }
             auth_data.get().clone_into(&mut opened.row.auth_data);
-            if settled(self.0.store.commit(opened.rewritten(user)).await)?.is_some() {
+            if settled(self.0.store.commit(opened.rewritten(user, &self.person_key(user).await?)).await)?.is_some() {
                 return Ok(());
             }
         }
@@ -207,11 +208,11 @@ impl Accounts {
 
 impl Opened {
     /// A batch with both rows as they are now.
-    pub(super) fn rewritten(&self, user: UserNid) -> Batch {
+    pub(super) fn rewritten(&self, user: UserNid, person: &DataKey) -> Batch {
         let mut batch = Batch::default();
         batch.expect_version(&BACKUPS, &user.get(), Some(self.read_at));
         batch.put(&BACKUPS, &user.get(), &Packed(self.backups));
-        batch.put(&BACKUP_VERSIONS, &(user.get(), self.version), &Packed(self.row.clone()));
+        batch.put_sealed(&BACKUP_VERSIONS, &(user.get(), self.version), &Packed(self.row.clone()), person);
         batch
     }
 }

@@ -52,7 +52,7 @@ pub(crate) const SIGNED_USERS: Table<(UserKey, Position, UserKey), ()> =
 /// (number of the device, position, size of the value in bytes) -> the event as JSON. The size stands in the key, so
 /// that an inbox is measured without opening its messages.
 pub(crate) const INBOXES: Table<(u64, Position, u32), Vec<u8>> =
-    Table::new(0x012B, "to_device_inboxes", Profile::Churn, Seal::System);
+    Table::new(0x012B, "to_device_inboxes", Profile::Churn, Seal::Scoped);
 /// (day of use, hash of device, type and transaction id).
 pub(crate) const TO_DEVICE_TRANSACTIONS: Table<(u32, Hash16), ()> =
     Table::new(0x012C, "to_device_transactions", Profile::Churn, Seal::System);

@@ -115,7 +115,8 @@ impl Accounts {
         }
         let mut batch = Batch::default();
         batch.expect_version(&SSO_USERS, &(nid.get(), subject), Some(version));
-        batch.put(&SSO_USERS, &(nid.get(), subject), &Packed(LinkRow { email: email.map(str::to_owned), ..row }));
+        let row = LinkRow { email: email.map(str::to_owned), ..row };
+        batch.put_sealed(&SSO_USERS, &(nid.get(), subject), &Packed(row), &self.person_key(nid).await?);
         Ok(settled(self.0.store.commit(batch).await)?.map(|_| user))
     }
 
@@ -163,7 +164,7 @@ impl Accounts {
         self.record(&mut batch, record);
         batch.expect_absent(&SSO_SUBJECTS, &subject);
         batch.put(&SSO_SUBJECTS, &subject, &user.nid.get());
-        batch.put(&SSO_USERS, &(user.nid.get(), subject), &Packed(row));
+        batch.put_sealed(&SSO_USERS, &(user.nid.get(), subject), &Packed(row), &self.person_key(user.nid).await?);
         Ok(settled(self.0.store.commit(batch).await)?.map(|_| user))
     }
 

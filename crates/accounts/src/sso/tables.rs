@@ -10,7 +10,7 @@ use crate::tables::{DeviceKey, UserKey};
 pub(super) const SSO_SUBJECTS: Table<Hash16, u64> = Table::new(0x0180, "sso_subjects", Profile::Point, Seal::System);
 /// (user, hash of issuer and subject) -> [`LinkRow`].
 pub(crate) const SSO_USERS: Table<(UserKey, Hash16), Packed<LinkRow>> =
-    Table::new(0x0181, "sso_users", Profile::Scan, Seal::System);
+    Table::new(0x0181, "sso_users", Profile::Scan, Seal::Scoped);
 /// (user, device) -> [`OriginRow`], of devices that were signed in with a provider.
 pub(crate) const SSO_DEVICES: Table<DeviceKey, Packed<OriginRow>> =
     Table::new(0x0182, "sso_devices", Profile::Scan, Seal::System);

@@ -7,13 +7,14 @@ use serde::{Deserialize, Deserializer};
 use wardroom_accounts::{
     AccountError, AdminScope::Users, ExternalId, Identities, LogoutDevices, ThirdPartyId, User, canonical_address,
 };
+use wardroom_rooms::UserNid;
 use wardroom_web::ApiError;
 
 use super::{close, show};
 use crate::{
     AdminState,
     endpoint::{Asked, Endpoints},
-    profile,
+    error, profile,
 };
 
 pub(super) fn endpoints() -> Endpoints {
@@ -135,6 +136,10 @@ async fn change_known(state: &AdminState, asked: &Asked, mut user: User, body: &
         if body.deactivated != Some(false) {
             let other = body.password.is_some() || body.displayname.is_some() || body.admin == Some(true);
             return if other { Err(AccountError::Deactivated.into()) } else { Ok(user) };
+        }
+        if state.rooms.is_erased_user(UserNid::new(user.nid.get())).await.map_err(error::of_room)? {
+            let sentence = "deactivated: this person was erased; the account is not opened again.";
+            return Err(ApiError::invalid_param(sentence));
         }
         user = state.accounts.reopen(&user.id, body.password.as_deref()).await?;
     } else if let Some(password) = &body.password {

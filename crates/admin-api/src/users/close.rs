@@ -3,15 +3,14 @@
 use axum::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wardroom_accounts::{AdminScope::Users, LogoutDevices, User};
-use wardroom_rooms::UserNid;
+use wardroom_accounts::{AccountError, AdminScope::Users, LogoutDevices, User};
+use wardroom_rooms::{ErasureWish, UserNid};
 use wardroom_web::ApiError;
 
 use crate::{
     AdminState,
     endpoint::{Asked, Endpoints},
     error,
-    holds::check_erasable,
 };
 
 pub(super) fn endpoints() -> Endpoints {
@@ -29,12 +28,21 @@ pub(super) fn endpoints() -> Endpoints {
 pub(super) async fn close(state: &AdminState, user: &User, erase: bool) -> Result<(), ApiError> {
     let nid = UserNid::new(user.nid.get());
     if erase {
-        check_erasable(state, user).await?;
-        state.rooms.erase_user(nid).await.map_err(error::of_room)?;
+        // The account is closed with it, also if this ends here.
+        let wish = ErasureWish { user: &user.id, nid, reason: None, until_ms: None };
+        state.rooms.erase_user(wish).await.map_err(error::of_room)?;
     }
     if !user.deactivated {
         // First, so that nobody joins anything any more.
-        state.accounts.deactivate(&user.id).await?;
+        let closed = match erase {
+            // What a legal hold covers stays.
+            true => state.accounts.deactivate_keeping_data(&user.id).await,
+            false => state.accounts.deactivate(&user.id).await,
+        };
+        match closed {
+            Err(AccountError::Deactivated) if erase => {}
+            closed => closed?,
+        }
     }
     state.rooms.leave_everything(&user.id, nid).await.map_err(error::of_room)?;
     Ok(())

@@ -5,8 +5,8 @@ use ruma::api::client::account::{
     ThirdPartyIdRemovalStatus,
     deactivate::v3::{Request, Response},
 };
-use wardroom_accounts::Session;
-use wardroom_rooms::Membership;
+use wardroom_accounts::{AccountError, Session};
+use wardroom_rooms::{ErasureWish, Membership};
 use wardroom_web::{ApiError, Reply, Routes, Ruma};
 
 use super::{actor, interactive_auth::require_password};
@@ -23,10 +23,20 @@ async fn deactivate(State(state): State<ClientState>, request: Ruma<Request>) ->
     require_password(&state, &session, "POST /account/deactivate", &erase, auth.as_ref()).await?;
     if erase {
         // Before the account is closed: nobody could ask for it again.
-        state.rooms.erase_user(actor(&session).nid).await.map_err(error::of_room)?;
+        let wish = ErasureWish { user: &session.user, nid: actor(&session).nid, reason: None, until_ms: None };
+        state.rooms.erase_user(wish).await.map_err(error::of_room)?;
     }
     // First, so that nobody joins anything any more.
-    state.accounts.deactivate(&session.user).await?;
+    let closed = match erase {
+        // What a legal hold covers stays.
+        true => state.accounts.deactivate_keeping_data(&session.user).await,
+        false => state.accounts.deactivate(&session.user).await,
+    };
+    match closed {
+        // The erasure was faster.
+        Err(AccountError::Deactivated) if erase => {}
+        closed => closed?,
+    }
     leave_rooms(&state, &session).await?;
     // Nothing was ever bound at an identity server.
     Ok(Reply(Response::new(ThirdPartyIdRemovalStatus::Success)))

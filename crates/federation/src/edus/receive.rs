@@ -22,6 +22,7 @@ use wardroom_rooms::{RoomError, RoomNid};
 
 use super::{
     Edus,
+    erasure::ERASURE,
     waiting::WaitingReceipt,
     wire::{DirectToDevice, Envelope, PresenceEntry, PresencePush, ReceiptEntry, Receipts},
 };
@@ -52,6 +53,7 @@ impl Edus {
                 "m.device_list_update" => self.device_list_update(origin, read(&content)).await,
                 "m.signing_key_update" => self.signing_key_update(origin, read(&content)).await,
                 "m.direct_to_device" => self.direct_to_device(origin, read(&content)).await,
+                ERASURE => self.erasure(origin, read(&content)).await,
                 _ => Ok(()),
             };
             match taken {

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use ruma::{OwnedRoomId, OwnedServerName, ServerName};
-use wardroom_rooms::{NS_ROOM, NS_SERVER};
+use wardroom_rooms::{NS_ROOM, NS_SERVER, Place, RoomNid};
 use wardroom_store::{Batch, Packed, Scan};
 
 use super::{
@@ -235,6 +235,25 @@ impl Outbox {
         found.sort_by(|a, b| a.room.cmp(&b.room));
         let total = found.len();
         Ok(Some(DestinationRooms { page: page(found, backwards, from, limit), total }))
+    }
+
+    /// Up to where other servers took what was sent to them of a room.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn taken_of(&self, room: RoomNid) -> Result<Vec<(OwnedServerName, Place)>, FederationError> {
+        let (view, mut taken, mut scan) = (self.inner.store.latest(), Vec::new(), Scan::all());
+        loop {
+            let servers = view.scan_keys(&DESTINATIONS, scan.limit(ROWS_PER_READ)).await?;
+            let Some(last) = servers.last().copied() else { return Ok(taken) };
+            let places = view.multi_get(&SENT, &servers.iter().map(|nid| (*nid, room)).collect::<Vec<_>>()).await?;
+            let names = self.inner.store.interner().resolve_many(NS_SERVER, &servers).await?;
+            for (name, place) in names.into_iter().zip(places) {
+                let name = name.and_then(|name| OwnedServerName::try_from(&*name).ok());
+                taken.extend(name.zip(place.map(|place| place.0)));
+            }
+            scan = Scan::all().after(&last);
+        }
     }
 
     /// Ends the time for which a server is left alone: it is tried at once. Says whether it was left alone; `None` if

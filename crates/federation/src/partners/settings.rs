@@ -35,6 +35,8 @@ pub struct PartnerSettings {
     pub old_keys: Vec<OldKey>,
     /// Who witnesses whose audit trail.
     pub witness: WitnessSettings,
+    /// Whether users of other servers are erased here when their server says so.
+    pub accept_erasure: bool,
 }
 
 impl Default for PartnerSettings {
@@ -53,6 +55,7 @@ impl Default for PartnerSettings {
             list: None,
             old_keys: Vec::new(),
             witness: WitnessSettings::default(),
+            accept_erasure: true,
         }
     }
 }

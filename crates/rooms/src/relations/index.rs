@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error::RoomError,
     events::Stored,
-    ids::{EventNid, NS_EVENT, NS_USER, UserNid},
+    ids::{EventNid, NS_EVENT, NS_USER, RoomNid, UserNid},
     writer::{KeyPlace, Writer},
 };
 
@@ -256,8 +256,6 @@ impl Writer {
         let (parent, sender) = (EventNid::new(parent), UserNid::new(sender));
         let class = class_of(&relation.rel_type);
         let Some((position, index)) = self.key_place(target.nid).await? else { return Ok(()) };
-        self.batch.delete(&CHILDREN, &(room, parent, class, position, index));
-        self.relating.removed.insert(target.nid);
         if class == ANNOTATION
             && let Some(hash) = self.annotation(parent.get(), &relation, &target.pdu)
             && self.annotated(hash).await? == Some(target.nid)
@@ -265,16 +263,29 @@ impl Writer {
             self.batch.delete(&ANNOTATIONS, &(room, hash));
             self.relating.annotations.insert(hash, None);
         }
+        self.take_child((room, parent, class, position, index), target.nid, sender).await
+    }
+
+    /// Takes a child that stands here in the index away from its parent.
+    pub(crate) async fn take_child(
+        &mut self,
+        key: (RoomNid, EventNid, u8, Position, u16),
+        child: EventNid,
+        sender: UserNid,
+    ) -> Result<(), RoomError> {
+        let (_, parent, class, ..) = key;
+        self.batch.delete(&CHILDREN, &key);
+        self.relating.removed.insert(child);
         let Some(before) = self.summary(parent).await? else { return Ok(()) };
         let mut summary = before;
-        if before.replacement.is_some_and(|(_, event)| event == target.nid) {
+        if before.replacement.is_some_and(|(_, event)| event == child) {
             summary.replacement = self.find_replacement(parent).await?;
         }
         if class == THREAD
             && let Some(thread) = before.thread
         {
             self.count_replies(parent, sender, -1).await?;
-            summary.thread = self.shrink_thread(parent, thread, target.nid).await?;
+            summary.thread = self.shrink_thread(parent, thread, child).await?;
         }
         if summary != before {
             self.set_summary(parent, summary);

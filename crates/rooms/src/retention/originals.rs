@@ -58,6 +58,15 @@ impl Writer {
         Ok(())
     }
 
+    /// Deletes what an event said before its redaction.
+    pub(super) async fn forget_original(&mut self, event: EventNid) -> Result<(), RoomError> {
+        let store = self.engine.store.latest();
+        for key in store.scan_keys(&ORIGINALS, Scan::prefix(&(self.nid(), event)).limit(PAGE_ROWS)).await? {
+            self.batch.delete(&ORIGINALS, &key);
+        }
+        Ok(())
+    }
+
     /// Where nothing is kept for a while, only what is held. A hold that is just being set may be about it.
     fn wants_original(&self, target: &Stored) -> bool {
         let holds = &self.engine.holds;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ruma::OwnedEventId;
+use ruma::{OwnedEventId, OwnedUserId};
 use wardroom_audit::{Act, Origin, Record};
 use wardroom_event::redact;
 use wardroom_holds::Guard;
@@ -22,10 +22,19 @@ use crate::{
 
 /// A message event that is whole, as its index has it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Perishable {
-    pub(super) born_ms: u64,
-    pub(super) event: EventNid,
-    pub(super) received_ms: u64,
+pub(crate) struct Perishable {
+    pub(crate) born_ms: u64,
+    pub(crate) event: EventNid,
+    pub(crate) received_ms: u64,
+}
+
+/// Why events are pruned.
+#[derive(Clone, Debug)]
+pub(crate) enum Cause {
+    /// Their time is over.
+    Time,
+    /// Who sent them is erased.
+    Erasure(OwnedUserId),
 }
 
 impl Perishable {
@@ -36,11 +45,12 @@ impl Perishable {
 }
 
 impl Writer {
-    /// Prunes those of these events whose time is over now, and tells how many they were. The guard says that none is held.
-    pub(super) async fn prune(
+    /// Prunes those of these events to which the cause applies, and tells how many they were. The guard says that none is held.
+    pub(crate) async fn prune(
         &mut self,
         due: Vec<Perishable>,
         now_ms: u64,
+        cause: &Cause,
         guard: Arc<Guard>,
     ) -> Result<u64, RoomError> {
         self.quiet();
@@ -48,15 +58,15 @@ impl Writer {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        let pruned = self.prune_all(due, now_ms).await;
+        let pruned = self.prune_all(due, now_ms, cause).await;
         self.guard(pruned)
     }
 
-    async fn prune_all(&mut self, due: Vec<Perishable>, now_ms: u64) -> Result<u64, RoomError> {
+    async fn prune_all(&mut self, due: Vec<Perishable>, now_ms: u64, cause: &Cause) -> Result<u64, RoomError> {
         let mut done = Done::default();
         for row in due {
             // The policy may have changed since they were looked for.
-            if !self.lifetime.is_over(row.age(), now_ms) {
+            if matches!(cause, Cause::Time) && !self.lifetime.is_over(row.age(), now_ms) {
                 continue;
             }
             self.batch.delete(&PERISHABLE, &(self.nid(), row.born_ms, row.event));
@@ -66,21 +76,30 @@ impl Writer {
                 continue;
             };
             self.prune_event(&event, now_ms).await?;
+            if matches!(cause, Cause::Erasure(_)) {
+                self.forget_original(event.nid).await?;
+            }
             done.note(event.pdu.event_id().to_owned(), row.born_ms);
         }
         if done.count() > 0 {
-            self.record_pruned(&done, now_ms);
+            self.record_pruned(&done, now_ms, cause);
         }
         Ok(done.count())
     }
 
-    fn record_pruned(&mut self, done: &Done, now_ms: u64) {
+    fn record_pruned(&mut self, done: &Done, now_ms: u64, cause: &Cause) {
         let room = self.view().id;
-        let record = Record::by(Act::RetentionRedact, Origin::default()).room(room.as_str()).count(done.count());
+        let record = match cause {
+            Cause::Time => Record::by(Act::RetentionRedact, Origin::default()),
+            Cause::Erasure(user) => {
+                Record::by(Act::AccountErase, self.origin.clone()).user(user.as_str()).detail("events")
+            }
+        };
+        let record = record.room(room.as_str()).count(done.count());
         let (first, last) = done.ends();
         let record = record.event(first).last(last);
         self.engine.audit.add(&mut self.batch, record);
-        let receipt = PurgeReceipt::of_events(&self.engine, room, self.lifetime, done, now_ms);
+        let receipt = PurgeReceipt::of_events(&self.engine, room, self.lifetime, (done, cause), now_ms);
         self.put_receipt(&receipt);
     }
 

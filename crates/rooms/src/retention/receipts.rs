@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use wardroom_store::{Json, Position, Scan};
 
-use super::{Lifetime, PURGE_RECEIPTS};
+use super::{Cause, Lifetime, PURGE_RECEIPTS};
 use crate::{Engine, Rooms, error::RoomError, writer::Writer};
 
 /// Receipts that one read returns at most.
@@ -15,6 +15,9 @@ pub const RECEIPTS_PAGE_MAX: usize = 1_000;
 /// What one step of a purge did. Its signature is over the canonical JSON of everything else.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PurgeReceipt {
+    /// `erasure` where they went because who sent them was erased; otherwise their time was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
     /// Events that were purged.
     pub count: u64,
     /// When the first of them came to be, in milliseconds since 1970.
@@ -94,6 +97,7 @@ impl PurgeReceipt {
     fn blank(engine: &Engine, room_id: OwnedRoomId, lifetime: Lifetime, now_ms: u64) -> Self {
         let min_ms = Some(lifetime.min_ms).filter(|ms| *ms > 0);
         Self {
+            cause: None,
             count: 0,
             first_ts: None,
             issued_ts: now_ms,
@@ -108,9 +112,16 @@ impl PurgeReceipt {
         }
     }
 
-    pub(super) fn of_events(engine: &Engine, room: OwnedRoomId, lifetime: Lifetime, done: &Done, now_ms: u64) -> Self {
+    pub(super) fn of_events(
+        engine: &Engine,
+        room: OwnedRoomId,
+        lifetime: Lifetime,
+        (done, cause): (&Done, &Cause),
+        now_ms: u64,
+    ) -> Self {
         let times = || done.events.iter().map(|(_, born_ms)| *born_ms);
         let receipt = Self {
+            cause: matches!(cause, Cause::Erasure(_)).then(|| "erasure".to_owned()),
             count: done.count(),
             first_ts: times().min(),
             last_ts: times().max(),
@@ -120,8 +131,8 @@ impl PurgeReceipt {
         receipt.signed(engine)
     }
 
-    pub(super) fn of_key(engine: &Engine, room: OwnedRoomId, lifetime: Lifetime, day: u32, now_ms: u64) -> Self {
-        Self { keys_destroyed: vec![day], ..Self::blank(engine, room, lifetime, now_ms) }.signed(engine)
+    pub(super) fn of_keys(engine: &Engine, room: OwnedRoomId, lifetime: Lifetime, days: Vec<u32>, now_ms: u64) -> Self {
+        Self { keys_destroyed: days, ..Self::blank(engine, room, lifetime, now_ms) }.signed(engine)
     }
 
     /// What is signed: the fields stand in the order of their names, without blanks.

@@ -1,6 +1,7 @@
 //! The purge: room by room, a page at a time, in the background.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,13 +11,17 @@ use tokio::time::sleep;
 use wardroom_holds::Guard;
 use wardroom_store::Scan;
 
-use super::{PERISHABLE, SEALED_DAYS, STUBS, held::Walk, prune::Perishable};
+use super::{
+    PERISHABLE, SEALED_DAYS, STUBS,
+    held::Walk,
+    prune::{Cause, Perishable},
+    shred::SHREDDED_AT_ONCE,
+};
 use crate::{
     Rooms,
     error::RoomError,
     ids::{EventNid, RoomNid},
     room::Room,
-    sealing::DAY_MS,
     writer::Writer,
 };
 
@@ -24,8 +29,6 @@ use crate::{
 const PRUNED_AT_ONCE: usize = 200;
 /// Stubs that are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 100;
-/// Days of one room that are read at a time.
-const DAYS_AT_ONCE: usize = 1_000;
 /// Between two commits, so that what people send comes first.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often a room that is too busy is asked again, and when.
@@ -86,6 +89,9 @@ impl Rooms {
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "what is over cannot be looked for"),
             }
+            if let Err(error) = self.resume_erasures().await {
+                tracing::error!(%error, "erasures that wait cannot be looked for");
+            }
         }
     }
 
@@ -97,19 +103,25 @@ impl Rooms {
     pub async fn purge_expired(&self, now_ms: u64) -> Result<Purged, RoomError> {
         let _alone = self.engine.purging.lock().await;
         let (mut done, mut after) = (Purged::default(), None);
+        // Keys of days that were purged whole before this run: nobody who was reading then still is.
+        let mut days = BTreeMap::new();
         while let Some(room) = self.next_room(after).await? {
             after = Some(room);
-            if let Err(error) = self.purge_room(room, now_ms, &mut done).await {
+            if let Err(error) = self.purge_room(room, now_ms, &mut days, &mut done).await {
                 done.failures += 1;
                 tracing::error!(%error, room = room.get(), "a room could not be purged");
             }
+            if days.values().map(Vec::len).sum::<usize>() >= SHREDDED_AT_ONCE {
+                self.shred(std::mem::take(&mut days), now_ms, &mut done).await?;
+            }
             tokio::task::consume_budget().await;
         }
+        self.shred(days, now_ms, &mut done).await?;
         Ok(done)
     }
 
     /// The next room of which contents, or what is left of them, are kept.
-    async fn next_room(&self, after: Option<RoomNid>) -> Result<Option<RoomNid>, RoomError> {
+    pub(super) async fn next_room(&self, after: Option<RoomNid>) -> Result<Option<RoomNid>, RoomError> {
         let store = self.engine.store.latest();
         let (days, stubs) = match after {
             None => (Scan::all(), Scan::all()),
@@ -123,40 +135,22 @@ impl Rooms {
         Ok(days.into_iter().chain(stubs).min())
     }
 
-    async fn purge_room(&self, room: RoomNid, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
+    async fn purge_room(
+        &self,
+        room: RoomNid,
+        now_ms: u64,
+        days: &mut BTreeMap<RoomNid, Vec<u32>>,
+        done: &mut Purged,
+    ) -> Result<(), RoomError> {
         let room = match self.engine.room(room).await {
             // It is being destroyed.
             Err(RoomError::NoSuchRoom) => return Ok(()),
             room => room?,
         };
-        // First the keys of days that were purged whole before this run: nobody who was reading then still is.
-        self.shred_room(&room, now_ms, done).await?;
+        self.find_days(&room, now_ms, days).await?;
         self.prune_room(&room, now_ms, done).await?;
         self.drop_originals(&room, now_ms).await?;
         self.drop_stubs(&room, now_ms, done).await
-    }
-
-    async fn shred_room(&self, room: &Arc<Room>, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
-        let Some(horizon_ms) = room.view().lifetime.horizon_ms(now_ms) else { return Ok(()) };
-        let end = u32::try_from(horizon_ms / DAY_MS).unwrap_or(u32::MAX);
-        // Days whose last moment is over.
-        let mut scan = Scan::range(&(room.nid, 0_u32), &(room.nid, end)).limit(DAYS_AT_ONCE);
-        loop {
-            let days = self.engine.store.latest().scan_keys(&SEALED_DAYS, scan).await?;
-            let Some(last) = days.last().copied() else { return Ok(()) };
-            for (_, day) in days {
-                let guard = self.nothing_changes().await;
-                let shredded = self
-                    .patiently(room, move |writer: &mut Writer| {
-                        async move { writer.shred(day, now_ms, guard).await }.boxed()
-                    })
-                    .await?;
-                done.keys += u64::from(shredded);
-                sleep(PAUSE).await;
-            }
-            // Those that stay, held for years, keep nobody from the others.
-            scan = Scan::range(&(room.nid, 0_u32), &(room.nid, end)).after(&last).limit(DAYS_AT_ONCE);
-        }
     }
 
     async fn prune_room(&self, room: &Arc<Room>, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
@@ -202,14 +196,14 @@ impl Rooms {
             return Ok(0);
         }
         let pruned = self
-            .patiently(room, move |writer: &mut Writer| async move { writer.prune(due, now_ms, guard).await }.boxed())
+            .patiently(room, move |writer: &mut Writer| async move { writer.prune(due, now_ms, &Cause::Time, guard).await }.boxed())
             .await?;
         sleep(PAUSE).await;
         Ok(pruned)
     }
 
     /// No hold is set while this lives.
-    async fn nothing_changes(&self) -> Arc<Guard> {
+    pub(crate) async fn nothing_changes(&self) -> Arc<Guard> {
         Arc::new(self.engine.holds.nothing_changes().await)
     }
 
@@ -237,7 +231,7 @@ impl Rooms {
     }
 
     /// Has the room's writer do something, after what people send where there is too much of it.
-    async fn patiently<T, F>(&self, room: &Arc<Room>, work: F) -> Result<T, RoomError>
+    pub(crate) async fn patiently<T, F>(&self, room: &Arc<Room>, work: F) -> Result<T, RoomError>
     where
         F: for<'w> FnOnce(&'w mut Writer) -> futures_util::future::BoxFuture<'w, Result<T, RoomError>>
             + Clone

@@ -18,7 +18,7 @@ use crate::{
     writer::Writer,
 };
 
-type TimelineKey = (RoomNid, Position, u16);
+pub(super) type TimelineKey = (RoomNid, Position, u16);
 
 impl Writer {
     /// Drops those of these stubs that nothing needs, and tells how many they were. The guard says that none is held.
@@ -43,25 +43,31 @@ impl Writer {
                 places.insert(place);
             }
         }
-        for place in &places {
+        self.leave_gaps(&places).await?;
+        let count = places.len() as u64;
+        if count > 0 {
+            let room = self.view().id;
+            let record = Record::by(Act::RetentionPurge, Origin::default()).room(room.as_str()).count(count);
+            self.engine.audit.add(&mut self.batch, record);
+        }
+        Ok(count)
+    }
+
+    /// Takes these places out of the timeline, which has gaps there that name nothing.
+    pub(super) async fn leave_gaps(&mut self, places: &BTreeSet<TimelineKey>) -> Result<(), RoomError> {
+        for place in places {
             self.batch.delete(&TIMELINE, place);
             self.batch.delete(&GAPS, place);
         }
-        for place in &places {
+        for place in places {
             let scan = Scan::prefix(&self.nid()).after(place).limit(places.len() + 1);
             let next = self.engine.store.latest().scan_keys(&TIMELINE, scan).await?;
             if let Some(kept) = next.into_iter().find(|key| !places.contains(key)) {
                 self.batch.put(&GAPS, &kept, &Packed(Vec::new()));
             }
         }
-        let count = places.len() as u64;
-        if count > 0 {
-            self.head.events = self.head.events.saturating_sub(count);
-            let room = self.view().id;
-            let record = Record::by(Act::RetentionPurge, Origin::default()).room(room.as_str()).count(count);
-            self.engine.audit.add(&mut self.batch, record);
-        }
-        Ok(count)
+        self.head.events = self.head.events.saturating_sub(places.len() as u64);
+        Ok(())
     }
 
     /// Drops a stub of the timeline, unless others follow or relate to it; tells where it stood.

@@ -396,10 +396,58 @@ fn a_purge_that_is_cut_short_is_gone_on_with() {
         ward.purge().await;
         let view = ward.world.rooms.view(&ward.room).await.unwrap().unwrap();
         let day = crate::sealing::day_of(ward.now() - 20 * DAY_MS);
-        ward.world.rooms.engine.destroy_day_key(view.nid, day).await.unwrap();
+        ward.world.rooms.engine.destroy_day_keys(&[(view.nid, day)]).await.unwrap();
         assert_eq!(ward.purge().await.keys, 1);
         assert!(ward.readable().await, "what is left of events is sealed apart from what they were");
         assert_eq!(ward.rows().await, [0, 0, 5]);
+    });
+}
+
+/// As in a store that was restored from a copy from before the day's key was destroyed.
+#[test]
+fn a_restored_room_goes_on_without_what_was_destroyed_since() {
+    run(async {
+        let ward = Ward::new("12").await;
+        let root = ward.say("the root").await;
+        ward.pass(DAY_MS);
+        let lost = ward.reply(&root, "a lost reply").await;
+        let annotation = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": root, "key": "+1" } });
+        let annotation = to_raw_value(&annotation).unwrap();
+        let rooms = &ward.world.rooms;
+        rooms.send(ward.alice.actor(), &ward.room, "m.reaction", annotation.clone(), None).await.unwrap();
+        let thread = ward.say("a lost root").await;
+        ward.reply(&thread, "a lost reply to it").await;
+        let newest = ward.say("the newest word").await;
+        let view = rooms.view(&ward.room).await.unwrap().unwrap();
+        let day = crate::sealing::day_of(ward.now());
+        ward.pass(DAY_MS);
+        rooms.engine.destroy_day_keys(&[(view.nid, day)]).await.unwrap();
+
+        // Nothing is in memory after a start.
+        let settings = rooms.engine.retention.clone();
+        let world = World::keeping(owned_server_name!("a.example"), ward.world.store.clone(), settings);
+        world.clock.advance_ms(2 * DAY_MS);
+        let ward = Ward { world, alice: ward.alice, room: ward.room };
+        let rooms = &ward.world.rooms;
+        assert_eq!(rooms.drop_lost().await.unwrap(), 5);
+        assert_eq!(rooms.drop_lost().await.unwrap(), 0);
+        let report = fsck(&ward.world.store).await.unwrap();
+        assert_eq!((report.problems, report.destroyed), (Vec::<String>::new(), 0));
+        assert!(ward.readable().await);
+        assert_eq!((ward.seen().await, ward.found("word").await), (vec!["the root".to_owned()], (0, 0)));
+        assert!(!ward.is_there(&lost).await);
+
+        // The graph goes on where it ended, and the same can be said again.
+        let next = ward.say("a new word").await;
+        let (_, _, stored) = rooms.standing(&next).await.unwrap().unwrap();
+        assert_eq!(stored.pdu.prev_events().collect::<Vec<_>>(), [&*newest]);
+        rooms.send(ward.alice.actor(), &ward.room, "m.reaction", annotation, None).await.unwrap();
+        ward.reply(&root, "a new reply").await;
+        assert_eq!(ward.seen().await, ["the root", "a new word", "a new reply"]);
+        let served = rooms.backfill_from(view.nid, &[next], 100).await.unwrap();
+        assert_eq!(served.len(), 1, "others are told no more than there is");
+        assert_eq!(fsck(&ward.world.store).await.unwrap().problems, Vec::<String>::new());
+        assert_eq!(ward.purge().await.failures, 0);
     });
 }
 

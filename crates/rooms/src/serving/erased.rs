@@ -3,29 +3,12 @@
 //! that have it keep it.
 
 use ruma::UserId;
-use wardroom_audit::{Act, Record};
-use wardroom_store::{Batch, Profile, Seal, Table};
+use wardroom_store::{Profile, Seal, Table};
 
 use crate::{Engine, Rooms, error::RoomError, ids::UserNid};
 
 /// Users whose events other servers get redacted.
 pub(crate) const ERASED: Table<UserNid, ()> = Table::new(0x0270, "erased_users", Profile::Point, Seal::System);
-
-impl Rooms {
-    /// Has other servers get redacted what a user sent, from now on and for good.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn erase_user(&self, user: UserNid) -> Result<(), RoomError> {
-        let mut batch = Batch::default();
-        batch.put(&ERASED, &user, &());
-        if let Some(id) = self.user_ids(&[user]).await?.first() {
-            self.engine.audit.add(&mut batch, Record::of(Act::AccountErase).user(id.as_str()));
-        }
-        self.engine.store.commit(batch).await?;
-        Ok(())
-    }
-}
 
 impl Rooms {
     /// Whether [`Rooms::erase_user`] was asked for.

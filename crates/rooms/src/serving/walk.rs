@@ -68,7 +68,7 @@ impl Rooms {
             return Ok(None);
         }
         let view = self.view_of(room).await?;
-        let served = served && self.engine.is_live(&view, &stored);
+        let served = served && self.engine.is_served(&view, &stored);
         let prev_events = stored.pdu.prev_events().map(EventId::to_owned).collect();
         Ok(Some(Node { id, depth: stored.pdu.depth(), prev_events, served, event: stored }))
     }

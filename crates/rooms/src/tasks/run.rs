@@ -109,6 +109,7 @@ impl Rooms {
             Work::DeleteRoom(_) => self.do_deletion(task, profiles).await,
             Work::PurgeHistory(_) => self.do_purge(task).await,
             Work::Redact(_) => self.do_redaction(task).await,
+            Work::Erase { .. } => self.do_erasure(task).await,
         }
     }
 }

@@ -111,8 +111,11 @@ impl Writer {
         }
         let mut prev_events = Vec::with_capacity(self.head.extremities.len().min(PREV_EVENTS_MAX));
         for nid in self.head.extremities.iter().rev().take(PREV_EVENTS_MAX) {
-            let stored = self.event(*nid).await?.ok_or_else(|| RoomError::inconsistent("extremity without event"))?;
-            prev_events.push(stored.pdu.event_id().to_owned());
+            prev_events.push(match self.event(*nid).await? {
+                Some(stored) => stored.pdu.event_id().to_owned(),
+                // A store that was restored may have no more of it than where it stands.
+                None => self.engine.event_id(*nid).await?,
+            });
         }
         let draft = Draft {
             room_id: Some(self.base.id.clone()),

@@ -171,7 +171,8 @@ impl Writer {
     /// of it: but a redaction has to be carried out first.
     async fn put_event(&mut self, stored: &mut Stored) -> Result<(), RoomError> {
         let room = self.nid();
-        let is_over = !stored.is_live(self.lifetime, self.now_ms);
+        let forgotten = !stored.pdu.is_state() && self.engine.is_forgotten(stored.pdu.sender());
+        let is_over = forgotten || !stored.is_live(self.lifetime, self.now_ms);
         if is_over && *stored.pdu.kind() != TimelineEventType::RoomRedaction {
             let redacted = redact(&stored.pdu, None);
             stored.pdu = Arc::new(redacted.map_err(|_| RoomError::inconsistent("event that does not parse"))?);

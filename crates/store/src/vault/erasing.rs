@@ -10,6 +10,8 @@ use crate::{
 
 /// Keys whose ids lie closer than this are taken out of the files together.
 const IDS_APART: u32 = 4_096;
+/// Stretches of the files that are rewritten one by one; where there are more, all between the first and the last is, once.
+const RANGES_MAX: usize = 16;
 /// Rows that are deleted in one write.
 const DELETIONS_AT_ONCE: usize = 10_000;
 
@@ -167,7 +169,10 @@ fn ranges_of(mut ids: Vec<u32>) -> Vec<(u32, u32)> {
             _ => ranges.push((id, id.saturating_add(1))),
         }
     }
-    ranges
+    match (ranges.first(), ranges.last()) {
+        (Some((first, _)), Some((_, behind))) if ranges.len() > RANGES_MAX => vec![(*first, *behind)],
+        _ => ranges,
+    }
 }
 
 /// Scopes as ranges: of one kind and first coordinate, those that follow each other.
@@ -199,6 +204,9 @@ mod tests {
     fn ids_and_scopes_become_ranges() {
         assert_eq!(ranges_of(vec![7, 5, 20_000, 4_101]), [(5, 4_102), (20_000, 20_001)]);
         assert_eq!(ranges_of(vec![u32::MAX]), [(u32::MAX, u32::MAX)]);
+        let scattered = |count: u32| ranges_of((0..count).map(|number| number * 10_000).collect());
+        assert_eq!(scattered(16).len(), 16);
+        assert_eq!(scattered(17), [(0, 160_001)]);
         let range = |from, to| ScopeRange { kind: 1, a: 2, from, to };
         assert_eq!(ranges_of_scopes(&[day(4), day(2), day(3), day(3), day(9)]), [range(2, 4), range(9, 9)]);
     }

@@ -87,7 +87,7 @@ async fn an_older_copy_of_the_keys_is_brought_up_to_a_newer_journal() {
     store.checkpoint(&old.database()).await.unwrap();
     let copied = store.copy_keys(&old.keys()).await.unwrap();
     assert_eq!(copied.destructions, 1);
-    store.destroy_data_keys_of(1, 1).await.unwrap();
+    store.destroy_data_keys_of(&[1], 1).await.unwrap();
     store.close().await;
     let store = site.open().await;
     store.destroy_data_keys(&[day(2, 7)]).await.unwrap();
@@ -287,7 +287,7 @@ async fn play(steps: Vec<Step>, mut site: Option<Site>) {
                 model.values_mut().filter(gone).for_each(|scope| *scope = None);
             }
             Step::DestroyRoom(room) => {
-                store.destroy_data_keys_of(1, room).await.unwrap();
+                store.destroy_data_keys_of(&[1], room).await.unwrap();
                 let gone = |scope: &&mut Option<Scope>| scope.is_some_and(|scope| scope.a == room);
                 model.values_mut().filter(gone).for_each(|scope| *scope = None);
             }

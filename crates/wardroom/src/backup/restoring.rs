@@ -47,6 +47,8 @@ pub(crate) struct Restored {
     pub(crate) report: FsckReport,
     /// Rooms of the data that were destroyed since.
     pub(crate) removed: u64,
+    /// Events of other rooms whose contents were destroyed since.
+    pub(crate) dropped: u64,
 }
 
 /// Restores a backup into a data directory that holds none of its parts. None where it only moved what an interrupted
@@ -124,8 +126,9 @@ async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError
     let silent = AuditLog::silent();
     let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), silent, settings);
     let removed = rooms.remove_remains().await?;
+    let dropped = rooms.drop_lost().await?;
     drop(rooms);
-    Ok(Restored { report: fsck(store).await?, removed })
+    Ok(Restored { report: fsck(store).await?, removed, dropped })
 }
 
 fn move_in(work: &Path, target: &Path) -> Result<(), BackupError> {

@@ -106,11 +106,11 @@ pub(super) fn restore(restore: &Restore) -> Result<(), Failure> {
 }
 
 fn told(restored: &Restored) -> String {
-    let Restored { report, removed } = restored;
+    let Restored { report, removed, dropped } = restored;
     format!(
-        "{} rooms and {} events were checked; {removed} rooms that were destroyed since were taken away, and of {} rooms \
-         some events were.\n",
-        report.rooms, report.events, report.destroyed
+        "{} rooms and {} events were checked; {removed} rooms that were destroyed since were taken away, and {dropped} events \
+         of other rooms.\n",
+        report.rooms, report.events
     )
 }
 

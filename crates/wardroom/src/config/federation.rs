@@ -49,6 +49,8 @@ pub(crate) struct Federation {
     pub(crate) verify_certificates: bool,
     /// Whether other servers are shown the directory of published rooms.
     pub(crate) public_rooms: bool,
+    /// Whether users of other servers are erased here when their server says so.
+    pub(crate) accept_erasure: bool,
     /// Certificate authorities beyond the system's.
     pub(crate) extra_ca: Vec<PathBuf>,
     /// Addresses that are never connected to.
@@ -133,6 +135,7 @@ impl Default for Federation {
             deny: Vec::new(),
             verify_certificates: true,
             public_rooms: true,
+            accept_erasure: true,
             extra_ca: Vec::new(),
             deny_ip_ranges: SPECIAL_RANGES.iter().filter_map(|range| range.parse().ok()).collect(),
             well_known_server: String::new(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use wardroom_rooms::{RetentionSettings, TERM_MS_MAX, Terms};
+use wardroom_rooms::{ErasedMessages, RetentionSettings, TERM_MS_MAX, Terms};
 
 const DAY: u64 = 24 * 60 * 60;
 /// Longest term that can be given, in seconds: a thousand years.
@@ -27,6 +27,8 @@ pub(crate) struct Retention {
     pub(crate) purge_every_seconds: u64,
     /// What a redacted message said is kept for so many seconds, sealed, for a legal hold that may come. Zero: not at all.
     pub(crate) redaction_hold_seconds: u64,
+    /// What becomes of the messages of a person who is erased.
+    pub(crate) erase_messages: ErasedMessages,
     /// A legal hold is released when a second administrator asks for it as well.
     pub(crate) hold_release_needs_two: bool,
 }
@@ -41,6 +43,7 @@ impl Default for Retention {
             stubs_seconds: 7 * DAY,
             purge_every_seconds: 60 * 60,
             redaction_hold_seconds: 7 * DAY,
+            erase_messages: ErasedMessages::Prune,
             hold_release_needs_two: true,
         }
     }
@@ -90,6 +93,7 @@ impl Retention {
             stubs_kept: Duration::from_secs(self.stubs_seconds),
             purge_every: Duration::from_secs(self.purge_every_seconds),
             redaction_hold: Duration::from_secs(self.redaction_hold_seconds),
+            erased_messages: self.erase_messages,
         }
     }
 }

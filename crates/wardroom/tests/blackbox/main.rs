@@ -12,6 +12,7 @@ mod dehydrated_devices;
 mod delayed_events;
 mod durability;
 mod encryption;
+mod erasure;
 mod federation;
 mod full_disk;
 mod ignoring;
