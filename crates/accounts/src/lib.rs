@@ -26,6 +26,7 @@ mod fresh_cache;
 mod identities;
 mod impersonation;
 mod keys;
+mod named_media;
 mod last_seen;
 mod listing;
 mod localpart;

@@ -43,7 +43,7 @@ impl Media {
             let due = Scan::all().before(&(now_ms.saturating_add(1), [0_u8; 16])).limit(PAGE_ROWS);
             let due = self.0.store.latest().scan_keys(&EXPIRING, due).await?;
             for (at_ms, key) in &due {
-                if self.delete_key(key, |row| row.expires_ms == Some(*at_ms)).await? {
+                if self.delete_key(key, None, |row| row.expires_ms == Some(*at_ms)).await? {
                     count += 1;
                 } else {
                     // Nothing ends here any more: the mark alone goes, so that it is not met again.

@@ -71,8 +71,9 @@ impl Watch {
 }
 
 impl Rooms {
-    /// Purges what is over, again and again, as long as the server runs.
-    pub async fn run_retention(self) {
+    /// Purges what is over, again and again, as long as the server runs. What follows from it is done after each time, for
+    /// the same time in milliseconds since 1970.
+    pub async fn run_retention<F: Future<Output = ()>>(self, follow: impl Fn(u64) -> F) {
         let watch = Watch::new(self.engine.clock.now_ms());
         loop {
             sleep(self.engine.retention.purge_every).await;
@@ -85,6 +86,7 @@ impl Rooms {
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "what is over cannot be looked for"),
             }
+            follow(now_ms).await;
         }
     }
 
