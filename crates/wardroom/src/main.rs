@@ -12,6 +12,7 @@ mod command;
 mod config;
 mod effective;
 mod exporting;
+mod holding;
 mod identity;
 mod inviting;
 mod keys;
@@ -21,6 +22,7 @@ mod log;
 mod metrics;
 mod serves;
 mod signals;
+mod start_error;
 mod tables;
 mod wiring;
 

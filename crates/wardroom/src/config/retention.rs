@@ -25,6 +25,8 @@ pub(crate) struct Retention {
     pub(crate) stubs_seconds: u64,
     /// How often messages whose time is over are looked for, in seconds. They are hidden at once.
     pub(crate) purge_every_seconds: u64,
+    /// A legal hold is released when a second administrator asks for it as well.
+    pub(crate) hold_release_needs_two: bool,
 }
 
 impl Default for Retention {
@@ -36,6 +38,7 @@ impl Default for Retention {
             min_lifetime_limits_seconds: [0, 0],
             stubs_seconds: 7 * DAY,
             purge_every_seconds: 60 * 60,
+            hold_release_needs_two: true,
         }
     }
 }
