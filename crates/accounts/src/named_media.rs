@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn uris_are_found_in_json() {
-        let uris: HashSet<String> = ["mxc://a.example/x", "mxc://a.example/y", "mxc://a.example/z"].map(Into::into).into();
+        let uris: HashSet<String> =
+            ["mxc://a.example/x", "mxc://a.example/y", "mxc://a.example/z"].map(Into::into).into();
         let json = r#"{"images":{"a":{"url":"mxc://a.example/x"},"b":{"url":"mxc:\/\/a.example\/y"},"c":"mxc://a.example/zz"}}"#;
         let mut named = HashSet::new();
         add_named(json, &uris, &mut named);

@@ -104,7 +104,7 @@ fn told(error: MediaError) -> ApiError {
         MediaError::NotYetUploaded => ApiError::new(StatusCode::GATEWAY_TIMEOUT, ErrorKind::NotYetUploaded, sentence),
         MediaError::AlreadyUploaded => ApiError::new(StatusCode::CONFLICT, ErrorKind::CannotOverwriteMedia, sentence),
         // The specification's section "Security considerations" has 403 M_FORBIDDEN for what a user may store in all.
-        MediaError::NotCreator | MediaError::QuotaReached { .. } | MediaError::RefusedUrl => {
+        MediaError::NotCreator | MediaError::QuotaReached { .. } | MediaError::RefusedUrl | MediaError::Held(_) => {
             ApiError::forbidden(sentence)
         }
         MediaError::TooLarge { .. } | MediaError::TooLargeToThumbnail => ApiError::too_large(sentence),

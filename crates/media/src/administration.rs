@@ -27,6 +27,14 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// Whether it was deleted; what a legal hold keeps is passed over where much is deleted at once.
+fn unless_held(deleted: Result<bool, MediaError>) -> Result<bool, MediaError> {
+    match deleted {
+        Err(MediaError::Held(_)) => Ok(false),
+        deleted => deleted,
+    }
+}
+
 impl Media {
     /// Notes, once a day, that somebody looked at a media of this server.
     pub(crate) async fn note_local_use(&self, key: &MediaKey) -> Result<(), MediaError> {
@@ -182,7 +190,7 @@ impl Media {
                     && used_ms < before_ms
                     && content.blob.length > more_than_bytes
                     && !kept.contains(&uri)
-                    && self.delete_key(&key, None, |_| true).await?
+                    && unless_held(self.delete_key(&key, None, |_| true).await)?
                 {
                     deleted.push(row.id);
                 }
@@ -204,7 +212,7 @@ impl Media {
             let Some(last) = page.last().copied() else { return Ok(count) };
             for (day, key) in &page {
                 let unused = |row: &crate::tables::RemoteRow| row.used_day == *day && row.content.is_some();
-                count += u64::from(self.delete_remote(key, None, unused).await?);
+                count += u64::from(unless_held(self.delete_remote(key, None, unused).await)?);
             }
             scan = Scan::all().before(&end).after(&last).limit(PAGE_ROWS);
         }

@@ -80,12 +80,7 @@ impl Media {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn copies_before(
-        &self,
-        time_ms: u64,
-        age: AgeOf,
-        after: Option<AgedCursor>,
-    ) -> Result<Aged, MediaError> {
+    pub async fn copies_before(&self, time_ms: u64, age: AgeOf, after: Option<AgedCursor>) -> Result<Aged, MediaError> {
         let page = self.0.store.latest().scan(&REMOTE_MEDIA, page_after(after)).await?;
         let next = page.last().filter(|_| page.len() == PAGE_ROWS).map(|(key, _)| AgedCursor(*key));
         let old = page.into_iter().filter(|(_, Packed(row))| {

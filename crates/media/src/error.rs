@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use wardroom_holds::HoldId;
 use wardroom_store::{CommitError, ReadError};
 
 use crate::seal::Damaged;
@@ -45,6 +46,9 @@ pub enum MediaError {
         /// What is allowed.
         chars_max: usize,
     },
+    /// A legal hold keeps it from being deleted.
+    #[error("The legal hold {0} keeps this from being deleted.")]
+    Held(HoldId),
     /// Too much at once; to be tried again.
     #[error("Too much is going on at once.")]
     Busy {

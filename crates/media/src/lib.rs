@@ -25,6 +25,7 @@ mod blobs;
 mod content;
 mod ending;
 mod error;
+mod holds;
 mod keyed_locks;
 mod keys;
 mod media_id;

@@ -136,7 +136,7 @@ impl Media {
     /// [`Media::run_shredding`]). Answers whether there was such a media.
     ///
     /// # Errors
-    /// When the store fails; nothing is deleted then.
+    /// [`MediaError::Held`] where a legal hold keeps it; when the store fails; nothing is deleted then.
     pub async fn delete(&self, media: &MediaId) -> Result<bool, MediaError> {
         match self.is_local(media) {
             true => self.delete_key(&self.key(media), None, |_| true).await,
@@ -157,6 +157,8 @@ impl Media {
             if !wanted(&row) {
                 return Ok(false);
             }
+            let guard = self.0.holds.nothing_changes().await;
+            self.check_not_held(&guard, &row).await?;
             let (mut usage, usage_version) = self.usage_versioned(row.owner).await?;
             let thumbnails = view.scan(&THUMBNAILS, Scan::prefix(key)).await?;
             let mut files = Vec::new();
@@ -193,6 +195,7 @@ impl Media {
                 self.delete_blob(&mut batch, blob);
             }
             batch.touch(watch_key(key));
+            batch.on_commit(move |_| drop(guard));
             match self.0.store.commit(batch).await {
                 Ok(_) => {
                     let blobs = self.0.blobs.clone();

@@ -237,6 +237,8 @@ impl Media {
             if !wanted(&row) {
                 return Ok(false);
             }
+            let guard = self.0.holds.nothing_changes().await;
+            Self::check_copy_not_held(&guard, &row)?;
             let thumbnails = self.0.store.latest().scan(&THUMBNAILS, Scan::prefix(key)).await?;
             let mut files = Vec::new();
             let mut batch = Batch::default();
@@ -263,6 +265,7 @@ impl Media {
             for blob in &files {
                 self.delete_blob(&mut batch, blob);
             }
+            batch.on_commit(move |_| drop(guard));
             match self.0.store.commit(batch).await {
                 Ok(_) => {
                     let blobs = self.0.blobs.clone();
@@ -283,23 +286,25 @@ impl Media {
         let Some(days) = self.0.remote_cache_days else { return Ok(0) };
         // Notes have the grain of a day: one more makes sure that they are whole days.
         let Some(first_kept) = self.today().checked_sub(u64::from(days)) else { return Ok(0) };
-        let mut count = 0;
+        let end = (first_kept, [0_u8; 16]);
+        let (mut count, mut scan) = (0, Scan::all().before(&end).limit(PAGE_ROWS));
         loop {
-            let old = Scan::all().before(&(first_kept, [0_u8; 16])).limit(PAGE_ROWS);
-            let old = self.0.store.latest().scan_keys(&REMOTE_MEDIA_BY_USE, old).await?;
+            let old = self.0.store.latest().scan_keys(&REMOTE_MEDIA_BY_USE, scan).await?;
+            let Some(last) = old.last().copied() else { return Ok(count) };
             for (day, key) in &old {
-                if self.delete_remote(key, None, |row| row.used_day == *day).await? {
-                    count += 1;
-                } else {
+                match self.delete_remote(key, None, |row| row.used_day == *day).await {
+                    Ok(true) => count += 1,
                     // Looked at meanwhile, or gone: the mark alone goes, so that it is not met again.
-                    let mut batch = Batch::default();
-                    batch.delete(&REMOTE_MEDIA_BY_USE, &(*day, *key));
-                    self.0.store.commit(batch).await?;
+                    Ok(false) => {
+                        let mut batch = Batch::default();
+                        batch.delete(&REMOTE_MEDIA_BY_USE, &(*day, *key));
+                        self.0.store.commit(batch).await?;
+                    }
+                    Err(MediaError::Held(_)) => {}
+                    Err(error) => return Err(error),
                 }
             }
-            if old.len() < PAGE_ROWS {
-                return Ok(count);
-            }
+            scan = Scan::all().before(&end).after(&last).limit(PAGE_ROWS);
         }
     }
 }

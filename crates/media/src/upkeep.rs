@@ -37,24 +37,25 @@ impl Media {
 
     /// Deletes what has expired; answers how many.
     pub(crate) async fn expire(&self) -> Result<u64, MediaError> {
-        let mut count = 0;
+        let end = (self.0.clock.now_ms().saturating_add(1), [0_u8; 16]);
+        let (mut count, mut scan) = (0, Scan::all().before(&end).limit(PAGE_ROWS));
         loop {
-            let now_ms = self.0.clock.now_ms();
-            let due = Scan::all().before(&(now_ms.saturating_add(1), [0_u8; 16])).limit(PAGE_ROWS);
-            let due = self.0.store.latest().scan_keys(&EXPIRING, due).await?;
+            let due = self.0.store.latest().scan_keys(&EXPIRING, scan).await?;
+            let Some(last) = due.last().copied() else { return Ok(count) };
             for (at_ms, key) in &due {
-                if self.delete_key(key, None, |row| row.expires_ms == Some(*at_ms)).await? {
-                    count += 1;
-                } else {
+                match self.delete_key(key, None, |row| row.expires_ms == Some(*at_ms)).await {
+                    Ok(true) => count += 1,
                     // Nothing ends here any more: the mark alone goes, so that it is not met again.
-                    let mut batch = Batch::default();
-                    batch.delete(&EXPIRING, &(*at_ms, *key));
-                    self.0.store.commit(batch).await?;
+                    Ok(false) => {
+                        let mut batch = Batch::default();
+                        batch.delete(&EXPIRING, &(*at_ms, *key));
+                        self.0.store.commit(batch).await?;
+                    }
+                    Err(MediaError::Held(_)) => {}
+                    Err(error) => return Err(error),
                 }
             }
-            if due.len() < PAGE_ROWS {
-                return Ok(count);
-            }
+            scan = Scan::all().before(&end).after(&last).limit(PAGE_ROWS);
         }
     }
 

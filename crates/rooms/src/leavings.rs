@@ -170,7 +170,8 @@ impl Rooms {
     /// Users of this server who are or were in a room, or were asked in.
     async fn local_ever(&self, room: RoomNid) -> Result<Vec<UserNid>, RoomError> {
         let mut found = Vec::new();
-        for membership in [Membership::Join, Membership::Leave, Membership::Ban, Membership::Invite, Membership::Knock] {
+        for membership in [Membership::Join, Membership::Leave, Membership::Ban, Membership::Invite, Membership::Knock]
+        {
             let mut after = None;
             loop {
                 let page = self.members(room, membership, after, MEMBERS_PAGE).await?;

@@ -192,8 +192,12 @@ mod tests {
         let mut found = BTreeSet::new();
         collect(&content, &mut found);
         let expected = [
-            "mxc://[::1]:80/six", "mxc://a.example/inline", "mxc://a.example/plain", "mxc://a.example/thumb",
-            "mxc://b.example:8448/smile_1-x", "mxc://c.example/two",
+            "mxc://[::1]:80/six",
+            "mxc://a.example/inline",
+            "mxc://a.example/plain",
+            "mxc://a.example/thumb",
+            "mxc://b.example:8448/smile_1-x",
+            "mxc://c.example/two",
         ];
         assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         assert_eq!(uris_in("mxc://mxc://a.example/x").collect::<Vec<_>>(), ["mxc://a.example/x"]);

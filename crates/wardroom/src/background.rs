@@ -11,13 +11,15 @@ use wardroom_media::Media;
 use wardroom_provisioning::Provisioning;
 use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
 
+use crate::endings::Endings;
+
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 
 /// Starts what runs as long as the server does.
 pub(crate) fn start(
     client: &ClientState,
-    media: &Media,
+    (media, endings): (&Media, Endings),
     (care, directories): (&Care, &Directories),
     provisioning: &Provisioning,
 ) {
@@ -29,7 +31,8 @@ pub(crate) fn start(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_retention()));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(run_retention(rooms.clone(), endings)));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_shredding()));
     let tasks = rooms.clone().run_tasks(profiles(accounts.clone()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(tasks));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));
@@ -70,6 +73,11 @@ fn profiles(accounts: Accounts) -> Profiles {
             MemberProfile { displayname: profile.displayname, avatar_url: profile.avatar_url }
         })
     })
+}
+
+/// Purges messages whose time is over, and what ends with them.
+async fn run_retention(rooms: Rooms, endings: Endings) {
+    rooms.run_retention(|now_ms| endings.clone().follow(now_ms)).await;
 }
 
 /// Without other servers nobody reads what they would be told: it need not be kept.

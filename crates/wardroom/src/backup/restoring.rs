@@ -12,6 +12,7 @@ use std::{
 use wardroom_audit::AuditLog;
 use wardroom_clock::{Clock as _, SystemClock};
 use wardroom_holds::Holds;
+use wardroom_media::Media;
 use wardroom_rooms::{FsckReport, Rooms, Settings, StandardGate, fsck};
 use wardroom_store::{DATABASE_DIR, KEYS_DIR, MasterKey, Store, replay_journal};
 
@@ -47,6 +48,8 @@ pub(crate) struct Restored {
     pub(crate) report: FsckReport,
     /// Rooms of the data that were destroyed since.
     pub(crate) removed: u64,
+    /// Files that were destroyed since the copy was made.
+    pub(crate) removed_files: u64,
 }
 
 /// Restores a backup into a data directory that holds none of its parts. None where it only moved what an interrupted
@@ -94,7 +97,7 @@ pub(super) fn put_together(
 /// Opens what was put together, takes away what remains of destroyed rooms, and checks the rest.
 pub(super) async fn look_through(config: &Config, dir: &Path, master: &MasterKey) -> Result<Restored, BackupError> {
     let store = wiring::open_store_in(dir, config, &SystemClock, master).await?;
-    let looked = look_at(config, &store).await;
+    let looked = look_at(config, dir, &store).await;
     store.close().await;
     let restored = looked?;
     if restored.report.problems.is_empty() {
@@ -103,7 +106,7 @@ pub(super) async fn look_through(config: &Config, dir: &Path, master: &MasterKey
     Err(BackupError::Problems(restored.report.problems))
 }
 
-async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError> {
+async fn look_at(config: &Config, dir: &Path, store: &Store) -> Result<Restored, BackupError> {
     let settings = Settings {
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
@@ -116,7 +119,27 @@ async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError
     let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), silent, settings);
     let removed = rooms.remove_remains().await?;
     drop(rooms);
-    Ok(Restored { report: fsck(store).await?, removed })
+    let removed_files = remove_files(config, dir, store).await?;
+    Ok(Restored { report: fsck(store).await?, removed, removed_files })
+}
+
+/// Takes away files that were deleted since the copy was made.
+async fn remove_files(config: &Config, dir: &Path, store: &Store) -> Result<u64, BackupError> {
+    let settings = wardroom_media::Settings {
+        server_name: config.server_name.clone(),
+        dir: dir.join(MEDIA),
+        sync: true,
+        upload_bytes_max: 0,
+        user_bytes_max: None,
+        remote_bytes_max: 0,
+        remote_cache_days: None,
+        thumbnail_sizes: Vec::new(),
+        previews: None,
+        // As above.
+        holds: Holds::default(),
+    };
+    let media = Media::open(store.clone(), Arc::new(SystemClock), AuditLog::silent(), settings).await?;
+    Ok(media.remove_remains().await?)
 }
 
 fn move_in(work: &Path, target: &Path) -> Result<(), BackupError> {

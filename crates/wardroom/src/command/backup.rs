@@ -99,10 +99,10 @@ pub(super) fn restore(restore: &Restore) -> Result<(), Failure> {
 }
 
 fn told(restored: &Restored) -> String {
-    let Restored { report, removed } = restored;
+    let Restored { report, removed, removed_files } = restored;
     format!(
-        "{} rooms and {} events were checked; {removed} rooms that were destroyed since were taken away, and of {} rooms \
-         some events were.\n",
+        "{} rooms and {} events were checked; {removed} rooms that were destroyed since were taken away, \
+         {removed_files} files that were deleted since, and of {} rooms some events.\n",
         report.rooms, report.events, report.destroyed
     )
 }
