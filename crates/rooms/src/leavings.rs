@@ -251,3 +251,6 @@ impl Rooms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
