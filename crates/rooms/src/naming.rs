@@ -3,7 +3,7 @@
 //! An event has its rows from when it is kept until it is pruned, redacted or destroyed. With each row that goes, what it
 //! named is left for whoever ends things that nobody names any more (see [`crate::leavings`]), in the same batch.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
 use wardroom_event::Pdu;
@@ -59,6 +59,22 @@ impl Engine {
         Ok(!self.store.latest().scan_keys(&NAMED_IN_ROOM, scan).await?.is_empty())
     }
 
+    /// Takes away what an event names, and leaves it for whoever ends it. The event must be given as it was.
+    pub(crate) fn forget_named(&self, batch: &mut Batch, room: RoomNid, event: &Stored) {
+        let nid = event.nid;
+        for uri in media_of(&event.pdu) {
+            let hash = self.store.keyed_hash(HASH_MEDIA, uri.as_bytes());
+            batch.delete(&NAMED, &(hash, room, nid));
+            batch.delete(&NAMED_IN_ROOM, &(room, hash, nid));
+            self.leave(batch, hash, Leaving::Media { uri });
+        }
+        if let Some(session) = session_of(&event.pdu) {
+            let hash = self.session_hash(room, &session);
+            batch.delete(&NAMED_IN_ROOM, &(room, hash, nid));
+            self.leave(batch, hash, Leaving::Session { room, session, received_ms: event.received_ms });
+        }
+    }
+
     /// Takes away what the events of a room that is destroyed name, a page of it; answers whether there is more.
     pub(crate) async fn unname_room(&self, room: RoomNid) -> Result<bool, RoomError> {
         let rows = self.store.latest().scan(&NAMED_IN_ROOM, Scan::prefix(&room).limit(PAGE_ROWS)).await?;
@@ -111,20 +127,8 @@ impl Writer {
 
     /// Takes away what an event names: from here on it is not whole any more. It must be given as it was.
     pub(crate) fn forget_named(&mut self, event: &Stored) {
-        let (room, nid) = (self.nid(), event.nid);
-        let engine = std::sync::Arc::clone(&self.engine);
-        for uri in media_of(&event.pdu) {
-            let hash = engine.store.keyed_hash(HASH_MEDIA, uri.as_bytes());
-            self.batch.delete(&NAMED, &(hash, room, nid));
-            self.batch.delete(&NAMED_IN_ROOM, &(room, hash, nid));
-            engine.leave(&mut self.batch, hash, Leaving::Media { uri });
-        }
-        if let Some(session) = session_of(&event.pdu) {
-            let hash = engine.session_hash(room, &session);
-            self.batch.delete(&NAMED_IN_ROOM, &(room, hash, nid));
-            let leaving = Leaving::Session { room, session, received_ms: event.received_ms };
-            engine.leave(&mut self.batch, hash, leaving);
-        }
+        let (engine, room) = (Arc::clone(&self.engine), self.nid());
+        engine.forget_named(&mut self.batch, room, event);
     }
 }
 

@@ -60,7 +60,8 @@ async fn numbers_are_not_given_out_again_before_their_keys_are_destroyed() {
 async fn refused_uploads_leave_no_keys() {
     let world = world().await;
     let media = world.upload(ALICE, None, &vec![0; 900_000]).await.unwrap();
-    let both = tokio::join!(world.upload(ALICE, None, &vec![0; 500_000]), world.upload(ALICE, None, &vec![0; 500_000]));
+    let half = vec![0; 500_000];
+    let both = tokio::join!(world.upload(ALICE, None, &half), world.upload(ALICE, None, &half));
     assert!(both.0.is_err() != both.1.is_err(), "one of them is beyond the quota");
     assert_eq!(world.rows().await, (2, 1));
     assert_eq!(world.media.shred().await.unwrap(), 1);
