@@ -7,11 +7,12 @@ use wardroom_accounts::Accounts;
 use wardroom_care::Care;
 use wardroom_client_api::ClientState;
 use wardroom_directories::Directories;
+use wardroom_holds::Holds;
 use wardroom_media::Media;
 use wardroom_provisioning::Provisioning;
 use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
 
-use crate::endings::Endings;
+use crate::{config::Config, endings::Endings};
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -19,10 +20,11 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 /// Starts what runs as long as the server does.
 pub(crate) fn start(
     client: &ClientState,
-    (media, endings): (&Media, Endings),
+    (media, holds, config): (&Media, Holds, &Config),
     (care, directories): (&Care, &Directories),
     provisioning: &Provisioning,
 ) {
+    let endings = Endings::new(client, media, holds, config);
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     let (audit, windows) = (client.audit.clone(), client.audit.clone());

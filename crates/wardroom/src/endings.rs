@@ -11,9 +11,12 @@ use std::{collections::HashSet, time::Duration};
 use ruma::RoomId;
 use tracing::{info, warn};
 use wardroom_accounts::{AccountError, Accounts, BackupError, UserNid as AccountNid};
+use wardroom_client_api::ClientState;
 use wardroom_holds::Holds;
 use wardroom_media::{AgeOf, Aged, Media, MediaError, MediaId};
 use wardroom_rooms::{Ending, Left, MediaUse, RoomError, Rooms, UserNid};
+
+use crate::config::Config;
 
 /// Between two pages of work, so that what people do comes first.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -32,11 +35,11 @@ pub(crate) struct FileTerms {
 /// Ends what nobody names any more.
 #[derive(Clone, Debug)]
 pub(crate) struct Endings {
-    pub(crate) rooms: Rooms,
-    pub(crate) accounts: Accounts,
-    pub(crate) media: Media,
-    pub(crate) holds: Holds,
-    pub(crate) terms: FileTerms,
+    rooms: Rooms,
+    accounts: Accounts,
+    media: Media,
+    holds: Holds,
+    terms: FileTerms,
 }
 
 /// Why something could not be ended.
@@ -64,6 +67,17 @@ enum Done {
 }
 
 impl Endings {
+    /// As the configuration wants it.
+    pub(crate) fn new(client: &ClientState, media: &Media, holds: Holds, config: &Config) -> Self {
+        Self {
+            rooms: client.rooms.clone(),
+            accounts: client.accounts.clone(),
+            media: media.clone(),
+            holds,
+            terms: config.retention.file_terms(),
+        }
+    }
+
     /// Ends what is to end at this time, in milliseconds since 1970. What fails is tried again the next time.
     pub(crate) async fn follow(self, now_ms: u64) {
         if let Err(error) = self.follow_events(now_ms).await {

@@ -47,7 +47,6 @@ use crate::{
         push::Badge,
     },
     effective,
-    endings::Endings,
     exporting::Exporting,
     holding, identity, inviting, keys, metrics,
     serves::Serves,
@@ -446,13 +445,6 @@ impl App {
         auditing::watch(&audit, &care, &stopping);
         holding::start(&holds, &stopping);
         let media = media(config, store.clone(), Arc::clone(&clock), (audit.clone(), holds.clone())).await?;
-        let endings = Endings {
-            rooms: rooms.clone(),
-            accounts: accounts.clone(),
-            media: media.clone(),
-            holds,
-            terms: config.retention.file_terms(),
-        };
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
         let parts = Parts {
@@ -511,7 +503,7 @@ impl App {
             audit,
             stopping,
         };
-        background::start(&client, (&media.media, endings), (&care, &directories), &scim.provisioning);
+        background::start(&client, (&media.media, holds, config), (&care, &directories), &scim.provisioning);
         Ok(Self { store, client, media, admin, federation: federation_api, scim, exporting, requests: Arc::default() })
     }
 
