@@ -45,7 +45,7 @@ const own = (...parts) => `/_wardroom/admin/v1/${parts.map(encodeURIComponent).j
 
 // What the pages are about.
 async function furnish() {
-    const chief = await register("chief", true);
+    const [chief, deputy] = [await register("chief", true), await register("deputy", true)];
     const [alice, doctor, visitor] = [await register("alice"), await register("doctor"), await register("visitor")];
     const give = (user, role) => matrix("PUT", own("role_bindings", user), chief.access_token, { roles: [{ role, reason: "on duty" }] });
     await give(alice.user_id, "physician@h1");
@@ -55,11 +55,11 @@ async function furnish() {
     for (const guest of [doctor, visitor]) {
         await matrix("POST", `/_matrix/client/v3/join/${encodeURIComponent(room)}`, guest.access_token, {});
     }
-    return { chief, alice, doctor, visitor, room };
+    return { chief, deputy, alice, doctor, visitor, room };
 }
 
 const world = await furnish();
-const { chief, alice, doctor, visitor, room } = world;
+const { chief, deputy, alice, doctor, visitor, room } = world;
 const browser = await chromium.launch({
     executablePath,
     args: ["--no-sandbox", "--disable-gpu"],
@@ -200,6 +200,32 @@ async function an_emergency_is_reviewed() {
     await page.getByText(`${chief.user_id}: The patient lives.`).waitFor();
 }
 
+async function a_hold_is_set_and_released_by_two() {
+    await goTo("Holds");
+    await page.getByText("Nothing is held.").waitFor();
+    await page.getByText("Hold something").click();
+    await page.getByLabel("Its id").fill(room);
+    await page.getByLabel("Reason").fill("a complaint");
+    await page.getByLabel("Authority").fill("Court of Bonn, 7 O 12/26");
+    await page.getByRole("button", { name: "Hold", exact: true }).click();
+    await status("It is held.");
+    await page.getByText("in force").waitFor();
+    await picture("hold");
+    await goTo("Rooms");
+    await page.getByRole("link", { name: "Ward 7" }).click();
+    await page.getByText("under legal hold").waitFor();
+    await goTo("Holds");
+    await page.getByLabel("Why it is released").fill("settled");
+    await page.getByRole("button", { name: "Release" }).click();
+    await status("Somebody else has to release it as well.");
+    await page.getByText("release asked for", { exact: true }).waitFor();
+    const { holds } = await matrix("GET", own("holds"), deputy.access_token);
+    await matrix("DELETE", own("holds", holds[0].id), deputy.access_token, { reason: "settled" });
+    await goTo("Rooms");
+    await goTo("Holds");
+    await page.getByText("released", { exact: true }).waitFor();
+}
+
 async function the_audit_trail_is_searched() {
     await goTo("Audit");
     await page.getByLabel("What, such as login").fill("emergency.begin");
@@ -267,7 +293,7 @@ const survey = () => page.evaluate(() => {
 async function every_page_is_readable() {
     for (const scheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme: scheme });
-        for (const name of ["Rooms", "Roles", "Emergencies", "Audit"]) {
+        for (const name of ["Rooms", "Roles", "Emergencies", "Holds", "Audit"]) {
             await page.setViewportSize(scheme === "dark" ? PHONE : DESK);
             await goTo(name);
             await page.waitForLoadState("networkidle");
@@ -300,6 +326,7 @@ async function nothing_foreign_was_loaded_and_nothing_broke() {
 const STEPS = [
     a_wrong_password_is_refused, who_is_no_administrator_sees_nothing, an_administrator_signs_in_by_keyboard, rooms_are_found_and_shown,
     a_dry_run_changes_nothing, a_broken_policy_names_what_is_wrong, a_policy_is_put_into_force, roles_have_holders, an_emergency_is_reviewed,
+    a_hold_is_set_and_released_by_two,
     the_audit_trail_is_searched, records_are_exported, every_page_is_readable, signing_out_ends_the_session, nothing_foreign_was_loaded_and_nothing_broke,
 ];
 

@@ -4,6 +4,7 @@ import { ask, get, isSignedIn, keep } from "./api.js";
 import { el, field, guarded, say } from "./parts.js";
 import { auditPage } from "./audit.js";
 import { emergenciesPage } from "./emergencies.js";
+import { holdsPage } from "./holds.js";
 import { rolesPage } from "./roles.js";
 import { roomPage, roomsPage } from "./rooms.js";
 
@@ -12,6 +13,7 @@ const PAGES = [
   ["rooms", "Rooms", (room) => (room ? roomPage(room) : roomsPage())],
   ["roles", "Roles", rolesPage],
   ["emergencies", "Emergencies", emergenciesPage],
+  ["holds", "Holds", holdsPage],
   ["audit", "Audit", auditPage],
 ];
 

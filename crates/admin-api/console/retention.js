@@ -1,7 +1,7 @@
 // How long a room keeps what is written in it.
 
 import { OWN, Refused, ask, at, get } from "./api.js";
-import { el, facts, field, guarded, say } from "./parts.js";
+import { el, facts, field, guarded, say, tag } from "./parts.js";
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 const SOURCES = { server: "the server's default", override: "an administrator, for this room", room: "the room itself", template: "a template" };
@@ -38,6 +38,7 @@ function inside(path, known, show) {
   });
   return [
     facts([["Deleted after", days(known.max_lifetime)], ["Kept for at least", days(known.min_lifetime)], ["Decided by", SOURCES[known.source] ?? known.source]]),
+    known.held && el("p", {}, tag("under legal hold", "warn"), " What the hold covers is not deleted."),
     el("details", {}, el("summary", {}, "Decide for this room"),
       el("form", { onsubmit: set },
         field("Delete after, in days", longest), field("Keep for at least, in days", shortest),

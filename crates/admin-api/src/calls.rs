@@ -77,7 +77,7 @@ impl<'a> Call<'a> {
                 None => record,
             },
             "destination" => record.servers(vec![(*value).to_owned()]),
-            "role" | "emergency_id" | "alarm_id" | "report_id" | "delete_id" | "purge_id" | "redact_id" => {
+            "role" | "emergency_id" | "alarm_id" | "hold_id" | "report_id" | "delete_id" | "purge_id" | "redact_id" => {
                 record.name(*value)
             }
             // What else stands in paths may be anything: addresses, tokens.

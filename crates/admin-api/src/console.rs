@@ -42,6 +42,7 @@ files! {
     "audit.js" SCRIPT,
     "chart.js" SCRIPT,
     "emergencies.js" SCRIPT,
+    "holds.js" SCRIPT,
     "main.js" SCRIPT,
     "parts.js" SCRIPT,
     "retention.js" SCRIPT,

@@ -19,7 +19,7 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
     let sentence = error.to_string();
     match error {
         RoomError::NoSuchRoom | RoomError::NoSuchEvent | RoomError::NotFound(_) => ApiError::not_found(sentence),
-        RoomError::Forbidden(_) | RoomError::CannotAuthorizeJoin => ApiError::forbidden(sentence),
+        RoomError::Forbidden(_) | RoomError::CannotAuthorizeJoin | RoomError::Held(_) => ApiError::forbidden(sentence),
         RoomError::BadContent(_) => ApiError::bad_json(sentence),
         RoomError::InvalidParam(_) => ApiError::invalid_param(sentence),
         RoomError::TooLarge { .. } => ApiError::too_large(sentence),

@@ -16,6 +16,7 @@ mod endpoint;
 mod error;
 mod federation_destinations;
 mod federation_policy;
+mod holds;
 mod media;
 mod notices;
 mod openapi;
@@ -42,6 +43,7 @@ use wardroom_audit::AuditLog;
 use wardroom_care::Care;
 use wardroom_directories::Directories;
 use wardroom_federation::Federation;
+use wardroom_holds::Holds;
 use wardroom_media::Media;
 use wardroom_rooms::Rooms;
 use wardroom_web::{ApiState, RateLimits, Routes};
@@ -70,6 +72,8 @@ pub struct AdminState {
     pub federation: Option<Federation>,
     /// The audit trail.
     pub audit: AuditLog,
+    /// Legal holds.
+    pub holds: Holds,
     /// Rate limits, one set for all listeners.
     pub limits: Arc<RateLimits>,
     /// Notices to users, where the operator wants any.
@@ -126,6 +130,7 @@ fn endpoints() -> Endpoints {
         .merge(console::endpoints())
         .merge(audit_export::endpoints())
         .merge(retention::endpoints())
+        .merge(holds::endpoints())
         .merge(delivery::endpoints())
         .merge(reports_reads::endpoints())
         .merge(backup::endpoints())

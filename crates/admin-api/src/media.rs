@@ -19,6 +19,7 @@ pub(crate) fn endpoints() -> Endpoints {
 pub(crate) fn of_media(error: MediaError) -> ApiError {
     match error {
         MediaError::NotFound => ApiError::not_found(error.to_string()),
+        MediaError::Held(_) => ApiError::forbidden(error.to_string()),
         MediaError::Busy { retry_after } => ApiError::limit_exceeded(retry_after),
         MediaError::DiskFull => ApiError::disk_full(),
         error => ApiError::internal(&error),

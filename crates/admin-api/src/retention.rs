@@ -49,6 +49,9 @@ async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> 
     if let Some(set) = set {
         shown["override"] = json!(set);
     }
+    if state.holds.nothing_changes().await.room(&room).is_held() {
+        shown["held"] = true.into();
+    }
     Ok(Json(shown))
 }
 

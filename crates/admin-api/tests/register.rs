@@ -74,6 +74,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
     let directories = Directories::new(clock.clone(), (accounts.clone(), care.clone()), none).unwrap();
     let state = AdminState {
         audit: AuditLog::silent(),
+        holds: Default::default(),
         accounts: accounts.clone(),
         rooms,
         care,

@@ -124,7 +124,7 @@ pub(crate) const fn of(act: Act) -> Meaning {
         }
         Act::AccountErase => alert(&[codes::USER_SECURITY, codes::DESTROY], Delete),
         Act::AccountExport => exchange(codes::EXPORT, &[codes::DISCLOSE], Read, Pattern::Plain, codes::EXPORTED),
-        Act::RoomRead | Act::MediaRead => rest(&[codes::READ], Read, Pattern::Read, codes::ACCESS),
+        Act::RoomRead | Act::MediaRead | Act::HoldRead => rest(&[codes::READ], Read, Pattern::Read, codes::ACCESS),
         Act::Search | Act::Directory | Act::Hierarchy => rest(&[codes::SEARCH], Execute, Pattern::Query, codes::ACCESS),
         Act::MediaCreate | Act::EventSend => rest(&[codes::CREATE], Create, Pattern::Create, codes::ORIGINATION),
         Act::EventEdit => rest(&[codes::UPDATE], Update, Pattern::Update, codes::AMENDMENT),

@@ -128,6 +128,8 @@ acts! {
     HoldSet = "hold.set",
     /// A legal hold was released.
     HoldRelease = "hold.release",
+    /// Somebody looked at the events that a legal hold covers.
+    HoldRead = "hold.read",
     /// A backup of message keys was read.
     KeysRestore = "keys.restore",
     /// A device was verified: its keys were signed.

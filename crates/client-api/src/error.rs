@@ -24,7 +24,7 @@ const BUSY_RETRY_SECONDS: u64 = 1;
 pub(crate) fn of_room(error: RoomError) -> ApiError {
     let sentence = error.to_string();
     match error {
-        RoomError::NoSuchRoom | RoomError::Forbidden(_) => ApiError::forbidden(sentence),
+        RoomError::NoSuchRoom | RoomError::Forbidden(_) | RoomError::Held(_) => ApiError::forbidden(sentence),
         RoomError::NoSuchEvent | RoomError::NotFound(_) => ApiError::not_found(sentence),
         RoomError::CannotAuthorizeJoin => bad_request(ErrorKind::UnableToAuthorizeJoin, sentence),
         RoomError::StillMember => bad_request(ErrorKind::Unknown, sentence),

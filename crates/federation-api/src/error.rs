@@ -22,7 +22,7 @@ pub(crate) fn of_room(error: RoomError) -> ApiError {
     let sentence = error.to_string();
     match error {
         RoomError::NoSuchRoom => no_such_room(),
-        RoomError::Forbidden(_) => ApiError::forbidden(sentence),
+        RoomError::Forbidden(_) | RoomError::Held(_) => ApiError::forbidden(sentence),
         RoomError::NoSuchEvent | RoomError::NotFound(_) => ApiError::not_found(sentence),
         // Another server of the room may have somebody with the power.
         RoomError::CannotAuthorizeJoin => bad_request(ErrorKind::UnableToGrantJoin, sentence),

@@ -20,6 +20,9 @@ pub enum HoldError {
     /// What is being deleted at the moment did not come to a point where holds can change.
     #[error("something is being deleted at the moment: try again.")]
     Busy,
+    /// A hold is in force of which nothing is known.
+    #[error("a legal hold is damaged")]
+    Damaged,
     /// The disk is full.
     #[error("the disk is full")]
     DiskFull,

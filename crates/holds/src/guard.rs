@@ -6,7 +6,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use tokio::sync::OwnedRwLockReadGuard;
 
 use crate::{
-    hold::{HoldId, Scope},
+    hold::HoldId,
     index::{Covering, Index},
 };
 
@@ -83,14 +83,13 @@ impl Guard {
 
     /// Whether an event is held. Times are in milliseconds since 1970.
     pub fn event(&self, room: &RoomId, sender: &UserId, received_ms: u64, sent_ms: u64) -> Verdict {
-        let named = |scope: &Scope| {
-            scope.room_id.as_deref().is_none_or(|named| named == room)
-                && scope.user_id.as_deref().is_none_or(|named| named == sender)
-                && scope.has_time(received_ms, sent_ms)
-        };
         let of_room = self.0.rooms.get(room).into_iter().flatten();
         let of_sender = self.0.users.get(sender).into_iter().flatten();
-        of_room.chain(of_sender).chain(&self.0.times).find(|covering| named(&covering.scope)).into()
+        of_room
+            .chain(of_sender)
+            .chain(&self.0.times)
+            .find(|covering| covering.scope.covers_event(room, sender, received_ms, sent_ms))
+            .into()
     }
 
     /// Whether a hold could cover an event of a room that was sent or received in this stretch of time, in milliseconds since
@@ -119,14 +118,8 @@ impl Guard {
         self.0.rooms.iter().filter(move |(_, holds)| anybody(holds)).map(|(room, _)| room)
     }
 
-    /// Whether this hold is in force and covers an event.
-    pub fn covers(&self, hold: HoldId, room: &RoomId, sender: &UserId, received_ms: u64, sent_ms: u64) -> bool {
-        self.0.get(hold).is_some_and(|covering| {
-            let scope = &covering.scope;
-            scope.media.is_none()
-                && scope.room_id.as_deref().is_none_or(|named| named == room)
-                && scope.user_id.as_deref().is_none_or(|named| named == sender)
-                && scope.has_time(received_ms, sent_ms)
-        })
+    /// How many holds have ended since the start: where the number is another, something may be free that was held.
+    pub fn releases(&self) -> u64 {
+        self.0.releases
     }
 }

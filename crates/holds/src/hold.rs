@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use ruma::{MxcUri, OwnedMxcUri, OwnedRoomId, OwnedUserId};
+use ruma::{MxcUri, OwnedMxcUri, OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -106,6 +106,14 @@ impl Scope {
             (Some(from), Some(to)) if from > to => Err("scope.to_ts: must not be before scope.from_ts".to_owned()),
             _ => Ok(()),
         }
+    }
+
+    /// Whether this covers an event. Times are in milliseconds since 1970.
+    pub fn covers_event(&self, room: &RoomId, sender: &UserId, received_ms: u64, sent_ms: u64) -> bool {
+        self.media.is_none()
+            && self.room_id.as_deref().is_none_or(|named| named == room)
+            && self.user_id.as_deref().is_none_or(|named| named == sender)
+            && self.has_time(received_ms, sent_ms)
     }
 
     /// Whether something that was sent and received at these times is in the hold's time.

@@ -30,6 +30,8 @@ pub(crate) struct Index {
     pub(crate) files: HashMap<(String, String), Vec<Arc<Covering>>>,
     /// Those that name neither a room nor a user nor a file.
     pub(crate) times: Vec<Arc<Covering>>,
+    /// Holds that have ended since the start.
+    pub(crate) releases: u64,
 }
 
 impl Index {
@@ -57,6 +59,7 @@ impl Index {
 
     pub(crate) fn remove(&mut self, id: HoldId) {
         let Some(covering) = self.all.remove(&id) else { return };
+        self.releases += 1;
         let scope = &covering.scope;
         if let Some(file) = file_of(scope) {
             remove(&mut self.files, &file, id);
@@ -79,11 +82,6 @@ impl Index {
     /// When the next one ends by itself.
     pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
         self.all.values().filter_map(|covering| covering.expires_ms).min()
-    }
-
-    /// A hold that is in force.
-    pub(crate) fn get(&self, id: HoldId) -> Option<&Arc<Covering>> {
-        self.all.get(&id)
     }
 }
 

@@ -93,7 +93,9 @@ impl Holds {
         loop {
             let keys: Vec<HoldKey> = store.latest().scan_keys(&IN_FORCE, scan.limit(PAGE_MAX)).await?;
             let Some(last) = keys.last().copied() else { break };
-            for Json(hold) in store.latest().multi_get(&HOLDS, &keys).await?.into_iter().flatten() {
+            for hold in store.latest().multi_get(&HOLDS, &keys).await? {
+                // Without it nobody knows what must not be deleted.
+                let Json(hold) = hold.ok_or(HoldError::Damaged)?;
                 index.insert(&hold);
             }
             scan = Scan::all().after(&last);

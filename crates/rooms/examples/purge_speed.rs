@@ -19,7 +19,8 @@ use wardroom_audit::{AuditLog, AuditSettings};
 use wardroom_clock::ManualClock;
 use wardroom_event::SigningKey;
 use wardroom_rooms::{
-    Actor, MemberProfile, NS_USER, NewRoom, Preset, RetentionSettings, Rooms, Settings, StandardGate, TABLES, UserNid,
+    Actor, MemberProfile, NS_USER, NewRoom, Preset, RetentionSettings, Rooms, Settings, StandardGate, TABLES, Terms,
+    UserNid,
 };
 use wardroom_store::{Batch, Catalogue, MasterKey, Options, Store};
 
@@ -33,7 +34,7 @@ const START_MS: u64 = 1_700_000_000_000;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Over how many days the messages come.
 const DAYS: u64 = 10;
-/// When all of them are over, by the default of a year.
+/// When all of them are over, if they are kept for a year.
 const OVER_MS: u64 = START_MS + 400 * DAY_MS;
 /// Messages of which it is measured how long they take while nothing else is done.
 const IDLE_SENDS: usize = 2_000;
@@ -52,7 +53,11 @@ async fn open(directory: &Path, sync: bool, now_ms: u64) -> Result<(Store, Rooms
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
-        retention: RetentionSettings::default(),
+        holds: Default::default(),
+        retention: RetentionSettings {
+            default: Terms { max_ms: Some(365 * DAY_MS), ..Terms::default() },
+            ..RetentionSettings::default()
+        },
     };
     let rooms = Rooms::new(store.clone(), Arc::<ManualClock>::clone(&clock), Arc::new(StandardGate), audit, settings);
     Ok((store, rooms, clock))

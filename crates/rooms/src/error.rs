@@ -2,6 +2,7 @@
 
 use wardroom_audit::AuditError;
 use wardroom_event::{BuildError, RoomVersion};
+use wardroom_holds::HoldId;
 use wardroom_store::{CommitError, ReadError};
 
 /// Why an act on a room did not happen. Nothing of it did: every act is one atomic batch.
@@ -34,6 +35,9 @@ pub enum RoomError {
     /// A value of the right type that cannot be used; the sentence names the field.
     #[error("{0}")]
     InvalidParam(String),
+    /// A legal hold keeps it from being destroyed.
+    #[error("the legal hold {0} keeps this from being deleted")]
+    Held(HoldId),
     /// The user has annotated the event with the same key already.
     #[error("m.relates_to: you have annotated this event with this key already")]
     DuplicateAnnotation,

@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use wardroom_audit::Act;
+use wardroom_holds::Guard;
 use wardroom_store::{Batch, Packed, Position, Scan};
 
 use crate::{
@@ -59,7 +60,7 @@ impl Rooms {
     ///
     /// # Errors
     /// [`RoomError::NotFound`] where there is no such room or event, [`RoomError::InvalidParam`] while the room is
-    /// being purged already.
+    /// being purged already, [`RoomError::Held`] where a legal hold keeps it.
     pub async fn purge_history(
         &self,
         room: &RoomId,
@@ -75,6 +76,7 @@ impl Rooms {
                 next.map(|(.., position, index)| Place::new(position, index))
             }
         };
+        self.engine.check_not_held(&self.engine.holds.nothing_changes().await, &view).await?;
         let newest = Scan::prefix(&view.nid).reverse().limit(1);
         let newest = self.engine.store.latest().scan_keys(&TIMELINE, newest).await?.pop();
         let (_, position, index) = newest.ok_or(RoomError::NotFound("The room has no events."))?;
@@ -99,10 +101,12 @@ impl Rooms {
         let room = self.engine.room(nid).await?;
         loop {
             let HistoryPurge { up_to, delete_local_events, .. } = known;
+            // A hold that was set since ends the purge where it is.
+            let guard = self.engine.holds.nothing_changes().await;
             let purged = self
                 .engine
                 .write(&room, move |writer| {
-                    async move { writer.purge_oldest(up_to, delete_local_events).await }.boxed()
+                    async move { writer.purge_oldest(up_to, delete_local_events, guard).await }.boxed()
                 })
                 .await?;
             purge(task)?.purged += purged;
@@ -116,10 +120,12 @@ impl Rooms {
 
 impl Writer {
     /// Takes the oldest events before a place out of the timeline, and tells how many there were.
-    async fn purge_oldest(&mut self, up_to: Place, delete_local_events: bool) -> Result<u64, RoomError> {
+    async fn purge_oldest(&mut self, up_to: Place, delete_local_events: bool, guard: Guard) -> Result<u64, RoomError> {
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
+        self.engine.check_not_held(&guard, &self.view()).await?;
+        self.batch.on_commit(move |_| drop(guard));
         let purged = self.purge_page(up_to, delete_local_events).await;
         self.guard(purged)
     }

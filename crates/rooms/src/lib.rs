@@ -27,6 +27,7 @@ mod gate;
 mod glance;
 mod governed;
 mod guests;
+mod held_events;
 mod hierarchy;
 mod history;
 mod history_purge;
@@ -97,6 +98,7 @@ pub use self::{
     gaps::{GAP_EVENTS_MAX, Gap},
     gate::{Action, Asker, Gate, Policy, RoomBirth, StandardGate, Verdict},
     glance::Glance,
+    held_events::{HELD_PAGE_MAX, HeldEvent, HeldPage, HeldPlace},
     hierarchy::{
         Elsewhere, HIERARCHY_PAGE_MAX, HierarchyPage, HierarchyQuery, HierarchyRoom, ServerHierarchy, TheirRoom,
     },
@@ -225,6 +227,8 @@ pub(crate) struct Engine {
     retention: RetentionSettings,
     /// Held while what is over is purged: one purge at a time.
     purging: tokio::sync::Mutex<()>,
+    /// How far rooms are purged but for what is held.
+    passed: retention::Passed,
 }
 
 impl Rooms {
@@ -260,6 +264,7 @@ impl Rooms {
                 overview: Arc::default(),
                 retention: settings.retention,
                 purging: tokio::sync::Mutex::default(),
+                passed: retention::Passed::default(),
             }),
         }
     }

@@ -96,10 +96,14 @@ impl Rooms {
     /// Has a room deleted; answers the id of the task. Where the room is to be blocked, it is when this returns.
     ///
     /// # Errors
-    /// [`RoomError::InvalidParam`] where it is being deleted already, or is not known here and not to be blocked.
+    /// [`RoomError::InvalidParam`] where it is being deleted already, or is not known here and not to be blocked;
+    /// [`RoomError::Held`] where it is to be purged and a legal hold keeps it.
     pub async fn delete_room(&self, deletion: RoomDeletion) -> Result<String, RoomError> {
         if !deletion.block && self.view(&deletion.room).await?.is_none() {
             return Err(RoomError::InvalidParam("room_id: this server does not know that room.".to_owned()));
+        }
+        if let Some(view) = self.view(&deletion.room).await?.filter(|_| deletion.purge) {
+            self.engine.check_not_held(&self.engine.holds.nothing_changes().await, &view).await?;
         }
         let mut batch = Batch::default();
         if deletion.block {

@@ -11,6 +11,8 @@
 //!
 //! [MSC1763]: https://github.com/matrix-org/matrix-spec-proposals/pull/1763
 
+mod held;
+mod originals;
 mod policy;
 mod prune;
 mod receipts;
@@ -28,14 +30,16 @@ use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
 use wardroom_store::{Json, Scan};
 
+pub(crate) use self::{
+    held::Passed,
+    originals::ORIGINALS,
+    policy::{check_content, is_retention, terms_of},
+    tables::{OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},
+};
 pub use self::{
     policy::{RETENTION_TYPES, TERM_MS_MAX},
     receipts::{PurgeReceipt, RECEIPTS_PAGE_MAX},
     run::Purged,
-};
-pub(crate) use self::{
-    policy::{check_content, is_retention, terms_of},
-    tables::{OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},
 };
 use crate::{
     Engine, Rooms,
@@ -51,6 +55,8 @@ use crate::{
 const STUBS_KEPT_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Rooms for which administrators have set something that one answer looks at.
 const OVERRIDES_LISTED_MAX: usize = 10_000;
+/// What redacted events said is kept this long where nothing else is said.
+const REDACTION_HOLD_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How often expired events are looked for where nothing else is said.
 const PURGE_EVERY_DEFAULT: Duration = Duration::from_secs(60 * 60);
 
@@ -78,6 +84,8 @@ pub struct RetentionSettings {
     pub stubs_kept: Duration,
     /// How often expired events are looked for.
     pub purge_every: Duration,
+    /// What a redacted event said is kept this long, for a legal hold that may come.
+    pub redaction_hold: Duration,
 }
 
 impl Default for RetentionSettings {
@@ -89,6 +97,7 @@ impl Default for RetentionSettings {
             min_limits: 0..=TERM_MS_MAX,
             stubs_kept: STUBS_KEPT_DEFAULT,
             purge_every: PURGE_EVERY_DEFAULT,
+            redaction_hold: REDACTION_HOLD_DEFAULT,
         }
     }
 }

@@ -380,6 +380,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::retention::OVERRIDES.spec(),
     *crate::retention::SEALED_DAYS.spec(),
     *crate::retention::STUBS.spec(),
+    *crate::retention::ORIGINALS.spec(),
     *crate::retention::PURGE_RECEIPTS.spec(),
     *crate::guests::GUESTS_OUT.spec(),
     *crate::blocked::BLOCKED.spec(),

@@ -63,14 +63,24 @@ impl World {
         store: Store,
         retention: crate::RetentionSettings,
     ) -> Self {
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        Self::holding(server_name, (store, clock), retention, Default::default())
+    }
+
+    /// The world of a server with legal holds.
+    pub(crate) fn holding(
+        server_name: ruma::OwnedServerName,
+        (store, clock): (Store, Arc<ManualClock>),
+        retention: crate::RetentionSettings,
+        holds: wardroom_holds::Holds,
+    ) -> Self {
         let settings = Settings {
             server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
-            holds: Default::default(),
+            holds,
             retention,
         };
-        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), settings);
         Self { store, rooms, clock }
     }

@@ -216,6 +216,8 @@ pub(crate) struct Writer {
     pub(crate) relating: Relating,
     /// Names of users of other servers that this group brings.
     pub(crate) named: Vec<NamedUser>,
+    /// Days of past events of which this group keeps originals.
+    pub(crate) days_of_originals: HashSet<u32>,
     /// First failure after which the batch must not be committed.
     pub(crate) failed: Option<RoomError>,
     pub(crate) now_ms: u64,
@@ -265,6 +267,7 @@ impl Writer {
             transactions: HashMap::new(),
             relating: Relating::default(),
             named: Vec::new(),
+            days_of_originals: HashSet::new(),
             failed: None,
             engine,
             room,

@@ -35,6 +35,7 @@ pub(crate) fn start(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(run_retention(rooms.clone(), endings)));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_shredding()));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(accounts.settings().holds.clone().run()));
     let tasks = rooms.clone().run_tasks(profiles(accounts.clone()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(tasks));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));

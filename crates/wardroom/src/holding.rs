@@ -1,8 +1,7 @@
-//! Legal holds: how they are opened, and what ends them.
+//! Legal holds: how they are opened.
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
 use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_holds::{HoldError, HoldSettings, Holds};
@@ -19,9 +18,4 @@ pub(crate) async fn open(
 ) -> Result<Holds, HoldError> {
     let settings = HoldSettings { release_needs_two: config.retention.hold_release_needs_two };
     Holds::open(store.clone(), Arc::clone(clock), audit.clone(), settings).await
-}
-
-/// Starts what ends holds whose time is over.
-pub(crate) fn start(holds: &Holds, stopping: &CancellationToken) {
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(holds.clone().run()));
 }

@@ -443,7 +443,6 @@ impl App {
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
         auditing::watch(&audit, &care, &stopping);
-        holding::start(&holds, &stopping);
         let media = media(config, store.clone(), Arc::clone(&clock), (audit.clone(), holds.clone())).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
@@ -478,6 +477,7 @@ impl App {
             federation: federation.clone(),
             media: media.media.clone(),
             audit: audit.clone(),
+            holds: holds.clone(),
             limits: Arc::clone(&limits),
             notices,
             backups: BackingUp::of(config, &store, &clock),
@@ -485,18 +485,17 @@ impl App {
         };
         let federation_api =
             federation.clone().map(|federation| federation_api(config, parts, federation, (&sync, &care), &limits));
-        let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
         let scim = scim(config, (&store, &clock, &audit), (&accounts, &rooms, &care), &limits)?;
         let exporting = Exporting::new(config, (&store, &clock), (&accounts, &audit), &limits)?;
         exporting.start(&stopping);
         let client = ClientState {
+            sso: sso(config, accounts.clone(), Arc::clone(&clock))?,
             accounts,
             rooms,
             care: care.clone(),
             sync,
             push,
             federation,
-            sso,
             limits,
             settings: Arc::new(client_settings(config)),
             clock,

@@ -6,7 +6,7 @@ use axum::Json;
 use serde::Serialize;
 use serde_json::{Value, json};
 use wardroom_accounts::AdminScope::Operation;
-use wardroom_media::{MediaInfo, UserNid};
+use wardroom_media::{MediaError, MediaInfo, UserNid};
 use wardroom_web::ApiError;
 
 use super::{Shown, of_media};
@@ -77,8 +77,10 @@ async fn list(state: AdminState, asked: Asked) -> Result<Json<Listed>, ApiError>
 async fn delete(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
     let mut deleted = Vec::new();
     for info in page(&state, &asked).await?.0 {
-        if state.media.delete(&info.media).await.map_err(of_media)? {
-            deleted.push(info.media.id().to_owned());
+        match state.media.delete(&info.media).await {
+            Ok(true) => deleted.push(info.media.id().to_owned()),
+            Ok(false) | Err(MediaError::Held(_)) => {}
+            Err(error) => return Err(of_media(error)),
         }
     }
     Ok(Json(json!({ "total": deleted.len(), "deleted_media": deleted })))

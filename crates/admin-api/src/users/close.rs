@@ -11,6 +11,7 @@ use crate::{
     AdminState,
     endpoint::{Asked, Endpoints},
     error,
+    holds::check_erasable,
 };
 
 pub(super) fn endpoints() -> Endpoints {
@@ -28,6 +29,7 @@ pub(super) fn endpoints() -> Endpoints {
 pub(super) async fn close(state: &AdminState, user: &User, erase: bool) -> Result<(), ApiError> {
     let nid = UserNid::new(user.nid.get());
     if erase {
+        check_erasable(state, user).await?;
         state.rooms.erase_user(nid).await.map_err(error::of_room)?;
     }
     if !user.deactivated {

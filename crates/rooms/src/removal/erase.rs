@@ -20,7 +20,7 @@ use crate::{
     ids::{NS_ROOM, Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
-    retention::{OVERRIDES, PERISHABLE, SEALED_DAYS, STUBS},
+    retention::{ORIGINALS, OVERRIDES, PERISHABLE, SEALED_DAYS, STUBS},
     room::Room,
     search::SEARCH_WORDS,
     tables::{
@@ -40,9 +40,19 @@ const TELLING_OTHERS: Duration = Duration::from_secs(10);
 
 impl Rooms {
     pub(super) async fn erase(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
-        if !deletion(task)?.done.closed {
+        let closed = deletion(task)?.done.closed;
+        if !closed {
+            self.tell_others(room).await?;
+        }
+        // A hold comes before this, or when the contents are gone.
+        let guard = self.engine.holds.nothing_changes().await;
+        if !closed {
+            let view = self.engine.room(room).await?.view();
+            self.engine.check_not_held(&guard, &view).await?;
             self.close(task, room).await?;
         }
+        self.engine.destroy_keys(room).await?;
+        drop(guard);
         let mut batch = self.erase_rows(room).await?;
         self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "destroyed");
         self.save_task(task, batch).await?;
@@ -52,10 +62,9 @@ impl Rooms {
         Ok(())
     }
 
-    /// Destroys the keys of the room's contents and takes its rows away; those that the batch deletes are the last.
+    /// Takes the room's rows away, of which the keys are destroyed; those that the batch deletes are the last.
     async fn erase_rows(&self, room: RoomNid) -> Result<Batch, RoomError> {
         self.engine.closed.0.lock().insert(room);
-        self.engine.destroy_keys(room).await?;
         self.erase_events(room).await?;
         while self.engine.unname_room(room).await? {
             tokio::task::consume_budget().await;
@@ -73,7 +82,7 @@ impl Rooms {
         }
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
-        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS);
+        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS, ORIGINALS);
         Ok(batch)
     }
 
@@ -92,6 +101,7 @@ impl Rooms {
                 if matches!(create, Err(ReadError::Shredded)) {
                     self.end_memberships(room).await?;
                     self.take_aliases(room).await?;
+                    self.engine.destroy_keys(room).await?;
                     let batch = self.erase_rows(room).await?;
                     self.engine.store.commit(batch).await?;
                     removed += 1;
@@ -110,13 +120,18 @@ impl Rooms {
         Ok(())
     }
 
-    /// Makes the room one that is not there any more, for good.
-    async fn close(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
-        let open: Arc<Room> = self.engine.room(room).await?;
+    /// Gives other servers the time to hear who has left.
+    async fn tell_others(&self, room: RoomNid) -> Result<(), RoomError> {
         let own = self.engine.server_name.clone();
         if self.servers(room).await?.iter().any(|server| *server != own) {
             sleep(TELLING_OTHERS).await;
         }
+        Ok(())
+    }
+
+    /// Makes the room one that is not there any more, for good.
+    async fn close(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
+        let open: Arc<Room> = self.engine.room(room).await?;
         self.engine.closed.0.lock().insert(room);
         // What waits in the queue is written before, what comes after it is refused.
         self.engine

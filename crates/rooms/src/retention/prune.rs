@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ruma::OwnedEventId;
 use wardroom_audit::{Act, Origin, Record};
 use wardroom_event::redact;
+use wardroom_holds::Guard;
 use wardroom_store::Packed;
 
 use super::{
@@ -35,9 +36,15 @@ impl Perishable {
 }
 
 impl Writer {
-    /// Prunes those of these events whose time is over now, and tells how many they were.
-    pub(super) async fn prune(&mut self, due: Vec<Perishable>, now_ms: u64) -> Result<u64, RoomError> {
+    /// Prunes those of these events whose time is over now, and tells how many they were. The guard says that none is held.
+    pub(super) async fn prune(
+        &mut self,
+        due: Vec<Perishable>,
+        now_ms: u64,
+        guard: Arc<Guard>,
+    ) -> Result<u64, RoomError> {
         self.quiet();
+        self.batch.on_commit(move |_| drop(guard));
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }

@@ -7,9 +7,10 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio::time::sleep;
+use wardroom_holds::Guard;
 use wardroom_store::Scan;
 
-use super::{PERISHABLE, SEALED_DAYS, STUBS, prune::Perishable};
+use super::{PERISHABLE, SEALED_DAYS, STUBS, held::Walk, prune::Perishable};
 use crate::{
     Rooms,
     error::RoomError,
@@ -23,8 +24,8 @@ use crate::{
 const PRUNED_AT_ONCE: usize = 200;
 /// Stubs that are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 100;
-/// Days of one room whose keys are looked at in one run.
-const DAYS_PER_RUN_MAX: usize = 1_000;
+/// Days of one room that are read at a time.
+const DAYS_AT_ONCE: usize = 1_000;
 /// Between two commits, so that what people send comes first.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How often a room that is too busy is asked again, and when.
@@ -133,6 +134,7 @@ impl Rooms {
         // First the keys of days that were purged whole before this run: nobody who was reading then still is.
         self.shred_room(&room, now_ms, done).await?;
         self.prune_room(&room, now_ms, done).await?;
+        self.drop_originals(&room, now_ms).await?;
         self.drop_stubs(&room, now_ms, done).await
     }
 
@@ -140,41 +142,77 @@ impl Rooms {
         let Some(horizon_ms) = room.view().lifetime.horizon_ms(now_ms) else { return Ok(()) };
         let end = u32::try_from(horizon_ms / DAY_MS).unwrap_or(u32::MAX);
         // Days whose last moment is over.
-        let scan = Scan::range(&(room.nid, 0_u32), &(room.nid, end)).limit(DAYS_PER_RUN_MAX);
-        for (_, day) in self.engine.store.latest().scan_keys(&SEALED_DAYS, scan).await? {
-            let shredded = self
-                .patiently(room, move |writer: &mut Writer| async move { writer.shred(day, now_ms).await }.boxed())
-                .await?;
-            done.keys += u64::from(shredded);
-            sleep(PAUSE).await;
+        let mut scan = Scan::range(&(room.nid, 0_u32), &(room.nid, end)).limit(DAYS_AT_ONCE);
+        loop {
+            let days = self.engine.store.latest().scan_keys(&SEALED_DAYS, scan).await?;
+            let Some(last) = days.last().copied() else { return Ok(()) };
+            for (_, day) in days {
+                let guard = self.nothing_changes().await;
+                let shredded = self
+                    .patiently(room, move |writer: &mut Writer| {
+                        async move { writer.shred(day, now_ms, guard).await }.boxed()
+                    })
+                    .await?;
+                done.keys += u64::from(shredded);
+                sleep(PAUSE).await;
+            }
+            // Those that stay, held for years, keep nobody from the others.
+            scan = Scan::range(&(room.nid, 0_u32), &(room.nid, end)).after(&last).limit(DAYS_AT_ONCE);
         }
-        Ok(())
     }
 
     async fn prune_room(&self, room: &Arc<Room>, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
         let Some(horizon_ms) = room.view().lifetime.horizon_ms(now_ms) else { return Ok(()) };
-        let end = (room.nid, horizon_ms.saturating_add(1));
-        let mut scan = Scan::range(&(room.nid, 0_u64), &end).limit(PRUNED_AT_ONCE);
+        let (end, releases) = ((room.nid, horizon_ms.saturating_add(1)), self.nothing_changes().await.releases());
+        let mut walk = self.engine.passed.front(room.nid, room.view().lifetime, releases, now_ms);
+        let mut after = walk.after();
         loop {
+            let scan = Scan::range(&(room.nid, 0_u64), &end).limit(PRUNED_AT_ONCE);
+            let scan = after.map_or(scan.clone(), |after| scan.after(&after));
             let rows = self.engine.store.latest().scan(&PERISHABLE, scan).await?;
-            let Some((last, _)) = rows.last().copied() else { return Ok(()) };
-            let lifetime = room.view().lifetime;
-            let due: Vec<Perishable> = rows
-                .into_iter()
-                .map(|((_, born_ms, event), received_ms)| Perishable { born_ms, event, received_ms })
-                .filter(|row| lifetime.is_over(row.age(), now_ms))
-                .collect();
-            if !due.is_empty() {
-                done.events += self
-                    .patiently(room, move |writer: &mut Writer| {
-                        let due = due.clone();
-                        async move { writer.prune(due, now_ms).await }.boxed()
-                    })
-                    .await?;
-                sleep(PAUSE).await;
-            }
-            scan = Scan::range(&(room.nid, 0_u64), &end).after(&last).limit(PRUNED_AT_ONCE);
+            let Some((last, _)) = rows.last().copied() else { break };
+            after = Some(last);
+            done.events += self.prune_page(room, now_ms, rows, &mut walk).await?;
         }
+        self.engine.passed.keep(&walk);
+        Ok(())
+    }
+
+    async fn prune_page(
+        &self,
+        room: &Arc<Room>,
+        now_ms: u64,
+        rows: Vec<((RoomNid, u64, EventNid), u64)>,
+        walk: &mut Walk,
+    ) -> Result<u64, RoomError> {
+        let view = room.view();
+        let mut due: Vec<Perishable> = rows
+            .into_iter()
+            .map(|((_, born_ms, event), received_ms)| Perishable { born_ms, event, received_ms })
+            .collect();
+        due.retain(|row| {
+            let is_over = view.lifetime.is_over(row.age(), now_ms);
+            walk.passes(row, is_over);
+            is_over
+        });
+        let (guard, count) = (self.nothing_changes().await, due.len());
+        let due = self.engine.free_of_holds(&guard, &view, due).await?;
+        if due.len() < count {
+            walk.held();
+        }
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let pruned = self
+            .patiently(room, move |writer: &mut Writer| async move { writer.prune(due, now_ms, guard).await }.boxed())
+            .await?;
+        sleep(PAUSE).await;
+        Ok(pruned)
+    }
+
+    /// No hold is set while this lives.
+    async fn nothing_changes(&self) -> Arc<Guard> {
+        Arc::new(self.engine.holds.nothing_changes().await)
     }
 
     async fn drop_stubs(&self, room: &Arc<Room>, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
@@ -185,10 +223,17 @@ impl Rooms {
         loop {
             let keys = self.engine.store.latest().scan_keys(&STUBS, scan).await?;
             let Some(last) = keys.last().copied() else { return Ok(()) };
-            done.stubs += self
-                .patiently(room, move |writer: &mut Writer| async move { writer.drop_stubs(keys).await }.boxed())
-                .await?;
-            sleep(PAUSE).await;
+            let guard = self.nothing_changes().await;
+            let free = self.engine.free_events(&guard, &room.view(), &keys, |(_, _, event)| *event).await?;
+            let free: Vec<_> = free.into_iter().copied().collect();
+            if !free.is_empty() {
+                done.stubs += self
+                    .patiently(room, move |writer: &mut Writer| {
+                        async move { writer.drop_stubs(free, guard).await }.boxed()
+                    })
+                    .await?;
+                sleep(PAUSE).await;
+            }
             scan = Scan::range(&(room.nid, 0_u64), &end).after(&last).limit(DROPPED_AT_ONCE);
         }
     }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use wardroom_audit::{Act, Origin, Record};
+use wardroom_holds::Guard;
 use wardroom_store::Scan;
 
 use super::{PERISHABLE, SEALED_DAYS, receipts::PurgeReceipt};
@@ -35,9 +36,12 @@ impl crate::Engine {
 impl Writer {
     /// Destroys the data key of a day that is past, if no event that came on it is whole any more; tells whether it did.
     ///
-    /// Only the room's writer seals with the key, and never with that of a past day, so nothing is sealed meanwhile.
-    pub(super) async fn shred(&mut self, day: u32, now_ms: u64) -> Result<bool, RoomError> {
+    /// Only the room's writer seals with the key, with that of a past day only originals of redacted events: nothing is sealed
+    /// meanwhile.
+    /// What is held is whole, or its original is kept; the guard sees that it stays so.
+    pub(super) async fn shred(&mut self, day: u32, now_ms: u64, guard: Arc<Guard>) -> Result<bool, RoomError> {
         self.quiet();
+        self.batch.on_commit(move |_| drop(guard));
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
@@ -47,7 +51,11 @@ impl Writer {
 
     async fn shred_day(&mut self, day: u32, now_ms: u64) -> Result<bool, RoomError> {
         let (engine, room) = (Arc::clone(&self.engine), self.nid());
-        if day >= day_of(self.now_ms) || !engine.day_is_over(room, day).await? {
+        if day >= day_of(self.now_ms)
+            || self.days_of_originals.contains(&day)
+            || !engine.day_is_over(room, day).await?
+            || engine.has_originals_of(room, day).await?
+        {
             return Ok(false);
         }
         engine.destroy_day_key(room, day).await?;

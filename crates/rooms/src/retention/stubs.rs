@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use wardroom_audit::{Act, Origin, Record};
+use wardroom_holds::Guard;
 use wardroom_store::{Packed, Position, Scan};
 
 use super::STUBS;
@@ -20,9 +21,14 @@ use crate::{
 type TimelineKey = (RoomNid, Position, u16);
 
 impl Writer {
-    /// Drops those of these stubs that nothing needs, and tells how many they were.
-    pub(super) async fn drop_stubs(&mut self, keys: Vec<(RoomNid, u64, EventNid)>) -> Result<u64, RoomError> {
+    /// Drops those of these stubs that nothing needs, and tells how many they were. The guard says that none is held.
+    pub(super) async fn drop_stubs(
+        &mut self,
+        keys: Vec<(RoomNid, u64, EventNid)>,
+        guard: Arc<Guard>,
+    ) -> Result<u64, RoomError> {
         self.quiet();
+        self.batch.on_commit(move |_| drop(guard));
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }

@@ -403,9 +403,12 @@ impl Writer {
         redacted: Pdu,
         by: EventNid,
     ) -> Result<(), RoomError> {
+        let kept = self.keep_original(target).await?;
         self.unrelate(target).await?;
         self.forget_words(target).await?;
-        self.forget_named(target);
+        if !kept {
+            self.forget_named(target);
+        }
         let key = self.engine.lasting_key(self.nid()).await?;
         let Stored { received_ms, pruned, .. } = *target;
         let record = EventRecord {

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod client;
 mod federation;
+mod holds;
 mod names;
 mod policy;
 mod review;
@@ -72,6 +73,9 @@ enum AdminCommand {
     /// What an administrator has to look at.
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// Legal holds: what must not be deleted.
+    #[command(subcommand)]
+    Holds(holds::HoldsCommand),
     /// The audit trail.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -146,6 +150,7 @@ async fn ask(Admin { connection, command, json: _ }: &Admin) -> Result<Answer, A
         AdminCommand::Review(review) => review.run(&server()?).await,
         AdminCommand::Revalidate(revalidate) => revalidate.run(&server()?).await,
         AdminCommand::Alarms(command) => command.run(&server()?).await,
+        AdminCommand::Holds(command) => command.run(&server()?).await,
         AdminCommand::Audit(command) => command.run(&server()?).await,
         AdminCommand::Tokens(command) => command.run(&server()?).await,
         AdminCommand::Federation(command) => command.run(&server()?).await,

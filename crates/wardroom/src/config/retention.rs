@@ -46,6 +46,8 @@ pub(crate) struct Retention {
     pub(crate) remote_media_max_age_seconds: u64,
     /// From when on these seconds are counted.
     pub(crate) media_clock: MediaClock,
+    /// What a redacted message said is kept for so many seconds, sealed, for a legal hold that may come. Zero: not at all.
+    pub(crate) redaction_hold_seconds: u64,
     /// A legal hold is released when a second administrator asks for it as well.
     pub(crate) hold_release_needs_two: bool,
 }
@@ -62,6 +64,7 @@ impl Default for Retention {
             media_max_age_seconds: 0,
             remote_media_max_age_seconds: 0,
             media_clock: MediaClock::Received,
+            redaction_hold_seconds: 7 * DAY,
             hold_release_needs_two: true,
         }
     }
@@ -76,6 +79,7 @@ impl Retention {
             ("stubs_seconds", self.stubs_seconds),
             ("media_max_age_seconds", self.media_max_age_seconds),
             ("remote_media_max_age_seconds", self.remote_media_max_age_seconds),
+            ("redaction_hold_seconds", self.redaction_hold_seconds),
         ];
         for (name, seconds) in terms {
             if seconds > TERM_SECONDS_MAX {
@@ -124,6 +128,7 @@ impl Retention {
             min_limits: limits(self.min_lifetime_limits_seconds),
             stubs_kept: Duration::from_secs(self.stubs_seconds),
             purge_every: Duration::from_secs(self.purge_every_seconds),
+            redaction_hold: Duration::from_secs(self.redaction_hold_seconds),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod files;
+mod holds;
 mod reading;
 mod saying;
 

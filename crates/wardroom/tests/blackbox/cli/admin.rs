@@ -1,5 +1,6 @@
 //! `wardroom admin`, against the running server.
 
+mod holds;
 mod people;
 mod roles;
 mod rooms;
