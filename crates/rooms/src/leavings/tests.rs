@@ -27,6 +27,7 @@ impl Ward {
         let settings = RetentionSettings {
             default: Terms { max_ms: Some(10 * DAY_MS), min_ms: None },
             stubs_kept: Duration::from_secs(2),
+            redaction_hold: Duration::ZERO,
             ..RetentionSettings::default()
         };
         let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());

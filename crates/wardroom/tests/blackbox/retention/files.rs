@@ -50,7 +50,7 @@ fn thumbnail(user: &User, uri: &str) -> u16 {
 
 #[test]
 fn a_file_goes_with_the_last_message_that_names_it() {
-    let server = server_with(config());
+    let server = server_with(config().set("retention.redaction_hold_seconds", "0"));
     let (alice, admin) = (server.user("alice"), admin_of(&server));
     let (short, long) = (short_lived(&alice, &[]), alice.create_public_room(&[]));
     let file = |what: &str| upload(&alice, &[&png(64, 64), what.as_bytes()].concat(), "image/png", None);
