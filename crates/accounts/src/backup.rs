@@ -7,6 +7,7 @@
 //! - A version's number is never given out again, so that a device with an old version writes into nobody's new one.
 //! - What goes, goes in the batch that says so: keys of a deleted version are never found again.
 
+mod ending;
 mod keys;
 mod tables;
 mod versions;

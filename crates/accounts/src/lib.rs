@@ -31,6 +31,7 @@ mod listing;
 mod localpart;
 mod login;
 mod moderation;
+mod named_media;
 mod notice_room;
 mod password;
 mod person;

@@ -272,6 +272,17 @@ impl Accounts {
         Ok(self.0.store.interner().lookup(NS_USER, user.as_str()).await?.map(UserNid))
     }
 
+    /// The ids of users of this server, by their numbers; without those that nobody has.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn user_ids(&self, nids: &[UserNid]) -> Result<Vec<(UserNid, OwnedUserId)>, AccountError> {
+        let numbers: Vec<u64> = nids.iter().map(|nid| nid.get()).collect();
+        let names = self.0.store.interner().resolve_many(NS_USER, &numbers).await?;
+        let named = nids.iter().zip(names);
+        Ok(named.filter_map(|(nid, name)| Some((*nid, UserId::parse(&*name?).ok()?))).collect())
+    }
+
     pub(crate) async fn user_id(&self, nid: UserNid) -> Result<OwnedUserId, AccountError> {
         let name = self.0.store.interner().resolve(NS_USER, nid.get()).await?;
         let name = name.ok_or(AccountError::Damaged("user number"))?;

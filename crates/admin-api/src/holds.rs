@@ -7,7 +7,7 @@ use http::StatusCode;
 use ruma::api::error::ErrorKind;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wardroom_accounts::{AdminScope::Privacy, User};
+use wardroom_accounts::AdminScope::Privacy;
 use wardroom_audit::{Act, Record};
 use wardroom_holds::{Hold, HoldError, HoldId, NewHold, State};
 use wardroom_rooms::HeldEvent;

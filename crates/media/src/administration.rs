@@ -190,7 +190,7 @@ impl Media {
                     && used_ms < before_ms
                     && content.blob.length > more_than_bytes
                     && !kept.contains(&uri)
-                    && unless_held(self.delete_key(&key, |_| true).await)?
+                    && unless_held(self.delete_key(&key, None, |_| true).await)?
                 {
                     deleted.push(row.id);
                 }
@@ -212,7 +212,7 @@ impl Media {
             let Some(last) = page.last().copied() else { return Ok(count) };
             for (day, key) in &page {
                 let unused = |row: &crate::tables::RemoteRow| row.used_day == *day && row.content.is_some();
-                count += u64::from(unless_held(self.delete_remote(key, unused).await)?);
+                count += u64::from(unless_held(self.delete_remote(key, None, unused).await)?);
             }
             scan = Scan::all().before(&end).after(&last).limit(PAGE_ROWS);
         }

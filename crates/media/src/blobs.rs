@@ -16,9 +16,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use wardroom_store::DataKey;
+use zeroize::Zeroizing;
 
 pub(crate) use self::{reader::BlobReader, writer::BlobWriter};
-use crate::{random, tables::BlobRow};
+use crate::{random, seal::KEY_BYTES, tables::BlobRow};
 
 /// The name of a file: random, so that it says nothing.
 pub(crate) type BlobName = [u8; 16];
@@ -52,6 +54,8 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) struct NewBlob {
     row: BlobRow,
+    key: Zeroizing<[u8; KEY_BYTES]>,
+    sealed_with: DataKey,
     claim: Claim,
 }
 
@@ -80,12 +84,20 @@ impl NewBlob {
         &self.row
     }
 
-    /// To be called when a commit that names the file begins. Hold the answer until the commit has ended: until then
-    /// the file is not taken for one without a row. If the commit fails, the file is swept.
-    #[must_use]
-    pub(crate) fn keep(mut self) -> impl Drop + Send {
+    /// The file's key.
+    pub(crate) fn key(&self) -> &[u8; KEY_BYTES] {
+        &self.key
+    }
+
+    /// The data key that the file's key is sealed with.
+    pub(crate) fn sealed_with(&self) -> &DataKey {
+        &self.sealed_with
+    }
+
+    /// To be called when a commit that names the file begins. Hold the file until the commit has ended: until then it is
+    /// not taken for one without a row. If the commit fails, the file is swept.
+    pub(crate) fn keep(&mut self) {
         self.claim.remove = None;
-        self.claim
     }
 }
 
@@ -191,21 +203,30 @@ fn unhex(text: &str) -> Option<BlobName> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use wardroom_store::{Catalogue, Store};
 
-    async fn stored(blobs: &Blobs, content: &[u8]) -> BlobRow {
-        let mut writer = BlobWriter::create(blobs).await.unwrap();
+    use super::*;
+    use crate::keys::FileKeys;
+
+    /// A file's row and key.
+    type Known = (BlobRow, [u8; KEY_BYTES]);
+
+    async fn keys() -> FileKeys {
+        FileKeys::open(Store::in_memory(Catalogue::new(&[crate::TABLES]).unwrap())).await.unwrap()
+    }
+
+    async fn stored(blobs: &Blobs, content: &[u8]) -> Known {
+        let mut writer = BlobWriter::create(blobs, 1).await.unwrap();
         for part in content.chunks(50_000) {
             writer.write(part).await.unwrap();
         }
-        let blob = writer.finish().await.unwrap();
-        let row = blob.row().clone();
-        drop(blob.keep());
-        row
+        let mut blob = writer.finish(&keys().await).await.unwrap();
+        blob.keep();
+        (blob.row().clone(), *blob.key())
     }
 
-    async fn read(blobs: &Blobs, row: &BlobRow, range: std::ops::Range<u64>) -> Vec<u8> {
-        let mut reader = BlobReader::open(blobs, row, range).await.unwrap();
+    async fn read(blobs: &Blobs, (row, key): &Known, range: std::ops::Range<u64>) -> Vec<u8> {
+        let mut reader = BlobReader::open(blobs, row, key, range).await.unwrap();
         let mut content = Vec::new();
         while let Some(piece) = reader.next().await.unwrap() {
             assert!(!piece.is_empty());
@@ -224,13 +245,13 @@ mod tests {
         let blobs = Blobs::open(dir.path(), true).unwrap();
         for length in [0, 1, 65_535, 65_536, 65_537, 262_144, 262_145, 1_000_003] {
             let content = content(length);
-            let row = stored(&blobs, &content).await;
-            assert_eq!(row.length, length as u64);
-            assert_eq!(read(&blobs, &row, 0..row.length).await, content, "{length}");
+            let file = stored(&blobs, &content).await;
+            assert_eq!(file.0.length, length as u64);
+            assert_eq!(read(&blobs, &file, 0..file.0.length).await, content, "{length}");
             for (from, to) in [(0, 1), (1, 2), (65_535, 65_537), (65_536, 300_000), (999_999, 1_000_003)] {
                 if to <= length {
                     let range = from as u64..to as u64;
-                    assert_eq!(read(&blobs, &row, range).await, content[from..to], "{length} {from}-{to}");
+                    assert_eq!(read(&blobs, &file, range).await, content[from..to], "{length} {from}-{to}");
                 }
             }
         }
@@ -241,20 +262,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(dir.path(), false).unwrap();
         let content = content(200_000);
-        let row = stored(&blobs, &content).await;
+        let file = stored(&blobs, &content).await;
+        let (row, key) = &file;
         let path = blobs.path(&row.name);
         let good = fs::read(&path).unwrap();
         assert!(!good.windows(8).any(|part| part == &content[..8]), "it is sealed");
         fs::write(&path, &good[..good.len() - 65_552]).unwrap();
-        assert!(BlobReader::open(&blobs, &row, 0..row.length).await.is_err());
+        assert!(BlobReader::open(&blobs, row, key, 0..row.length).await.is_err());
         let mut bad = good.clone();
         bad[70_000] ^= 1;
         fs::write(&path, &bad).unwrap();
-        let mut reader = BlobReader::open(&blobs, &row, 0..row.length).await.unwrap();
+        let mut reader = BlobReader::open(&blobs, row, key, 0..row.length).await.unwrap();
         assert!(reader.next().await.is_err());
-        assert_eq!(read(&blobs, &row, 0..1_000).await, content[..1_000], "the first chunk is whole");
+        assert_eq!(read(&blobs, &file, 0..1_000).await, content[..1_000], "the first chunk is whole");
         fs::remove_file(&path).unwrap();
-        assert!(BlobReader::open(&blobs, &row, 0..1).await.is_err());
+        assert!(BlobReader::open(&blobs, row, key, 0..1).await.is_err());
     }
 
     #[tokio::test]
@@ -265,14 +287,14 @@ mod tests {
             let dirs = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
             dirs.map(|dir| fs::read_dir(dir).unwrap().count()).sum::<usize>()
         };
-        let mut writer = BlobWriter::create(&blobs).await.unwrap();
+        let mut writer = BlobWriter::create(&blobs, 1).await.unwrap();
         writer.write(&content(1_000_000)).await.unwrap();
         assert_eq!(files(), 1);
         drop(writer);
         assert_eq!(files(), 0);
-        let mut writer = BlobWriter::create(&blobs).await.unwrap();
+        let mut writer = BlobWriter::create(&blobs, 1).await.unwrap();
         writer.write(b"x").await.unwrap();
-        drop(writer.finish().await.unwrap());
+        drop(writer.finish(&keys().await).await.unwrap());
         assert_eq!(files(), 0);
         assert!(blobs.0.in_flight.lock().is_empty());
         // A crash while writing.
@@ -285,13 +307,13 @@ mod tests {
     async fn files_in_flight_are_not_listed() {
         let dir = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(dir.path(), false).unwrap();
-        let mut writer = BlobWriter::create(&blobs).await.unwrap();
+        let mut writer = BlobWriter::create(&blobs, 1).await.unwrap();
         writer.write(b"x").await.unwrap();
-        let blob = writer.finish().await.unwrap();
+        let mut blob = writer.finish(&keys().await).await.unwrap();
         let name = blob.row().name;
-        let claim = blob.keep();
+        blob.keep();
         assert_eq!(blobs.list(name[0]).unwrap(), Vec::<BlobName>::new());
-        drop(claim);
+        drop(blob);
         fs::write(blobs.path(&name).with_file_name("a stranger"), "").unwrap();
         assert_eq!(blobs.list(name[0]).unwrap(), [name]);
         blobs.remove(&name).unwrap();

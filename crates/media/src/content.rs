@@ -8,6 +8,7 @@ use wardroom_store::{Packed, ReadError};
 use crate::{
     Media, MediaError, MediaId,
     blobs::{BlobReader, Blobs},
+    keys::FileKeys,
     tables::{BlobRow, ContentRow, MEDIA, MediaKey, MediaRow, watch_key},
 };
 
@@ -21,6 +22,7 @@ pub const WAIT_MAX_MS: u64 = 60_000;
 #[derive(Debug, Clone)]
 pub struct Content {
     blobs: Blobs,
+    keys: FileKeys,
     pub(crate) media: MediaKey,
     pub(crate) blob: BlobRow,
     /// The media type that was given with it, or that its bytes say; always a valid header value.
@@ -31,8 +33,8 @@ pub struct Content {
 
 impl Content {
     pub(crate) fn new(media: &Media, key: MediaKey, row: ContentRow) -> Self {
-        let blobs = media.0.blobs.clone();
-        Self { blobs, media: key, blob: row.blob, content_type: row.content_type, filename: row.filename }
+        let (blobs, keys) = (media.0.blobs.clone(), media.0.keys.clone());
+        Self { blobs, keys, media: key, blob: row.blob, content_type: row.content_type, filename: row.filename }
     }
 
     /// The same content under another name, or none.
@@ -63,9 +65,10 @@ impl Content {
     /// error now and not an answer that breaks off.
     ///
     /// # Errors
-    /// When the file is missing or damaged.
+    /// `NotFound` when it was deleted meanwhile; when the file is missing or damaged.
     pub async fn read(&self, range: Range<u64>) -> Result<ContentStream, MediaError> {
-        let mut reader = BlobReader::open(&self.blobs, &self.blob, range).await?;
+        let key = self.keys.key_of(&self.blob).await?;
+        let mut reader = BlobReader::open(&self.blobs, &self.blob, &key, range).await?;
         let first = reader.next().await?;
         Ok(ContentStream { first, reader })
     }

@@ -4,8 +4,10 @@
 //! Contents lie in files of a directory beside the store, one file each; what is known about them lies in the store.
 //! Invariants:
 //!
-//! - *Nothing readable at rest*: a file is sealed with a key of its own (AES-256-GCM, chunk by chunk), which only the
-//!   sealed row in the store holds. File names are random.
+//! - *Nothing readable at rest*: a file is sealed with a key of its own (AES-256-GCM, chunk by chunk), which a row of the
+//!   store holds, sealed with a data key of the media's own. File names are random.
+//! - *Deleted means unreadable everywhere*: the data key is destroyed soon after, so no copy of the database or of the
+//!   files shows the media any more (`keys.rs`).
 //! - *Acknowledged means durable*: the file is complete and on stable storage before the row that names it is
 //!   committed. A crash leaves at most a file that no row names, which [`Media::run_upkeep`] removes.
 //! - *Memory does not grow with a file*: contents stream in both directions, a few chunks at a time.
@@ -21,9 +23,11 @@
 mod administration;
 mod blobs;
 mod content;
+mod ending;
 mod error;
 mod holds;
 mod keyed_locks;
+mod keys;
 mod media_id;
 mod moderation;
 mod previews;
@@ -41,6 +45,7 @@ mod upload;
 pub use self::{
     administration::{MEDIA_LISTED_MAX, Usage},
     content::{Content, ContentStream, WAIT_DEFAULT_MS, WAIT_MAX_MS},
+    ending::{AgeOf, Aged, AgedCursor},
     error::MediaError,
     media_id::{InvalidMediaId, MediaId, UserNid},
     moderation::MediaInfo,

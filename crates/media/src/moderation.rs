@@ -132,22 +132,23 @@ impl Media {
         }
     }
 
-    /// Deletes a media with its thumbnails: the rows at once, with them the keys of the files, then the files. Answers
-    /// whether there was such a media.
+    /// Deletes a media with its thumbnails: the rows at once, then the files, and soon after the keys (see
+    /// [`Media::run_shredding`]). Answers whether there was such a media.
     ///
     /// # Errors
     /// [`MediaError::Held`] where a legal hold keeps it; when the store fails; nothing is deleted then.
     pub async fn delete(&self, media: &MediaId) -> Result<bool, MediaError> {
         match self.is_local(media) {
-            true => self.delete_key(&self.key(media), |_| true).await,
-            false => self.delete_remote(&self.key(media), |_| true).await,
+            true => self.delete_key(&self.key(media), None, |_| true).await,
+            false => self.delete_remote(&self.key(media), None, |_| true).await,
         }
     }
 
-    /// Deletes a media if its row is one that `wanted` says.
+    /// Deletes a media if its row is one that `wanted` says; `why` is for the record.
     pub(crate) async fn delete_key(
         &self,
         key: &MediaKey,
+        why: Option<&'static str>,
         wanted: impl Fn(&MediaRow) -> bool,
     ) -> Result<bool, MediaError> {
         for _ in 0..TRIES_MAX {
@@ -180,7 +181,8 @@ impl Media {
             let uri = self.uri_of(&row);
             match row.content {
                 Some(content) => {
-                    self.0.audit.add(&mut batch, Record::of(Act::MediaDelete).media(uri));
+                    let record = Record::of(Act::MediaDelete).media(uri);
+                    self.0.audit.add(&mut batch, why.iter().fold(record, |record, why| record.detail(*why)));
                     usage.files = usage.files.saturating_sub(1);
                     usage.bytes = usage.bytes.saturating_sub(content.blob.length);
                     files.push(content.blob);

@@ -19,7 +19,6 @@ use wardroom_store::Hash16;
 use self::{globs::Glob, page::Page};
 use crate::{
     Media, MediaError,
-    blobs::BlobWriter,
     keyed_locks::KeyedLocks,
     tables::{ContentRow, Origin, domain},
     thumbnails::inspect,
@@ -218,9 +217,9 @@ impl Media {
         let bytes = answer.bytes;
         let (head, bytes) = tokio::task::spawn_blocking(move || (inspect(&bytes), bytes)).await?;
         let Ok(head) = head else { return Ok(()) };
-        let mut writer = BlobWriter::create(&self.0.blobs).await?;
+        let mut writer = self.new_file().await?;
         writer.write(&bytes).await?;
-        let file = writer.finish().await?;
+        let file = writer.finish(&self.0.keys).await?;
         let (media, mut row) = self.new_media(NOBODY, Origin::Preview);
         row.expires_ms = Some(row.created_ms + IMAGE_LIFE_MS);
         let content_type = head.content_type().to_owned();

@@ -66,7 +66,7 @@ impl RemoteUpload {
     async fn take_writer(&mut self) -> Result<BlobWriter, MediaError> {
         match self.writer.take() {
             Some(writer) => Ok(writer),
-            None => BlobWriter::create(&self.media.0.blobs).await,
+            None => self.media.new_file().await,
         }
     }
 
@@ -78,9 +78,15 @@ impl RemoteUpload {
     pub async fn finish(mut self, content_type: Option<&str>, filename: Option<&str>) -> Result<Content, MediaError> {
         let content_type = content_type_or_unknown(content_type);
         let filename = filename_if_short(filename);
-        let blob = self.take_writer().await?.finish().await?;
-        let content = ContentRow { blob: blob.row().clone(), content_type, filename };
-        self.media.commit_remote(&self.id, content, blob).await
+        let keys = &self.media.0.keys.clone();
+        let file = self.take_writer().await?.finish(keys).await?;
+        let number = file.row().number;
+        let content = ContentRow { blob: file.row().clone(), content_type, filename };
+        let committed = self.media.commit_remote(&self.id, content, file).await;
+        if committed.as_ref().map_or(true, |content| content.blob.number != number) {
+            keys.give_up(number).await;
+        }
+        committed
     }
 }
 
@@ -157,10 +163,8 @@ impl Media {
         }
     }
 
-    async fn commit_remote(&self, id: &MediaId, content: ContentRow, blob: NewBlob) -> Result<Content, MediaError> {
+    async fn commit_remote(&self, id: &MediaId, content: ContentRow, mut file: NewBlob) -> Result<Content, MediaError> {
         let key = self.key(id);
-        let mut blob = Some(blob);
-        let mut claim = None;
         for _ in 0..COMMIT_TRIES_MAX {
             let found = self.remote_row(&key).await?;
             let version = found.as_ref().map(|(_, version)| *version);
@@ -180,9 +184,9 @@ impl Media {
             row.content = Some(content.clone());
             batch.put(&REMOTE_MEDIA_BY_USE, &(row.used_day, key), &());
             batch.put(&REMOTE_MEDIA, &key, &Packed(row));
-            self.put_blob(&mut batch, &content.blob);
+            self.put_blob(&mut batch, &file);
             // From here on the file may have its row.
-            claim = claim.or_else(|| blob.take().map(NewBlob::keep));
+            file.keep();
             match self.0.store.commit(batch).await {
                 Ok(_) => return Ok(Content::new(self, key, content)),
                 Err(CommitError::Conflict { .. }) => {}
@@ -222,11 +226,12 @@ impl Media {
         Err(MediaError::Busy { retry_after: BUSY_RETRY })
     }
 
-    /// Deletes another server's media if its row is one that `wanted` says, with its thumbnails. That it is quarantined
-    /// stays known, or it would be fetched again.
+    /// Deletes another server's media if its row is one that `wanted` says, with its thumbnails; `why` is for the record.
+    /// That it is quarantined stays known, or it would be fetched again.
     pub(crate) async fn delete_remote(
         &self,
         key: &MediaKey,
+        why: Option<&'static str>,
         wanted: impl Fn(&RemoteRow) -> bool,
     ) -> Result<bool, MediaError> {
         for _ in 0..COMMIT_TRIES_MAX {
@@ -251,7 +256,7 @@ impl Media {
             if row.content.is_some() {
                 // A copy: its server has it still.
                 let record = Record::of(Act::MediaDelete).media(format!("mxc://{}/{}", row.server, row.id));
-                self.0.audit.add(&mut batch, record.detail("copy"));
+                self.0.audit.add(&mut batch, record.detail(why.unwrap_or("copy")));
             }
             files.extend(row.content.take().map(|content| content.blob));
             if row.quarantined_ms.is_some() {
@@ -289,7 +294,7 @@ impl Media {
             let old = self.0.store.latest().scan_keys(&REMOTE_MEDIA_BY_USE, scan).await?;
             let Some(last) = old.last().copied() else { return Ok(count) };
             for (day, key) in &old {
-                match self.delete_remote(key, |row| row.used_day == *day).await {
+                match self.delete_remote(key, None, |row| row.used_day == *day).await {
                     Ok(true) => count += 1,
                     // Looked at meanwhile, or gone: the mark alone goes, so that it is not met again.
                     Ok(false) => {

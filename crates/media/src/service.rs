@@ -19,9 +19,10 @@ use wardroom_store::{Batch, Scan, Store};
 
 use crate::{
     MediaError, MediaId, PreviewSettings, Size,
-    blobs::Blobs,
+    blobs::{BlobWriter, Blobs, NewBlob},
     content::PAGE_ROWS,
     keyed_locks::KeyedLocks,
+    keys::FileKeys,
     previews::Previews,
     tables::{BLOBS, BlobRow, MediaKey, domain},
     thumbnails::Thumbnailer,
@@ -65,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) holds: Holds,
     pub(crate) server_name: OwnedServerName,
     pub(crate) blobs: Blobs,
+    pub(crate) keys: FileKeys,
     pub(crate) upload_bytes_max: u64,
     pub(crate) user_bytes_max: Option<u64>,
     pub(crate) remote_bytes_max: u64,
@@ -106,7 +108,9 @@ impl Media {
     ) -> Result<Self, MediaError> {
         let (dir, sync) = (settings.dir, settings.sync);
         let blobs = tokio::task::spawn_blocking(move || Blobs::open(&dir, sync)).await?;
+        let keys = FileKeys::open(store.clone()).await?;
         let media = Self(Arc::new(Inner {
+            keys,
             store,
             clock,
             audit,
@@ -168,15 +172,24 @@ impl Media {
         self.0.store.keyed_hash(domain::MEDIA, name.as_bytes())
     }
 
-    /// Names a file in the batch.
-    pub(crate) fn put_blob(&self, batch: &mut Batch, blob: &BlobRow) {
+    /// Begins a file of a new media.
+    pub(crate) async fn new_file(&self) -> Result<BlobWriter, MediaError> {
+        BlobWriter::create(&self.0.blobs, self.0.keys.number()).await
+    }
+
+    /// Names a file in the batch, and keeps its key.
+    pub(crate) fn put_blob(&self, batch: &mut Batch, file: &NewBlob) {
+        let blob = file.row();
+        FileKeys::put(batch, file);
         batch.put(&BLOBS, &blob.name, &blob.length);
         let (counters, bytes) = (Arc::clone(&self.0.counters), blob.length);
         batch.on_commit(move |_| counters.add(bytes));
     }
 
-    /// Takes a file's row away. The file itself goes after the commit.
+    /// Takes a file of a media that goes away, with its key. The file itself goes after the commit, the media's data key
+    /// soon after.
     pub(crate) fn delete_blob(&self, batch: &mut Batch, blob: &BlobRow) {
+        self.0.keys.doom(batch, blob);
         batch.delete(&BLOBS, &blob.name);
         let (counters, bytes) = (Arc::clone(&self.0.counters), blob.length);
         batch.on_commit(move |_| counters.remove(bytes));

@@ -4,9 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use wardroom_store::{Hash16, Packed, Profile, Seal, Table, TableSpec, WatchKey};
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use crate::{blobs::BlobName, seal::KEY_BYTES};
+use crate::{blobs::BlobName, keys};
 
 /// Domains of keyed hashes, so that equal texts of different meaning have different hashes.
 pub(crate) mod domain {
@@ -63,14 +62,16 @@ pub const TABLES: &[TableSpec] = &[
     *REMOTE_MEDIA_BY_USE.spec(),
     *MEDIA_MARKS.spec(),
     *MEDIA_USED.spec(),
+    *keys::FILE_KEYS.spec(),
+    *keys::DOOMED.spec(),
 ];
 
 /// Where its content lies.
-#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct BlobRow {
-    #[zeroize(skip)]
     pub(crate) name: BlobName,
-    pub(crate) key: [u8; KEY_BYTES],
+    /// Number of the media that it belongs to, by which its key is found.
+    pub(crate) number: u64,
     /// Bytes of content.
     pub(crate) length: u64,
 }

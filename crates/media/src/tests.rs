@@ -1,6 +1,7 @@
 //! The service over a store in memory and a directory.
 
 mod images;
+mod keys;
 mod remote;
 mod thumbnails;
 

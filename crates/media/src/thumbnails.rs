@@ -199,12 +199,17 @@ impl Media {
         bytes: &[u8],
         content_type: &str,
     ) -> Result<Content, MediaError> {
-        let mut writer = BlobWriter::create(&self.0.blobs).await?;
+        let mut writer = BlobWriter::create(&self.0.blobs, content.blob.number).await?;
         writer.write(bytes).await?;
-        let file = writer.finish().await?;
+        let file = writer.finish(&self.0.keys).await?;
         let (blob, content_type) = (file.row().clone(), content_type.to_owned());
         let row = ThumbnailRow::Made { blob: blob.clone(), content_type: content_type.clone() };
-        if self.keep(content, wanted, &row, Some(file)).await? {
+        let kept = self.keep(content, wanted, &row, Some(file)).await;
+        if matches!(kept, Err(MediaError::NotFound)) && !self.is_there(content).await? {
+            // Deleted meanwhile: a key that was made since is nobody's.
+            self.0.keys.give_up(content.blob.number).await;
+        }
+        if kept? {
             let row = ContentRow { blob, content_type, filename: Some(FILENAME.to_owned()) };
             return Ok(Content::new(self, content.media, row));
         }
@@ -238,7 +243,6 @@ impl Media {
         file: Option<NewBlob>,
     ) -> Result<bool, MediaError> {
         let mut file = file;
-        let mut claim = None;
         for _ in 0..KEEP_TRIES_MAX {
             let view = self.0.store.latest();
             let mut batch = Batch::default();
@@ -248,10 +252,10 @@ impl Media {
             }
             batch.expect_absent(&THUMBNAILS, &key(content, wanted));
             batch.put(&THUMBNAILS, &key(content, wanted), &Packed(row.clone()));
-            if let ThumbnailRow::Made { blob, .. } = row {
-                self.put_blob(&mut batch, blob);
+            if let Some(file) = &mut file {
+                self.put_blob(&mut batch, file);
+                file.keep();
             }
-            claim = claim.or_else(|| file.take().map(NewBlob::keep));
             match self.0.store.commit(batch).await {
                 Ok(_) => return Ok(true),
                 Err(CommitError::Conflict { .. }) => {}
@@ -273,6 +277,14 @@ impl Media {
         let (_, version) = visible.ok_or(MediaError::NotFound)?;
         batch.expect_version(&REMOTE_MEDIA, media, Some(version));
         Ok(())
+    }
+
+    /// Whether the media still has this content.
+    async fn is_there(&self, content: &Content) -> Result<bool, MediaError> {
+        let view = self.0.store.latest();
+        let local = view.get(&MEDIA, &content.media).await?.and_then(|Packed(row)| row.content);
+        let remote = view.get(&REMOTE_MEDIA, &content.media).await?.and_then(|Packed(row)| row.content);
+        Ok(local.into_iter().chain(remote).any(|now| now.blob.number == content.blob.number))
     }
 
     fn refuse(&self, content: &Content, refusal: Refusal) -> MediaError {

@@ -43,7 +43,7 @@ impl Media {
             let due = self.0.store.latest().scan_keys(&EXPIRING, scan).await?;
             let Some(last) = due.last().copied() else { return Ok(count) };
             for (at_ms, key) in &due {
-                match self.delete_key(key, |row| row.expires_ms == Some(*at_ms)).await {
+                match self.delete_key(key, None, |row| row.expires_ms == Some(*at_ms)).await {
                     Ok(true) => count += 1,
                     // Nothing ends here any more: the mark alone goes, so that it is not met again.
                     Ok(false) => {

@@ -144,7 +144,7 @@ impl Media {
         }
         self.check_quota(&usage, announced)?;
         let slot = self.slot(user.get())?;
-        Ok(Upload { writer: BlobWriter::create(&self.0.blobs).await?, target, bytes_max, slot })
+        Ok(Upload { writer: self.new_file().await?, target, bytes_max, slot })
     }
 
     fn slot(&self, user: u64) -> Result<Slot, MediaError> {
@@ -193,10 +193,23 @@ impl Media {
         user: u64,
         target: &Target,
         content: ContentRow,
-        blob: NewBlob,
+        file: NewBlob,
     ) -> Result<(), MediaError> {
-        let mut blob = Some(blob);
-        let mut claim = None;
+        let number = file.row().number;
+        let committed = self.try_commit(user, target, content, file).await;
+        if committed.is_err() {
+            self.0.keys.give_up(number).await;
+        }
+        committed
+    }
+
+    async fn try_commit(
+        &self,
+        user: u64,
+        target: &Target,
+        content: ContentRow,
+        mut file: NewBlob,
+    ) -> Result<(), MediaError> {
         for _ in 0..COMMIT_TRIES_MAX {
             let (mut usage, usage_version) = self.usage_versioned(user).await?;
             let mut batch = Batch::default();
@@ -224,10 +237,10 @@ impl Media {
             let preview = row.origin == Origin::Preview;
             self.0.audit.add(&mut batch, if preview { record.detail("preview") } else { record });
             batch.put(&MEDIA, &key, &Packed(row));
-            self.put_blob(&mut batch, &content.blob);
+            self.put_blob(&mut batch, &file);
             batch.touch(watch_key(&key));
             // From here on the file may have its row.
-            claim = claim.or_else(|| blob.take().map(NewBlob::keep));
+            file.keep();
             match self.0.store.commit(batch).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Conflict { .. }) => {}
@@ -292,7 +305,7 @@ impl Upload {
         let filename = check_filename(filename)?.map(str::to_owned);
         let finishing = async move {
             let Self { writer, target, slot, .. } = self;
-            let blob = writer.finish().await?;
+            let blob = writer.finish(&slot.media.0.keys).await?;
             let content = ContentRow { blob: blob.row().clone(), content_type, filename };
             slot.media.commit_content(slot.user, &target, content, blob).await?;
             let (Target::New(media, _) | Target::Created(media)) = target;

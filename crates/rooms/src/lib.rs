@@ -36,11 +36,13 @@ mod ids;
 mod introduction;
 mod join_rules;
 mod kept;
+mod leavings;
 mod log;
 mod mass_redaction;
 mod members;
 mod membership;
 mod names;
+mod naming;
 mod outgoing;
 mod overview;
 mod policy_server;
@@ -113,11 +115,13 @@ pub use self::{
     },
     join_rules::ROLE_CONDITION,
     kept::{KeptMember, ROLE_LOST},
+    leavings::{Ending, LEAVINGS_PAGE_MAX, Left},
     log::{Follower, Happened, LOG_PAGE_MAX, Logged},
     mass_redaction::{MassRedaction, REDACTION_EVENTS_MAX, REDACTION_ROOMS_MAX},
     members::MembershipEntry,
     membership::{MemberProfile, ProfileSource},
     names::{NAMES_PAGE, NameListener, NamedUser, NamesCursor},
+    naming::MediaUse,
     outgoing::Outgoing,
     overview::{OverviewOrder, OverviewPage, OverviewQuery, RoomFacts, RoomOverview},
     policy_server::{PolicyServers, Unsigned},

@@ -198,7 +198,7 @@ impl Engine {
         self.overview.changed(room);
     }
 
-    async fn load(&self, nid: RoomNid) -> Result<RoomView, RoomError> {
+    pub(crate) async fn load(&self, nid: RoomNid) -> Result<RoomView, RoomError> {
         let store = self.store.latest();
         let record = store.get(&ROOMS, &nid).await?.ok_or(RoomError::NoSuchRoom)?.0;
         let (head, written): (_, Position) =

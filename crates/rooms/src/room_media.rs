@@ -24,7 +24,7 @@ pub(crate) static MEDIA_ROOMS: Table<(Hash16, RoomNid), ()> =
     Table::new(0x0275, "media_rooms", Profile::Scan, Seal::System);
 
 /// Domain of the hashes of `mxc://` URIs.
-const HASH_MEDIA: u8 = 0x24;
+pub(crate) const HASH_MEDIA: u8 = 0x24;
 /// Rooms that are noted for one content.
 const ROOMS_PER_MEDIA_MAX: usize = 100;
 /// Types of events whose media are everybody's: profiles' pictures, and stickers.
@@ -100,14 +100,14 @@ impl Rooms {
 }
 
 impl Engine {
-    async fn rooms_of_media(&self, uri: &str) -> Result<Vec<RoomNid>, RoomError> {
+    pub(crate) async fn rooms_of_media(&self, uri: &str) -> Result<Vec<RoomNid>, RoomError> {
         let scan = Scan::prefix(&self.store.keyed_hash(HASH_MEDIA, uri.as_bytes())).limit(ROOMS_PER_MEDIA_MAX);
         let keys = self.store.latest().scan_keys(&MEDIA_ROOMS, scan).await?;
         Ok(keys.into_iter().map(|(_, room)| room).collect())
     }
 
     /// Whether one of these rooms has no policy. One that is gone opens nothing.
-    async fn is_open(&self, rooms: &[RoomNid]) -> Result<bool, RoomError> {
+    pub(crate) async fn is_open(&self, rooms: &[RoomNid]) -> Result<bool, RoomError> {
         for room in rooms {
             if let Ok(room) = self.room(*room).await
                 && room.view().policy.is_none()

@@ -7,9 +7,12 @@ use wardroom_accounts::Accounts;
 use wardroom_care::Care;
 use wardroom_client_api::ClientState;
 use wardroom_directories::Directories;
+use wardroom_holds::Holds;
 use wardroom_media::Media;
 use wardroom_provisioning::Provisioning;
 use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
+
+use crate::{config::Config, endings::Endings};
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -17,10 +20,11 @@ const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
 /// Starts what runs as long as the server does.
 pub(crate) fn start(
     client: &ClientState,
-    media: &Media,
+    (media, holds, config): (&Media, Holds, &Config),
     (care, directories): (&Care, &Directories),
     provisioning: &Provisioning,
 ) {
+    let endings = Endings::new(client, media, holds, config);
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
     let (audit, windows) = (client.audit.clone(), client.audit.clone());
@@ -29,7 +33,8 @@ pub(crate) fn start(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_upkeep()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));
-    tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_retention()));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(run_retention(rooms.clone(), endings)));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_shredding()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(accounts.settings().holds.clone().run()));
     let tasks = rooms.clone().run_tasks(profiles(accounts.clone()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(tasks));
@@ -71,6 +76,11 @@ fn profiles(accounts: Accounts) -> Profiles {
             MemberProfile { displayname: profile.displayname, avatar_url: profile.avatar_url }
         })
     })
+}
+
+/// Purges messages whose time is over, and what ends with them.
+async fn run_retention(rooms: Rooms, endings: Endings) {
+    rooms.run_retention(|now_ms| endings.clone().follow(now_ms)).await;
 }
 
 /// Without other servers nobody reads what they would be told: it need not be kept.

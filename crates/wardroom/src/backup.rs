@@ -63,6 +63,8 @@ pub(crate) enum BackupError {
     Start(#[from] StartError),
     #[error("the rooms")]
     Rooms(#[from] RoomError),
+    #[error("the files of media")]
+    Media(#[from] wardroom_media::MediaError),
     #[error("{} problems were found:{}", .0.len(), listed(.0))]
     Problems(Vec<String>),
 }

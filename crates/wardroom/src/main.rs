@@ -11,6 +11,7 @@ mod causes;
 mod command;
 mod config;
 mod effective;
+mod endings;
 mod exporting;
 mod forgetting;
 mod holding;

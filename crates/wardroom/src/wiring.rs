@@ -477,7 +477,7 @@ impl App {
             federation: federation.clone(),
             media: media.media.clone(),
             audit: audit.clone(),
-            holds,
+            holds: holds.clone(),
             limits: Arc::clone(&limits),
             notices,
             backups: BackingUp::of(config, (&store, &audit), &clock),
@@ -502,7 +502,7 @@ impl App {
             audit,
             stopping,
         };
-        background::start(&client, &media.media, (&care, &directories), &scim.provisioning);
+        background::start(&client, (&media.media, holds, config), (&care, &directories), &scim.provisioning);
         Ok(Self { store, client, media, admin, federation: federation_api, scim, exporting, requests: Arc::default() })
     }
 

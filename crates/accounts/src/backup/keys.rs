@@ -7,7 +7,7 @@ use super::{
     BACKUP_KEYS_PER_REQUEST_MAX, BACKUP_KEYS_PER_USER_MAX, BACKUP_NAME_BYTES_MAX, BACKUP_PAGE_KEYS,
     BACKUP_SESSION_BYTES_MAX, BackupError, BackupKeyData, BackupState, check_bytes, raw,
     tables::{BACKUP_KEYS, KeyKey, KeyRow, domain},
-    versions::version_row,
+    versions::{Opened, version_row},
 };
 use crate::{
     AccountError, Accounts, UserNid,
@@ -208,28 +208,51 @@ impl Accounts {
         let _writer = self.0.backups.writer(user).await;
         for _ in 0..CONFLICT_ROUNDS_MAX {
             let mut opened = self.open_backup(user, version).await?;
-            let count = match choice {
-                KeyChoice::All => opened.row.count,
-                KeyChoice::Room(room) => self.count_keys(user, opened.version, room).await?,
-                KeyChoice::Session(room, session) => {
-                    let key = self.key_key(user, opened.version, room, session);
-                    u64::from(self.0.store.latest().get(&BACKUP_KEYS, &key).await?.is_some())
-                }
-            };
+            let count = self.chosen_keys(user, &opened, choice).await?;
             if count == 0 {
                 return Ok(opened.row.state());
             }
-            opened.backups.keys = opened.backups.keys.saturating_sub(count);
-            opened.row.count = opened.row.count.saturating_sub(count);
-            opened.row.etag += 1;
-            let mut batch = opened.rewritten(user, &self.person_key(user).await?);
-            self.purge_keys(&mut batch, user, opened.version, choice, count).await?;
-            self.record_backup(&mut batch, user, opened.version, "backup.keys.delete").await?;
+            let batch = self.without_keys(user, &mut opened, choice, count, "backup.keys.delete").await?;
             if settled(self.0.store.commit(batch).await)?.is_some() {
                 return Ok(opened.row.state());
             }
         }
         Err(AccountError::Contended.into())
+    }
+
+    /// How many keys of a version these are.
+    pub(super) async fn chosen_keys(
+        &self,
+        user: UserNid,
+        opened: &Opened,
+        choice: KeyChoice<'_>,
+    ) -> Result<u64, BackupError> {
+        Ok(match choice {
+            KeyChoice::All => opened.row.count,
+            KeyChoice::Room(room) => self.count_keys(user, opened.version, room).await?,
+            KeyChoice::Session(room, session) => {
+                let key = self.key_key(user, opened.version, room, session);
+                u64::from(self.0.store.latest().get(&BACKUP_KEYS, &key).await?.is_some())
+            }
+        })
+    }
+
+    /// The batch that takes `count` keys out of a version, with its record.
+    pub(super) async fn without_keys(
+        &self,
+        user: UserNid,
+        opened: &mut Opened,
+        choice: KeyChoice<'_>,
+        count: u64,
+        what: &'static str,
+    ) -> Result<Batch, BackupError> {
+        opened.backups.keys = opened.backups.keys.saturating_sub(count);
+        opened.row.count = opened.row.count.saturating_sub(count);
+        opened.row.etag += 1;
+        let mut batch = opened.rewritten(user, &self.person_key(user).await?);
+        self.purge_keys(&mut batch, user, opened.version, choice, count).await?;
+        self.record_backup(&mut batch, user, opened.version, what).await?;
+        Ok(batch)
     }
 
     /// Adds the end of `count` keys to the batch, which must expect the user's row as it was when they were counted.
@@ -281,14 +304,14 @@ impl Accounts {
         }
     }
 
-    fn keys_scan(&self, user: UserNid, version: u64, room: Option<&RoomId>) -> Scan {
+    pub(super) fn keys_scan(&self, user: UserNid, version: u64, room: Option<&RoomId>) -> Scan {
         match room {
             Some(room) => Scan::prefix(&(user.get(), version, self.room_hash(room))),
             None => Scan::prefix(&(user.get(), version)),
         }
     }
 
-    fn key_key(&self, user: UserNid, version: u64, room: &RoomId, session: &str) -> KeyKey {
+    pub(super) fn key_key(&self, user: UserNid, version: u64, room: &RoomId, session: &str) -> KeyKey {
         let session = self.0.store.keyed_hash(domain::SESSION, session.as_bytes());
         (user.get(), version, self.room_hash(room), session)
     }

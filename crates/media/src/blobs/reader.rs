@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Blobs, PIECE_CHUNKS};
 use crate::{
     MediaError,
-    seal::{self, CHUNK_BYTES, Cipher, SEALED_CHUNK_BYTES, TAG_BYTES},
+    seal::{self, CHUNK_BYTES, Cipher, KEY_BYTES, SEALED_CHUNK_BYTES, TAG_BYTES},
     tables::BlobRow,
 };
 
@@ -24,7 +24,12 @@ pub(crate) struct BlobReader {
 
 impl BlobReader {
     /// Begins to read a part of the content, which must lie within it.
-    pub(crate) async fn open(blobs: &Blobs, row: &BlobRow, range: Range<u64>) -> Result<Self, MediaError> {
+    pub(crate) async fn open(
+        blobs: &Blobs,
+        row: &BlobRow,
+        key: &[u8; KEY_BYTES],
+        range: Range<u64>,
+    ) -> Result<Self, MediaError> {
         let (path, length) = (blobs.path(&row.name), row.length);
         let open = move || {
             let file = match File::open(path) {
@@ -40,7 +45,7 @@ impl BlobReader {
         };
         let file = Arc::new(tokio::task::spawn_blocking(open).await??);
         let left = range.start.min(length)..range.end.min(length);
-        Ok(Self { file, cipher: Arc::new(Cipher::new(&row.key)), length, left })
+        Ok(Self { file, cipher: Arc::new(Cipher::new(key)), length, left })
     }
 
     /// The next piece; none at the end.

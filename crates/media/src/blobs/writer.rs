@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{Blobs, Claim, NEW_DIR, NewBlob, PIECE_CHUNKS, hex};
 use crate::{
     MediaError,
+    keys::FileKeys,
     seal::{self, CHUNK_BYTES, Cipher, KEY_BYTES, SEALED_CHUNK_BYTES},
     tables::BlobRow,
 };
@@ -26,6 +27,7 @@ const SPACE_CHECK_PIECES: u64 = 64;
 #[derive(Debug)]
 pub(crate) struct BlobWriter {
     claim: Claim,
+    number: u64,
     key: Zeroizing<[u8; KEY_BYTES]>,
     cipher: Arc<Cipher>,
     /// None while a piece is being written, and after that failed.
@@ -37,8 +39,8 @@ pub(crate) struct BlobWriter {
 }
 
 impl BlobWriter {
-    /// Begins a file.
-    pub(crate) async fn create(blobs: &Blobs) -> Result<Self, MediaError> {
+    /// Begins a file of the media of this number.
+    pub(crate) async fn create(blobs: &Blobs, number: u64) -> Result<Self, MediaError> {
         let mut claim = blobs.claim();
         let key = seal::new_key();
         let cipher = Arc::new(Cipher::new(&key));
@@ -52,7 +54,7 @@ impl BlobWriter {
             Ok(OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?)
         };
         let file = Some(tokio::task::spawn_blocking(create).await??);
-        Ok(Self { claim, key, cipher, file, buffer: Vec::new(), pieces: 0, length: 0 })
+        Ok(Self { claim, number, key, cipher, file, buffer: Vec::new(), pieces: 0, length: 0 })
     }
 
     /// Bytes of content so far.
@@ -74,12 +76,21 @@ impl BlobWriter {
         Ok(())
     }
 
-    /// Completes the file, makes it durable and puts it in its place.
-    pub(crate) async fn finish(mut self) -> Result<NewBlob, MediaError> {
+    /// Completes the file, makes it durable and puts it in its place; meanwhile the data key is made, where it is not there.
+    pub(crate) async fn finish(self, keys: &FileKeys) -> Result<NewBlob, MediaError> {
+        let number = self.number;
+        match tokio::join!(self.complete(), keys.of(number)) {
+            (Ok((row, key, claim)), Ok(sealed_with)) => Ok(NewBlob { row, key, sealed_with, claim }),
+            (Err(error), _) => Err(error),
+            (_, Err(error)) => Err(error.into()),
+        }
+    }
+
+    async fn complete(mut self) -> Result<(BlobRow, Zeroizing<[u8; KEY_BYTES]>, Claim), MediaError> {
         self.write_piece(true).await?;
         let file = self.file.take().ok_or(MediaError::Stopped)?;
-        let row = BlobRow { name: self.claim.name, key: *self.key, length: self.length };
-        let mut claim = self.claim;
+        let row = BlobRow { name: self.claim.name, number: self.number, length: self.length };
+        let (key, mut claim) = (self.key, self.claim);
         let place = move || {
             let blobs = &claim.blobs;
             if blobs.0.sync {
@@ -96,7 +107,7 @@ impl BlobWriter {
             Ok::<_, io::Error>(claim)
         };
         let claim = tokio::task::spawn_blocking(place).await??;
-        Ok(NewBlob { row, claim })
+        Ok((row, key, claim))
     }
 
     /// Seals and writes what is in the buffer: whole chunks, or all there is at the end.

@@ -7,6 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
+use ruma::OwnedRoomId;
 use tokio::time::sleep;
 use wardroom_audit::Act;
 use wardroom_store::{Batch, Json, Packed, Position, ReadError, Scan};
@@ -16,7 +17,7 @@ use crate::{
     Rooms,
     error::RoomError,
     governed::{ARRIVALS, CHANGED, GOVERNED},
-    ids::{Place, RoomNid, UserNid},
+    ids::{NS_ROOM, Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
     retention::{ORIGINALS, OVERRIDES, PERISHABLE, SEALED_DAYS, STUBS},
@@ -65,6 +66,9 @@ impl Rooms {
     async fn erase_rows(&self, room: RoomNid) -> Result<Batch, RoomError> {
         self.engine.closed.0.lock().insert(room);
         self.erase_events(room).await?;
+        while self.engine.unname_room(room).await? {
+            tokio::task::consume_budget().await;
+        }
         self.erase_members(room).await?;
         let mut batch = Batch::default();
         batch.delete(&ROOMS, &room);
@@ -208,6 +212,8 @@ impl Rooms {
 
     /// Takes away what is kept by the numbers of the room's members, but that those of this server are gone.
     async fn erase_members(&self, room: RoomNid) -> Result<(), RoomError> {
+        let id = self.engine.store.interner().resolve(NS_ROOM, room.get()).await?;
+        let id = id.and_then(|id| OwnedRoomId::try_from(&*id).ok());
         let mut scan = Scan::prefix(&room).limit(PAGE_ROWS);
         loop {
             let keys = self.engine.store.latest().scan_keys(&MEMBERS, scan).await?;
@@ -215,6 +221,9 @@ impl Rooms {
             let users: Vec<UserNid> = keys.iter().map(|(_, _, user)| *user).collect();
             let local: Vec<UserNid> = self.local_among(&users).await?.into_iter().map(|(_, user)| user).collect();
             let mut batch = Batch::default();
+            if let Some(id) = &id {
+                self.engine.leave_sessions(&mut batch, id, local.clone());
+            }
             for user in users {
                 batch.delete(&STRIPPED_STATE, &(user, room));
                 if local.contains(&user) {

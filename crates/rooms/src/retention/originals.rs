@@ -37,10 +37,10 @@ pub(crate) const ORIGINALS: Table<OriginalKey, EventRecord> =
     Table::new(0x027B, "redacted_originals", Profile::Scan, Seal::Scoped).compressed();
 
 impl Writer {
-    /// Keeps what an event says that is being redacted.
-    pub(crate) async fn keep_original(&mut self, target: &Stored) -> Result<(), RoomError> {
+    /// Keeps what an event says that is being redacted; tells whether it is kept.
+    pub(crate) async fn keep_original(&mut self, target: &Stored) -> Result<bool, RoomError> {
         if target.pruned || target.redacted_because.is_some() || !self.wants_original(target) {
-            return Ok(());
+            return Ok(false);
         }
         let (room, day) = (self.nid(), day_of(target.received_ms));
         let record = EventRecord {
@@ -55,7 +55,7 @@ impl Writer {
         self.batch.put_sealed(&ORIGINALS, &(room, target.nid, self.now_ms, target.received_ms), &record, &key);
         self.batch.put(&SEALED_DAYS, &(room, day), &());
         self.days_of_originals.insert(day);
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes what an event said before its redaction.
@@ -150,6 +150,9 @@ impl Rooms {
                 if guard.event(&view.id, pdu.sender(), received_ms, pdu.origin_server_ts()).is_held() {
                     continue;
                 }
+                let (redacted_because, pruned) = (None, false);
+                let said = Stored { nid: key.1, pdu: Arc::new(pdu), redacted_because, received_ms, pruned };
+                self.engine.forget_named(&mut batch, room.nid, &said);
             }
             batch.delete(&ORIGINALS, &key);
             count += 1;

@@ -107,6 +107,7 @@ impl Writer {
         let (room, nid) = (self.nid(), event.nid);
         self.unrelate(event).await?;
         self.forget_words(event).await?;
+        self.forget_named(event);
         self.forget_transaction(nid).await?;
         let pdu = match &event.redacted_because {
             Some(_) => Arc::clone(&event.pdu),

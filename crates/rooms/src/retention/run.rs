@@ -75,8 +75,9 @@ impl Watch {
 }
 
 impl Rooms {
-    /// Purges what is over, again and again, as long as the server runs.
-    pub async fn run_retention(self) {
+    /// Purges what is over, again and again, as long as the server runs. What follows from it is done after each time, for
+    /// the same time in milliseconds since 1970.
+    pub async fn run_retention<F: Future<Output = ()>>(self, follow: impl Fn(u64) -> F) {
         let watch = Watch::new(self.engine.clock.now_ms());
         loop {
             sleep(self.engine.retention.purge_every).await;
@@ -92,6 +93,7 @@ impl Rooms {
             if let Err(error) = self.resume_erasures().await {
                 tracing::error!(%error, "erasures that wait cannot be looked for");
             }
+            follow(now_ms).await;
         }
     }
 

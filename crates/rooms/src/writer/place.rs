@@ -150,6 +150,9 @@ impl Writer {
         };
         let mut stored = Stored { nid, pdu, redacted_because: None, received_ms: self.now_ms, pruned: false };
         self.put_event(&mut stored).await?;
+        if !rejected && !stored.pruned {
+            self.note_named(&stored);
+        }
         let pdu = &stored.pdu;
         let mut auth = Vec::with_capacity(pdu.auth_events().len());
         for id in pdu.auth_events() {
@@ -401,9 +404,12 @@ impl Writer {
         redacted: Pdu,
         by: EventNid,
     ) -> Result<(), RoomError> {
-        self.keep_original(target).await?;
+        let kept = self.keep_original(target).await?;
         self.unrelate(target).await?;
         self.forget_words(target).await?;
+        if !kept {
+            self.forget_named(target);
+        }
         let key = self.engine.lasting_key(self.nid()).await?;
         let Stored { received_ms, pruned, .. } = *target;
         let record = EventRecord {

@@ -12,6 +12,7 @@ use std::{
 use wardroom_audit::{Act, AuditLog};
 use wardroom_clock::{Clock as _, SystemClock};
 use wardroom_holds::Holds;
+use wardroom_media::Media;
 use wardroom_rooms::{FsckReport, Rooms, Settings, StandardGate, fsck};
 use wardroom_store::{DATABASE_DIR, KEYS_DIR, MasterKey, Store, replay_journal};
 
@@ -49,6 +50,8 @@ pub(crate) struct Restored {
     pub(crate) removed: u64,
     /// Events of other rooms whose contents were destroyed since.
     pub(crate) dropped: u64,
+    /// Files that were destroyed since the copy was made.
+    pub(crate) removed_files: u64,
 }
 
 /// Restores a backup into a data directory that holds none of its parts. None where it only moved what an interrupted
@@ -97,7 +100,7 @@ pub(super) fn put_together(
 /// Opens what was put together, takes away what remains of destroyed rooms, and checks the rest.
 pub(super) async fn look_through(config: &Config, dir: &Path, master: &MasterKey) -> Result<Restored, BackupError> {
     let store = wiring::open_store_in(dir, config, &SystemClock, master).await?;
-    let looked = look_at(config, &store).await;
+    let looked = look_at(config, dir, &store).await;
     store.close().await;
     let restored = looked?;
     if restored.report.problems.is_empty() {
@@ -114,7 +117,7 @@ async fn note_restored(config: &Config, dir: &Path, master: &MasterKey) -> Resul
     Ok(noted.map_err(wiring::StartError::from)?)
 }
 
-async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError> {
+async fn look_at(config: &Config, dir: &Path, store: &Store) -> Result<Restored, BackupError> {
     let settings = Settings {
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
@@ -128,7 +131,27 @@ async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError
     let removed = rooms.remove_remains().await?;
     let dropped = rooms.drop_lost().await?;
     drop(rooms);
-    Ok(Restored { report: fsck(store).await?, removed, dropped })
+    let removed_files = remove_files(config, dir, store).await?;
+    Ok(Restored { report: fsck(store).await?, removed, dropped, removed_files })
+}
+
+/// Takes away files that were deleted since the copy was made.
+async fn remove_files(config: &Config, dir: &Path, store: &Store) -> Result<u64, BackupError> {
+    let settings = wardroom_media::Settings {
+        server_name: config.server_name.clone(),
+        dir: dir.join(MEDIA),
+        sync: true,
+        upload_bytes_max: 0,
+        user_bytes_max: None,
+        remote_bytes_max: 0,
+        remote_cache_days: None,
+        thumbnail_sizes: Vec::new(),
+        previews: None,
+        // As above.
+        holds: Holds::default(),
+    };
+    let media = Media::open(store.clone(), Arc::new(SystemClock), AuditLog::silent(), settings).await?;
+    Ok(media.remove_remains().await?)
 }
 
 fn move_in(work: &Path, target: &Path) -> Result<(), BackupError> {

@@ -106,10 +106,10 @@ pub(super) fn restore(restore: &Restore) -> Result<(), Failure> {
 }
 
 fn told(restored: &Restored) -> String {
-    let Restored { report, removed, dropped } = restored;
+    let Restored { report, removed, dropped, removed_files } = restored;
     format!(
-        "{} rooms and {} events were checked; {removed} rooms that were destroyed since were taken away, and {dropped} events \
-         of other rooms.\n",
+        "{} rooms and {} events were checked; {removed} rooms that were destroyed since were taken away, {removed_files} files \
+         that were deleted since, and {dropped} events of other rooms.\n",
         report.rooms, report.events
     )
 }

@@ -3,11 +3,24 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use wardroom_media::AgeOf;
 use wardroom_rooms::{ErasedMessages, RetentionSettings, TERM_MS_MAX, Terms};
+
+use crate::endings::FileTerms;
 
 const DAY: u64 = 24 * 60 * 60;
 /// Longest term that can be given, in seconds: a thousand years.
 const TERM_SECONDS_MAX: u64 = 1_000 * 366 * DAY;
+
+/// From when on the age of files is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum MediaClock {
+    /// From when they were uploaded, or came from their server.
+    Received,
+    /// From the end of the day on which somebody last looked at them.
+    LastAccess,
+}
 
 /// How long messages are kept.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -25,6 +38,14 @@ pub(crate) struct Retention {
     pub(crate) stubs_seconds: u64,
     /// How often messages whose time is over are looked for, in seconds. They are hidden at once.
     pub(crate) purge_every_seconds: u64,
+    /// Files that somebody uploaded go after so many seconds, but for those that state, profiles or packs of images name. Zero:
+    /// with the last event that names them, and those that no event names when nobody looked at them for as long as messages
+    /// may last.
+    pub(crate) media_max_age_seconds: u64,
+    /// What is kept of other servers' files goes after so many seconds. Zero: `media.remote_cache_days` alone counts.
+    pub(crate) remote_media_max_age_seconds: u64,
+    /// From when on these seconds are counted.
+    pub(crate) media_clock: MediaClock,
     /// What a redacted message said is kept for so many seconds, sealed, for a legal hold that may come. Zero: not at all.
     pub(crate) redaction_hold_seconds: u64,
     /// What becomes of the messages of a person who is erased.
@@ -42,6 +63,9 @@ impl Default for Retention {
             min_lifetime_limits_seconds: [0, 0],
             stubs_seconds: 7 * DAY,
             purge_every_seconds: 60 * 60,
+            media_max_age_seconds: 0,
+            remote_media_max_age_seconds: 0,
+            media_clock: MediaClock::Received,
             redaction_hold_seconds: 7 * DAY,
             erase_messages: ErasedMessages::Prune,
             hold_release_needs_two: true,
@@ -56,6 +80,8 @@ impl Retention {
             ("max_lifetime_seconds", self.max_lifetime_seconds),
             ("min_lifetime_seconds", self.min_lifetime_seconds),
             ("stubs_seconds", self.stubs_seconds),
+            ("media_max_age_seconds", self.media_max_age_seconds),
+            ("remote_media_max_age_seconds", self.remote_media_max_age_seconds),
             ("redaction_hold_seconds", self.redaction_hold_seconds),
         ];
         for (name, seconds) in terms {
@@ -79,6 +105,19 @@ impl Retention {
             problems.push("retention.purge_every_seconds: must be at least 1 and at most a day".to_owned());
         }
         problems
+    }
+
+    /// How old files may become.
+    pub(crate) fn file_terms(&self) -> FileTerms {
+        let term = |seconds: u64| Some(seconds.saturating_mul(1_000)).filter(|ms| *ms > 0);
+        FileTerms {
+            uploads_ms: term(self.media_max_age_seconds),
+            copies_ms: term(self.remote_media_max_age_seconds),
+            age: match self.media_clock {
+                MediaClock::Received => AgeOf::Receipt,
+                MediaClock::LastAccess => AgeOf::LastAccess,
+            },
+        }
     }
 
     /// As the rooms want it.

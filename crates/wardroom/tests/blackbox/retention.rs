@@ -1,6 +1,7 @@
 //! How long messages are kept (MSC1763). What is old comes from another server, which says when it was sent.
 
 mod crash;
+mod files;
 mod holds;
 mod reading;
 mod saying;

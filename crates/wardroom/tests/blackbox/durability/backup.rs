@@ -176,6 +176,33 @@ fn what_was_destroyed_after_a_backup_does_not_come_back_with_it() {
     assert!(PARTS.iter().all(|part| !ward.server.data_dir().join(part).exists()));
 }
 
+/// A file is deleted after the backup: with the newest keys the older copy of the data does not show it.
+#[test]
+fn a_file_that_was_deleted_after_a_backup_is_unreadable_in_it() {
+    let mut ward = Ward::new(Config::default());
+    let upload = |content: &[u8]| crate::media::upload(&ward.alice, content, "text/plain", None);
+    let (kept, doomed) = (upload(b"kept"), upload(b"deleted"));
+    ward.server.stop();
+    backup(&ward.server, "create", "old-data").ok();
+    ward.server.start_again();
+    let journal = ward.server.data_dir().join("keys/shred.journal");
+    let length = || fs::metadata(&journal).unwrap().len();
+    let before = length();
+    let (server, id) = doomed.strip_prefix("mxc://").unwrap().split_once('/').unwrap();
+    ward.admin.request("DELETE", &synapse(&["v1", "media", server, id]), json!({}).into()).ok();
+    assert_eq!(crate::media::download(&ward.alice, &doomed).status, 404, "at once");
+    wait_until("the end of its key", SOON, || (length() > before).then_some(()));
+    ward.server.stop();
+    backup(&ward.server, "create", "new-data").ok();
+    let told = backup(&ward.server, "verify", "old-data");
+    assert!(told.ok().contains("1 files that were deleted"), "{told:?}");
+    lose(&ward.server);
+    restore(&ward.server, "old-data").ok();
+    ward.server.start_again();
+    assert_eq!(crate::media::download(&ward.alice, &kept).bytes, b"kept");
+    assert_eq!(crate::media::download(&ward.alice, &doomed).status, 404);
+}
+
 #[test]
 fn a_backup_that_is_not_whole_is_refused() {
     let mut ward = Ward::new(Config::default());
