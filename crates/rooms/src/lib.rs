@@ -18,6 +18,7 @@ mod create;
 mod deeds;
 mod delayed;
 mod directory;
+mod ends;
 mod error;
 mod events;
 mod filter;
@@ -87,6 +88,7 @@ pub use self::{
         DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
     },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
+    ends::{Ends, RoomEnd},
     error::RoomError,
     events::Stored,
     filter::passes,
@@ -119,8 +121,8 @@ pub use self::{
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     retention::{
-        Age, Lifetime, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionOf, RetentionSettings,
-        TERM_MS_MAX, Terms,
+        Age, Lifetime, Notified, Override, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionNotice,
+        RetentionOf, RetentionSettings, TERM_MS_MAX, Terms, Warning,
     },
     room::RoomView,
     room_media::MEDIA_EVENTS_MAX,
@@ -217,6 +219,8 @@ pub(crate) struct Engine {
     retention: RetentionSettings,
     /// Held while what is over is purged: one purge at a time.
     purging: tokio::sync::Mutex<()>,
+    notices: Arc<retention::Notices>,
+    walk: ends::Walk,
 }
 
 impl Rooms {
@@ -251,6 +255,8 @@ impl Rooms {
                 overview: Arc::default(),
                 retention: settings.retention,
                 purging: tokio::sync::Mutex::default(),
+                notices: Arc::default(),
+                walk: ends::Walk::default(),
             }),
         }
     }

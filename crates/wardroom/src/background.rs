@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use tracing::warn;
 use wardroom_accounts::Accounts;
+use wardroom_admin_api::Notices;
 use wardroom_care::Care;
 use wardroom_client_api::ClientState;
 use wardroom_directories::Directories;
 use wardroom_media::Media;
 use wardroom_provisioning::Provisioning;
 use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
+
+use crate::telling;
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -20,6 +23,7 @@ pub(crate) fn start(
     media: &Media,
     (care, directories): (&Care, &Directories),
     provisioning: &Provisioning,
+    notices: Option<&Notices>,
 ) {
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
     tokio::spawn(stopping.clone().run_until_cancelled_owned(fill_user_directory(accounts.clone())));
@@ -30,6 +34,10 @@ pub(crate) fn start(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_typing()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.run_delayed()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_retention()));
+    if let Some(notices) = notices {
+        let telling = telling::run(rooms.clone(), notices.clone());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(telling));
+    }
     let tasks = rooms.clone().run_tasks(profiles(accounts.clone()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(tasks));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));

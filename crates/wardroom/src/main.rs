@@ -22,6 +22,7 @@ mod metrics;
 mod serves;
 mod signals;
 mod tables;
+mod telling;
 mod wiring;
 
 use std::process::ExitCode;

@@ -374,7 +374,7 @@ async fn rooms(
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
         signing_key: Arc::clone(signing_key),
-        retention: config.retention.settings(),
+        retention: config.retention.settings(config.server_notices.settings().is_some()),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), audit.clone(), rooms);
     rooms.be_policy_server(Arc::new(identity::policy_key(store).await?));
@@ -548,7 +548,7 @@ impl App {
             audit,
             stopping,
         };
-        background::start(&client, &media.media, (&care, &directories), &scim.provisioning);
+        background::start(&client, &media.media, (&care, &directories), &scim.provisioning, admin.notices.as_ref());
         Ok(Self { store, client, media, admin, federation: federation_api, scim, exporting, requests: Arc::default() })
     }
 

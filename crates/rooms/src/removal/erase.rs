@@ -14,12 +14,15 @@ use wardroom_store::{Batch, Json, Packed, Position, ReadError, Scan};
 use super::deletion;
 use crate::{
     Rooms,
+    ends::{ACTIVITY, FORGOTTEN},
     error::RoomError,
     governed::{ARRIVALS, CHANGED, GOVERNED},
     ids::{Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
-    retention::{OVERRIDES, PERISHABLE, SEALED_DAYS, STUBS},
+    retention::{
+        COMPACT_DUE, NOTICES, OVERRIDES, PERISHABLE, PRUNED_RANGES, SEALED_DAYS, STUBS, SUPERSEDED, TEMPLATE_OF, TOLD,
+    },
     room::Room,
     search::SEARCH_WORDS,
     tables::{
@@ -64,12 +67,20 @@ impl Rooms {
         batch.delete(&GOVERNED, &room);
         batch.delete(&CHANGED, &room);
         batch.delete(&OVERRIDES, &room);
+        batch.delete(&ACTIVITY, &room);
+        batch.delete(&FORGOTTEN, &room);
+        batch.delete(&TEMPLATE_OF, &room);
+        batch.delete(&NOTICES, &room);
+        batch.delete(&TOLD, &room);
+        // All of it is to leave the files.
+        batch.delete(&PRUNED_RANGES, &room);
+        batch.put(&COMPACT_DUE, &room, &());
         macro_rules! all_of {
             ($($table:ident),*) => { $(batch.delete_prefix(&$table, &room);)* };
         }
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
-        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS);
+        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS, SUPERSEDED);
         Ok(batch)
     }
 
@@ -110,20 +121,23 @@ impl Rooms {
     async fn close(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
         let open: Arc<Room> = self.engine.room(room).await?;
         let own = self.engine.server_name.clone();
-        if self.servers(room).await?.iter().any(|server| *server != own) {
+        let somebody_left = !deletion(task)?.done.kicked.is_empty();
+        if somebody_left && self.servers(room).await?.iter().any(|server| *server != own) {
             sleep(TELLING_OTHERS).await;
         }
         self.engine.closed.0.lock().insert(room);
         // What waits in the queue is written before, what comes after it is refused.
-        self.engine
-            .write(&open, |writer| {
-                async move {
-                    writer.close_room();
-                    Ok(())
-                }
-                .boxed()
-            })
-            .await?;
+        if !open.is_closed() {
+            self.engine
+                .write(&open, |writer| {
+                    async move {
+                        writer.close_room();
+                        Ok(())
+                    }
+                    .boxed()
+                })
+                .await?;
+        }
         self.end_memberships(room).await?;
         let mut batch = Batch::default();
         batch.delete(&ROOMS, &room);

@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::time::sleep;
 use wardroom_store::Scan;
 
-use super::{PERISHABLE, SEALED_DAYS, STUBS, prune::Perishable};
+use super::{PERISHABLE, SEALED_DAYS, STUBS, SUPERSEDED, prune::Perishable};
 use crate::{
     Rooms,
     error::RoomError,
@@ -26,7 +26,7 @@ const DROPPED_AT_ONCE: usize = 100;
 /// Days of one room whose keys are looked at in one run.
 const DAYS_PER_RUN_MAX: usize = 1_000;
 /// Between two commits, so that what people send comes first.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// How often a room that is too busy is asked again, and when.
 const BUSY_TRIES_MAX: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
@@ -43,6 +43,8 @@ pub struct Purged {
     pub stubs: u64,
     /// Data keys that were destroyed.
     pub keys: u64,
+    /// States that something else took the place of, of which only the redacted form is left now.
+    pub states: u64,
     /// Rooms that could not be purged whole.
     pub failures: u64,
 }
@@ -79,11 +81,14 @@ impl Rooms {
             let now_ms = watch.time(self.engine.clock.now_ms());
             match self.purge_expired(now_ms).await {
                 Ok(done) if done != Purged::default() => {
-                    let Purged { events, stubs, keys, failures } = done;
-                    tracing::info!(events, stubs, keys, failures, "events whose time was over were purged");
+                    let Purged { events, stubs, keys, states, failures } = done;
+                    tracing::info!(events, stubs, keys, states, failures, "events whose time was over were purged");
                 }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "what is over cannot be looked for"),
+            }
+            if let Err(error) = self.end_rooms(now_ms).await {
+                tracing::error!(%error, "rooms that have ended cannot be looked for");
             }
         }
     }
@@ -104,22 +109,25 @@ impl Rooms {
             }
             tokio::task::consume_budget().await;
         }
+        self.compact_shredded().await?;
         Ok(done)
     }
 
     /// The next room of which contents, or what is left of them, are kept.
     async fn next_room(&self, after: Option<RoomNid>) -> Result<Option<RoomNid>, RoomError> {
         let store = self.engine.store.latest();
-        let (days, stubs) = match after {
-            None => (Scan::all(), Scan::all()),
+        let (days, stubs, states) = match after {
+            None => (Scan::all(), Scan::all(), Scan::all()),
             Some(room) => {
                 let last = EventNid::new(u64::MAX);
-                (Scan::all().after(&(room, u32::MAX)), Scan::all().after(&(room, u64::MAX, last)))
+                let timed = Scan::all().after(&(room, u64::MAX, last));
+                (Scan::all().after(&(room, u32::MAX)), timed.clone(), timed)
             }
         };
         let days = store.scan_keys(&SEALED_DAYS, days.limit(1)).await?.pop().map(|(room, _)| room);
         let stubs = store.scan_keys(&STUBS, stubs.limit(1)).await?.pop().map(|(room, ..)| room);
-        Ok(days.into_iter().chain(stubs).min())
+        let states = store.scan_keys(&SUPERSEDED, states.limit(1)).await?.pop().map(|(room, ..)| room);
+        Ok(days.into_iter().chain(stubs).chain(states).min())
     }
 
     async fn purge_room(&self, room: RoomNid, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
@@ -128,10 +136,27 @@ impl Rooms {
             Err(RoomError::NoSuchRoom) => return Ok(()),
             room => room?,
         };
+        self.follow_late(&room).await?;
         // First the keys of days that were purged whole before this run: nobody who was reading then still is.
         self.shred_room(&room, now_ms, done).await?;
-        self.prune_room(&room, now_ms, done).await?;
+        if self.engine.announce(&room.view(), now_ms).await? {
+            self.prune_room(&room, now_ms, done).await?;
+        }
+        done.states += self.prune_superseded(&room, now_ms).await?;
         self.drop_stubs(&room, now_ms, done).await
+    }
+
+    /// A room that came to be while its template was changed may follow what that said before.
+    async fn follow_late(&self, room: &Arc<Room>) -> Result<(), RoomError> {
+        let view = room.view();
+        if view.template.is_none() {
+            return Ok(());
+        }
+        let lifetime = self.engine.retention.lifetime(&self.retention_of(&view).await?);
+        if lifetime.ended(view.activity.ended_ms) == view.lifetime {
+            return Ok(());
+        }
+        self.engine.follow_template(room).await
     }
 
     async fn shred_room(&self, room: &Arc<Room>, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
@@ -192,7 +217,7 @@ impl Rooms {
     }
 
     /// Has the room's writer do something, after what people send where there is too much of it.
-    async fn patiently<T, F>(&self, room: &Arc<Room>, work: F) -> Result<T, RoomError>
+    pub(super) async fn patiently<T, F>(&self, room: &Arc<Room>, work: F) -> Result<T, RoomError>
     where
         F: for<'w> FnOnce(&'w mut Writer) -> futures_util::future::BoxFuture<'w, Result<T, RoomError>>
             + Clone

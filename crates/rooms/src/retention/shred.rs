@@ -52,6 +52,7 @@ impl Writer {
         }
         engine.destroy_day_key(room, day).await?;
         self.batch.delete(&SEALED_DAYS, &(room, day));
+        self.note_shredded();
         let id = self.view().id;
         let record = Record::by(Act::RetentionShred, Origin::default()).room(id.as_str()).count(1);
         engine.audit.add(&mut self.batch, record);
