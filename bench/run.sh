@@ -81,6 +81,10 @@ if [ -z "${1:-}" ]; then
 fi
 if [ -z "${1:-}" ]; then
     echo
+    echo "Purging a million messages (targets: 200 MiB; p99 of sending at most doubled)"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example purge_speed)
+    "$(target_dir)/release/examples/purge_speed" 1000000 "$TMPDIR"
+    echo
     echo "The audit trail"
     (cd "$here/.." && cargo build --release --quiet --workspace --example audit_speed)
     "$(target_dir)/release/examples/audit_speed" 10000000 "$TMPDIR"

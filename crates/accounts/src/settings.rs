@@ -3,6 +3,7 @@
 use std::fmt;
 
 use ruma::{OwnedServerName, OwnedUserId};
+use wardroom_holds::Holds;
 
 /// An hour: how long an access token lives that comes with a refresh token.
 pub const REFRESHABLE_ACCESS_MS_DEFAULT: u64 = 60 * 60 * 1_000;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub federation: bool,
     /// Users that act for the server itself. Nobody gets such a name, and nobody signs in as one.
     pub own_users: Vec<OwnedUserId>,
+    /// What must not be deleted.
+    pub holds: Holds,
 }
 
 impl Settings {
@@ -37,6 +40,7 @@ impl Settings {
             presence: true,
             federation: false,
             own_users: Vec::new(),
+            holds: Holds::default(),
         }
     }
 }

@@ -35,6 +35,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         server_name: settings.server_name.clone(),
         default_version: RoomVersionId::V12,
         signing_key: Arc::new(SigningKey::generate("1").unwrap()),
+        holds: Default::default(),
         retention: wardroom_rooms::RetentionSettings::default(),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), rooms);
@@ -46,6 +47,7 @@ async fn server(secret: Option<&str>) -> (Router, Accounts) {
         upload_bytes_max: 0,
         user_bytes_max: None,
         remote_bytes_max: 0,
+        holds: Default::default(),
         remote_cache_days: None,
         thumbnail_sizes: Vec::new(),
         previews: None,

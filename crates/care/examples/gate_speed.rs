@@ -117,6 +117,7 @@ async fn main() -> Result<(), Failure> {
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("11"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
+        holds: Default::default(),
         retention: wardroom_rooms::RetentionSettings::default(),
     };
     let attestations = Attestations::new(store.clone(), Arc::clone(&clock), judge.clone(), Vec::new());

@@ -13,6 +13,7 @@ use ruma::OwnedServerName;
 use tokio::sync::Semaphore;
 use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
+use wardroom_holds::Holds;
 use wardroom_outbound::Outbound;
 use wardroom_store::{Batch, Scan, Store};
 
@@ -48,6 +49,8 @@ pub struct Settings {
     pub thumbnail_sizes: Vec<Size>,
     /// Previews of pages, and who asks for them; none for no previews.
     pub previews: Option<(Outbound, PreviewSettings)>,
+    /// What must not be deleted.
+    pub holds: Holds,
 }
 
 /// The content repository. Clones share everything.
@@ -59,6 +62,7 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) clock: SharedClock,
     pub(crate) audit: AuditLog,
+    pub(crate) holds: Holds,
     pub(crate) server_name: OwnedServerName,
     pub(crate) blobs: Blobs,
     pub(crate) upload_bytes_max: u64,
@@ -106,6 +110,7 @@ impl Media {
             store,
             clock,
             audit,
+            holds: settings.holds,
             server_name: settings.server_name,
             blobs: blobs?,
             upload_bytes_max: settings.upload_bytes_max,

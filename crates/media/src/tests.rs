@@ -36,6 +36,7 @@ fn settings(dir: &Path) -> Settings {
         upload_bytes_max: 1_000_000,
         user_bytes_max: Some(1_500_000),
         remote_bytes_max: 2_000_000,
+        holds: Default::default(),
         remote_cache_days: Some(30),
         thumbnail_sizes: THUMBNAIL_SIZES_DEFAULT.to_vec(),
         previews: None,

@@ -49,6 +49,7 @@ async fn main() -> Result<(), Failure> {
         server_name,
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
+        holds: Default::default(),
         retention: wardroom_rooms::RetentionSettings::default(),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(&clock), Arc::new(StandardGate), AuditLog::silent(), settings);

@@ -73,6 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("11"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
+        holds: Default::default(),
         retention: wardroom_rooms::RetentionSettings::default(),
     };
     let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), AuditLog::silent(), settings);

@@ -78,6 +78,7 @@ use ruma::{DeviceId, OwnedServerName, RoomId, RoomVersionId, UserId};
 use wardroom_audit::AuditLog;
 use wardroom_clock::SharedClock;
 use wardroom_event::SigningKey;
+use wardroom_holds::Holds;
 use wardroom_store::{Batch, Scan, Store};
 
 pub use self::{
@@ -161,6 +162,8 @@ pub struct Settings {
     pub signing_key: Arc<SigningKey>,
     /// How long events are kept.
     pub retention: RetentionSettings,
+    /// What must not be deleted.
+    pub holds: Holds,
 }
 
 /// Who acts.
@@ -189,6 +192,7 @@ pub(crate) struct Engine {
     clock: SharedClock,
     gate: Arc<dyn Gate>,
     audit: AuditLog,
+    holds: Holds,
     server_name: OwnedServerName,
     default_version: RoomVersionId,
     key: Arc<SigningKey>,
@@ -232,6 +236,7 @@ impl Rooms {
                 clock,
                 gate,
                 audit,
+                holds: settings.holds,
                 server_name: settings.server_name,
                 default_version: settings.default_version,
                 key: settings.signing_key,

@@ -67,6 +67,7 @@ impl World {
             server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
+            holds: Default::default(),
             retention,
         };
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));

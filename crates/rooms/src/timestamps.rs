@@ -121,6 +121,7 @@ mod tests {
             server_name: owned_server_name!("a.example"),
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
+            holds: Default::default(),
             retention: crate::RetentionSettings::default(),
         };
         Rooms::new(

@@ -21,7 +21,7 @@ pub(crate) static CONFIGURED: Table<(), Packed<Hash16>> =
     Table::new(0x0F03, "server_configured", Profile::Point, Seal::System);
 
 /// All tables. Ranges of ids: accounts 0x01.., rooms 0x02.., media 0x03.., push 0x04.., federation 0x05.., care 0x06.., provisioning
-/// 0x07.., audit and atna 0x08.., the binary itself 0x0F...
+/// 0x07.., audit, atna and holds 0x08.., the binary itself 0x0F...
 pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
     let own: [TableSpec; 4] = [*IDENTITY.spec(), *OLD_KEYS.spec(), *POLICY_KEY.spec(), *CONFIGURED.spec()];
     Catalogue::new(&[
@@ -33,6 +33,7 @@ pub(crate) fn catalogue() -> Result<Catalogue, CatalogueError> {
         wardroom_care::TABLES,
         wardroom_provisioning::TABLES,
         wardroom_audit::TABLES,
+        wardroom_holds::TABLES,
         wardroom_atna::TABLES,
         &own,
     ])

@@ -1,19 +1,18 @@
 //! The one place where the parts are put together. Each gets what it needs in its constructor.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use axum::Router;
-use ruma::{OwnedServerName, OwnedUserId, UserId};
+use ruma::{OwnedUserId, UserId};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-use wardroom_accounts::{AccountError, Accounts, PasswordCost, Registration, Settings};
+use wardroom_accounts::{Accounts, PasswordCost, Registration, Settings};
 use wardroom_admin_api::{AdminState, Notices};
-use wardroom_audit::{AuditError, AuditLog};
+use wardroom_audit::AuditLog;
 use wardroom_care::{Attestations, Care, CareGate, ClaimRoles, Judge};
 use wardroom_client_api::{
     ClientSettings, ClientState, DelayedEventLimits, MediaState, Support, TurnCredentials, TurnServers,
@@ -21,19 +20,21 @@ use wardroom_client_api::{
 use wardroom_clock::{Clock, SharedClock};
 use wardroom_directories::Directories;
 use wardroom_event::SigningKey;
-use wardroom_federation::{Federation, ListSettings, PartnerError, PartnerSettings, Parts};
+use wardroom_federation::{Federation, ListSettings, PartnerSettings, Parts};
 use wardroom_federation_api::{FederationState, Transactions};
-use wardroom_media::{Media, MediaError, PreviewSettings};
-use wardroom_outbound::{Outbound, OutboundError, OutboundSettings, Ranges};
+use wardroom_holds::Holds;
+use wardroom_media::{Media, PreviewSettings};
+use wardroom_outbound::{Outbound, OutboundSettings, Ranges};
 use wardroom_provisioning::{Provisioning, Settings as ProvisioningSettings};
-use wardroom_push::{BadgeCounts, Push, PushError, Unread};
+use wardroom_push::{BadgeCounts, Push, Unread};
 use wardroom_rooms::Rooms;
 use wardroom_scim_api::ScimState;
 use wardroom_sso::{Sso, SsoSettings};
-use wardroom_store::{CatalogueError, CommitError, MasterKey, OpenError, Options, ReadError, Store};
+use wardroom_store::{MasterKey, Options, Store};
 use wardroom_sync::Syncer;
 use wardroom_web::{RateLimits, RequestMetrics, shell};
 
+pub(crate) use crate::start_error::StartError;
 use crate::{
     attesters::{Asking, Telling},
     auditing, background,
@@ -47,66 +48,10 @@ use crate::{
     },
     effective,
     exporting::Exporting,
-    identity, inviting,
-    keys::{self, KeyError},
-    metrics,
+    holding, identity, inviting, keys, metrics,
     serves::Serves,
     tables,
 };
-
-/// Why the server does not start.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    #[error("data_dir {}", dir.display())]
-    DataDir { dir: PathBuf, source: io::Error },
-    #[error("{key} {}", path.display())]
-    File { key: &'static str, path: PathBuf, source: io::Error },
-    #[error("the store in {}", dir.display())]
-    Store { dir: PathBuf, source: OpenError },
-    #[error("there is no store in {} yet", .0.display())]
-    NoStore(PathBuf),
-    #[error("data_dir {}: a restore was not finished; run it again", .0.display())]
-    Restoring(PathBuf),
-    #[error("the tables are declared wrongly")]
-    Tables(#[from] CatalogueError),
-    #[error(transparent)]
-    Accounts(#[from] AccountError),
-    #[error(transparent)]
-    Push(#[from] PushError),
-    #[error("the store cannot be read")]
-    Read(#[from] ReadError),
-    #[error("the store cannot be written")]
-    Commit(#[from] CommitError),
-    #[error(
-        "the store belongs to the server {stored}, the configuration says server_name = \"{configured}\": a server \
-         cannot be renamed"
-    )]
-    OtherName { stored: OwnedServerName, configured: OwnedServerName },
-    #[error("roles.service_user: is no local part of a user id")]
-    ServiceUser,
-    #[error(transparent)]
-    Care(#[from] wardroom_care::CareError),
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    #[error("audit_export: a file")]
-    AuditExport(#[source] io::Error),
-    #[error("audit_export")]
-    Feeds(#[from] wardroom_atna::FeedError),
-    #[error("scim.tokens_file")]
-    ScimTokens(#[from] wardroom_scim_api::TokenError),
-    #[error("directories")]
-    Directories(#[from] wardroom_directories::Fault),
-    #[error("the stored signing key is damaged")]
-    Identity,
-    #[error("the media directory {}", dir.display())]
-    Media { dir: PathBuf, source: MediaError },
-    #[error("requests to other servers")]
-    Federation(#[from] PartnerError),
-    #[error("the client for requests to others")]
-    Outbound(#[from] OutboundError),
-}
 
 /// What a command wants from the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +101,7 @@ pub(crate) async fn accounts(
     config: &Config,
     store: Store,
     clock: SharedClock,
-    audit: AuditLog,
+    (audit, holds): (AuditLog, Holds),
 ) -> Result<Accounts, StartError> {
     let settings = Settings {
         server_name: config.server_name.clone(),
@@ -175,6 +120,7 @@ pub(crate) async fn accounts(
         presence: config.presence.enabled,
         federation: config.federation.enabled,
         own_users: own_users(config),
+        holds,
     };
     Ok(Accounts::new(store, clock, audit, settings).await?)
 }
@@ -215,7 +161,12 @@ const PREVIEW_REDIRECTS_MAX: usize = 5;
 const PREVIEW_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The content repository as the configuration wants it.
-async fn media(config: &Config, store: Store, clock: SharedClock, audit: AuditLog) -> Result<Media, StartError> {
+async fn media(
+    config: &Config,
+    store: Store,
+    clock: SharedClock,
+    (audit, holds): (AuditLog, Holds),
+) -> Result<Media, StartError> {
     let dir = config.media_dir();
     let previews = match config.url_previews.enabled {
         true => Some((previewer(config)?, PreviewSettings { deny: config.url_previews.deny.clone() })),
@@ -231,6 +182,7 @@ async fn media(config: &Config, store: Store, clock: SharedClock, audit: AuditLo
         remote_cache_days: Some(config.media.remote_cache_days).filter(|days| *days > 0),
         thumbnail_sizes: config.media.sizes(),
         previews,
+        holds,
     };
     Media::open(store, clock, audit, settings).await.map_err(|source| StartError::Media { dir, source })
 }
@@ -363,7 +315,7 @@ async fn rooms(
     config: &Config,
     store: &Store,
     clock: &SharedClock,
-    (accounts, audit): (&Accounts, &AuditLog),
+    (accounts, audit, holds): (&Accounts, &AuditLog, &Holds),
     signing_key: &Arc<SigningKey>,
 ) -> Result<(Rooms, Care), StartError> {
     let settings = config.roles.settings(&config.server_name).ok_or(StartError::ServiceUser)?;
@@ -375,6 +327,7 @@ async fn rooms(
         default_version: config.rooms.default_version.clone(),
         signing_key: Arc::clone(signing_key),
         retention: config.retention.settings(config.server_notices.settings().is_some()),
+        holds: holds.clone(),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), audit.clone(), rooms);
     rooms.be_policy_server(Arc::new(identity::policy_key(store).await?));
@@ -481,15 +434,17 @@ impl App {
         let audit = auditing::open(config, &store, Arc::clone(&clock)).await?;
         auditing::begin(&audit).await?;
         effective::note(config, &store, &audit).await?;
-        let accounts = accounts(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
-        let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit), &signing_key).await?;
+        let holds = holding::open(config, &store, &clock, &audit).await?;
+        let accounts = accounts(config, store.clone(), Arc::clone(&clock), (audit.clone(), holds.clone())).await?;
+        let (rooms, care) = rooms(config, &store, &clock, (&accounts, &audit, &holds), &signing_key).await?;
         let sync = Syncer::new(store.clone(), rooms.clone(), accounts.clone(), Arc::clone(&clock));
         let push = push(config, store.clone(), sync.unread().clone(), Arc::clone(&clock), audit.clone())?;
         push.start().await?;
         let limits = Arc::new(RateLimits::new(Arc::clone(&clock), config.rate_limits.enabled));
         let stopping = CancellationToken::new();
         auditing::watch(&audit, &care, &stopping);
-        let media = media(config, store.clone(), Arc::clone(&clock), audit.clone()).await?;
+        holding::start(&holds, &stopping);
+        let media = media(config, store.clone(), Arc::clone(&clock), (audit.clone(), holds)).await?;
         let notices = config.server_notices.settings();
         let notices = notices.map(|settings| Notices::new(accounts.clone(), rooms.clone(), settings));
         let parts = Parts {

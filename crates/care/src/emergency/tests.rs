@@ -52,6 +52,7 @@ impl World {
             server_name: name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
+            holds: Default::default(),
             retention: wardroom_rooms::RetentionSettings::default(),
         };
         let attestations = Attestations::new(store.clone(), Arc::clone(&shared), judge.clone(), Vec::new());

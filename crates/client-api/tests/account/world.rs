@@ -58,6 +58,7 @@ pub(crate) async fn world_with(registration: Registration, rate_limits: bool) ->
         server_name: owned_server_name!("hospital-a.example"),
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
+        holds: Default::default(),
         retention: wardroom_rooms::RetentionSettings::default(),
     };
     let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), settings);

@@ -53,6 +53,7 @@ impl Ward {
             server_name,
             default_version: room_version_id!("12"),
             signing_key: SigningKey::from_seed([7; 32], "1").unwrap().into(),
+            holds: Default::default(),
             retention: wardroom_rooms::RetentionSettings::default(),
         };
         let rooms = Rooms::new(store.clone(), clock.clone(), Arc::new(StandardGate), AuditLog::silent(), settings);

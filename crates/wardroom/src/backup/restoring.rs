@@ -11,6 +11,7 @@ use std::{
 
 use wardroom_audit::AuditLog;
 use wardroom_clock::{Clock as _, SystemClock};
+use wardroom_holds::Holds;
 use wardroom_rooms::{FsckReport, Rooms, Settings, StandardGate, fsck};
 use wardroom_store::{DATABASE_DIR, KEYS_DIR, MasterKey, Store, replay_journal};
 
@@ -108,6 +109,8 @@ async fn look_at(config: &Config, store: &Store) -> Result<Restored, BackupError
         default_version: config.rooms.default_version.clone(),
         retention: config.retention.settings(),
         signing_key: Arc::new(identity::signing_key(store, &config.server_name).await?),
+        // What is removed here was given up before the copy was made.
+        holds: Holds::default(),
     };
     let silent = AuditLog::silent();
     let rooms = Rooms::new(store.clone(), Arc::new(SystemClock), Arc::new(StandardGate), silent, settings);

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 use wardroom_audit::{Origin, Who, origin};
 use wardroom_clock::SystemClock;
+use wardroom_holds::Holds;
 use wardroom_store::OpenError;
 
 use super::{ConfigFile, Failure, print, runtime, secret};
@@ -36,7 +37,8 @@ pub(super) fn run(create: &UserCreate) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let store = wiring::open_store(&config, &SystemClock, StoreUse::Create).await.map_err(explain)?;
         let audit = auditing::open(&config, &store, Arc::new(SystemClock)).await?;
-        let accounts = wiring::accounts(&config, store.clone(), Arc::new(SystemClock), audit).await?;
+        let accounts =
+            wiring::accounts(&config, store.clone(), Arc::new(SystemClock), (audit, Holds::default())).await?;
         let who = Who { service: Some(COMMAND_LINE.to_owned()), ..Who::default() };
         let creation = accounts.create_user(&create.name, Some(&password), create.admin);
         let created = origin::scope(Origin { who, request: None }, creation).await;

@@ -43,6 +43,8 @@ pub(crate) struct Retention {
     pub(crate) notice_days_before: u64,
     /// Messages do not go for the first time before members were told so long ago.
     pub(crate) notice_blocks: bool,
+    /// A legal hold is released when a second administrator asks for it as well.
+    pub(crate) hold_release_needs_two: bool,
 }
 
 impl Default for Retention {
@@ -61,6 +63,7 @@ impl Default for Retention {
             inactive_rooms_seconds: 0,
             notice_days_before: 7,
             notice_blocks: false,
+            hold_release_needs_two: true,
         }
     }
 }
