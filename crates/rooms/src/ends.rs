@@ -134,6 +134,12 @@ impl Rooms {
             return Ok(false);
         }
         let view = self.view_of(room).await?;
+        // Before anybody is made to leave. Whether it may be destroyed is asked again when it is.
+        let guard = self.engine.holds.nothing_changes().await;
+        if guard.room(&view.id).is_held() || guard.any_in_room(&view.id, 0, u64::MAX) {
+            return Ok(true);
+        }
+        drop(guard);
         let deletion = RoomDeletion {
             room: view.id.clone(),
             requested_by: self.engine.own_hand()?,

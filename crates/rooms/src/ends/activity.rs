@@ -51,7 +51,9 @@ impl Engine {
     /// After which time the room is removed where nothing is left of what was said.
     fn unused_ms(&self, room: &RoomView) -> Option<u64> {
         let kept = room.retention_set.is_some_and(|set| set.inactive_ms == Some(0));
-        ms(self.retention.ends.state_only).filter(|_| !kept && room.room_type.is_none())
+        // Of a room to which somebody is only invited nothing is here.
+        let is_here = room.create.get() != 0;
+        ms(self.retention.ends.state_only).filter(|_| is_here && !kept && room.room_type.is_none())
     }
 }
 

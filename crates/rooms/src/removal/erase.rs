@@ -70,7 +70,6 @@ impl Rooms {
         batch.delete(&ACTIVITY, &room);
         batch.delete(&FORGOTTEN, &room);
         batch.delete(&TEMPLATE_OF, &room);
-        batch.delete(&NOTICES, &room);
         batch.delete(&TOLD, &room);
         // All of it is to leave the files.
         batch.delete(&PRUNED_RANGES, &room);
@@ -80,7 +79,7 @@ impl Rooms {
         }
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
-        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS, SUPERSEDED);
+        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS, SUPERSEDED, NOTICES);
         Ok(batch)
     }
 

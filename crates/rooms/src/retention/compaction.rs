@@ -3,7 +3,7 @@
 //! It could not be read any more in any case. What was destroyed is noted in the batch that says so, and the note stays until
 //! the files were rewritten: whatever a crash interrupts is done again.
 
-use wardroom_store::{Batch, Packed, Scan};
+use wardroom_store::{Batch, CommitError, Packed, Scan};
 
 use super::{COMPACT_DUE, PRUNED_RANGES};
 use crate::{
@@ -70,7 +70,12 @@ impl Rooms {
         store.compact(&SEARCH_WORDS, &whole).await?;
         store.compact(&SUMMARIES, &whole).await?;
         store.compact(&ANNOTATIONS, &whole).await?;
-        store.commit(batch).await?;
+        match store.commit(batch).await {
+            Ok(_) => {}
+            // One of the rooms was destroyed meanwhile, and is due again with all of it.
+            Err(CommitError::Conflict { .. }) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        }
         store.unmark(&COMPACT_DUE, &due).await?;
         Ok(due.len() as u64)
     }

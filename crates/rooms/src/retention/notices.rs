@@ -40,6 +40,16 @@ pub enum Warning {
     Unused,
 }
 
+impl Warning {
+    /// Where it waits: what becomes of messages, and what becomes of the room, are told apart, and of each the newest.
+    const fn place(self) -> u8 {
+        match self {
+            Self::Shorter | Self::First => 0,
+            Self::Inactive | Self::Unused => 1,
+        }
+    }
+}
+
 /// What members of one room have still to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NoticeRow {
@@ -88,7 +98,7 @@ pub struct RetentionNotice {
 /// How far members of a room were told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notified {
-    room: RoomNid,
+    row: (RoomNid, u8),
     version: wardroom_store::Position,
     /// The last of them; none where there are no more.
     last: Option<UserNid>,
@@ -154,7 +164,7 @@ impl Engine {
     /// Notes that the members of a room are to be told that it ends.
     pub(crate) fn warn(&self, batch: &mut Batch, room: RoomNid, warning: Warning, now_ms: u64, due_ms: u64) {
         let row = NoticeRow { warning, at_ms: now_ms, max_ms: None, due_ms, after: None };
-        batch.put(&NOTICES, &room, &Packed(row));
+        batch.put(&NOTICES, &(room, warning.place()), &Packed(row));
         self.wake_tellers(batch);
     }
 
@@ -186,13 +196,14 @@ impl Engine {
             batch.expect_version(&TOLD, &room.nid, version);
             batch.put(&TOLD, &room.nid, &Packed(*now));
             if let Some(row) = row {
-                batch.put(&NOTICES, &room.nid, &Packed(row.clone()));
+                batch.put(&NOTICES, &(room.nid, row.warning.place()), &Packed(row.clone()));
                 self.wake_tellers(&mut batch);
             }
             self.store.commit(batch).await?;
         }
         let first_ms = judged.map(|judged| judged.told).or(told).and_then(|told| told.first_ms);
-        let waited = first_ms.is_some_and(|first_ms| now_ms >= first_ms.saturating_add(before_ms));
+        // Where nobody was told, no message goes by what is said of the room yet.
+        let waited = first_ms.is_none_or(|first_ms| now_ms >= first_ms.saturating_add(before_ms));
         Ok(waited || !self.retention.notice_blocks)
     }
 }
@@ -209,11 +220,11 @@ impl Rooms {
     /// When the store fails.
     pub async fn next_notice(&self) -> Result<Option<RetentionNotice>, RoomError> {
         let scan = Scan::all().limit(NOTICES_READ_MAX);
-        for (room, Packed(row), version) in self.engine.store.latest().scan_versioned(&NOTICES, scan).await? {
-            let view = match self.view_of(room).await {
+        for (at, Packed(row), version) in self.engine.store.latest().scan_versioned(&NOTICES, scan).await? {
+            let view = match self.view_of(at.0).await {
                 Ok(view) => view,
                 Err(RoomError::NoSuchRoom) => {
-                    self.note_told(&Notified { room, version, last: None }).await?;
+                    self.note_told(&Notified { row: at, version, last: None }).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -247,8 +258,8 @@ impl Rooms {
             max_ms: row.max_ms,
             due_ms: row.due_ms,
             users: users.filter(|user| own != Some(user)).collect(),
-            transaction: format!("retention-{}-{}", view.nid.get(), row.at_ms),
-            told: Notified { room: view.nid, version, last },
+            transaction: format!("retention-{}-{}-{}", view.nid.get(), row.warning.place(), row.at_ms),
+            told: Notified { row: (view.nid, row.warning.place()), version, last },
         })
     }
 
@@ -258,14 +269,14 @@ impl Rooms {
     /// When the store fails.
     pub async fn note_told(&self, told: &Notified) -> Result<(), RoomError> {
         let mut batch = Batch::default();
-        batch.expect_version(&NOTICES, &told.room, Some(told.version));
+        batch.expect_version(&NOTICES, &told.row, Some(told.version));
         match told.last {
-            None => batch.delete(&NOTICES, &told.room),
+            None => batch.delete(&NOTICES, &told.row),
             Some(last) => {
-                let Some(Packed(row)) = self.engine.store.latest().get(&NOTICES, &told.room).await? else {
+                let Some(Packed(row)) = self.engine.store.latest().get(&NOTICES, &told.row).await? else {
                     return Ok(());
                 };
-                batch.put(&NOTICES, &told.room, &Packed(NoticeRow { after: Some(last), ..row }));
+                batch.put(&NOTICES, &told.row, &Packed(NoticeRow { after: Some(last), ..row }));
             }
         }
         match self.engine.store.commit(batch).await {

@@ -9,6 +9,7 @@ use futures_util::FutureExt as _;
 use tokio::time::sleep;
 use wardroom_audit::{Act, Origin, Record};
 use wardroom_event::{Pdu, redact};
+use wardroom_holds::Guard;
 use wardroom_store::Scan;
 
 use super::{
@@ -49,20 +50,39 @@ impl Writer {
                 || self.engine.is_policy(pdu.kind()))
     }
 
-    async fn prune_superseded(&mut self, rows: Vec<(RoomNid, u64, EventNid)>, now_ms: u64) -> Result<u64, RoomError> {
+    async fn prune_superseded(
+        &mut self,
+        rows: Vec<(RoomNid, u64, EventNid)>,
+        guard: Guard,
+        now_ms: u64,
+    ) -> Result<u64, RoomError> {
         self.quiet();
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        let pruned = self.prune_states(rows, now_ms).await;
+        let pruned = self.prune_states(rows, &guard, now_ms).await;
+        // Until this is written no hold is set.
+        self.batch.on_commit(move |_| drop(guard));
         self.guard(pruned)
     }
 
-    async fn prune_states(&mut self, rows: Vec<(RoomNid, u64, EventNid)>, now_ms: u64) -> Result<u64, RoomError> {
-        let mut done = Done::default();
+    async fn prune_states(
+        &mut self,
+        rows: Vec<(RoomNid, u64, EventNid)>,
+        guard: &Guard,
+        now_ms: u64,
+    ) -> Result<u64, RoomError> {
+        let (mut done, room) = (Done::default(), self.view().id);
         for row in rows {
+            let found = self.event(row.2).await?;
+            if let Some(event) = &found {
+                let age = event.age();
+                if guard.event(&room, event.pdu.sender(), age.received_ms, age.sent_ms).is_held() {
+                    continue;
+                }
+            }
             self.batch.delete(&SUPERSEDED, &row);
-            let Some(event) = self.event(row.2).await? else { continue };
+            let Some(event) = found else { continue };
             // Two lines of the graph may have made it the room's again.
             if event.pruned || event.redacted_because.is_some() || self.is_current(&event).await? {
                 continue;
@@ -71,7 +91,6 @@ impl Writer {
             done.note(event.pdu.event_id().to_owned(), event.age().born_ms());
         }
         if done.count() > 0 {
-            let room = self.view().id;
             let (first, last) = done.ends();
             let record = Record::by(Act::RetentionRedact, Origin::default()).room(room.as_str()).count(done.count());
             let record = record.detail("state").event(first).last(last);
@@ -113,19 +132,18 @@ impl Rooms {
     pub(super) async fn prune_superseded(&self, room: &Arc<Room>, now_ms: u64) -> Result<u64, RoomError> {
         let kept = self.engine.retention.state_kept.and_then(|kept| u64::try_from(kept.as_millis()).ok());
         let Some(horizon_ms) = kept.and_then(|kept_ms| now_ms.checked_sub(kept_ms)) else { return Ok(0) };
-        let mut pruned = 0;
+        let range = || Scan::range(&(room.nid, 0_u64), &(room.nid, horizon_ms.saturating_add(1)));
+        let (mut pruned, mut scan) = (0, range());
         loop {
-            let scan = Scan::range(&(room.nid, 0_u64), &(room.nid, horizon_ms.saturating_add(1)));
             let rows = self.engine.store.latest().scan_keys(&SUPERSEDED, scan.limit(PRUNED_AT_ONCE)).await?;
-            if rows.is_empty() {
-                return Ok(pruned);
-            }
-            pruned += self
-                .patiently(room, move |writer: &mut Writer| {
-                    async move { writer.prune_superseded(rows, now_ms).await }.boxed()
-                })
-                .await?;
+            let Some(last) = rows.last().copied() else { return Ok(pruned) };
+            let guard = self.engine.holds.nothing_changes().await;
+            let write = self.engine.write(room, move |writer: &mut Writer| {
+                async move { writer.prune_superseded(rows, guard, now_ms).await }.boxed()
+            });
+            pruned += write.await?;
             sleep(PAUSE).await;
+            scan = range().after(&last);
         }
     }
 }

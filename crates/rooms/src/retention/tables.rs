@@ -31,8 +31,8 @@ pub(crate) const COMPACT_DUE: Table<RoomNid, ()> = Table::new(0x027E, "rooms_to_
 /// The template that a room was made by.
 pub(crate) const TEMPLATE_OF: Table<RoomNid, Packed<Hash16>> =
     Table::new(0x027F, "templates_of_rooms", Profile::Point, Seal::System);
-/// What members of this server have still to be told of how long the events of a room are kept.
-pub(crate) const NOTICES: Table<RoomNid, Packed<NoticeRow>> =
+/// What members of this server have still to be told: (room, of what).
+pub(crate) const NOTICES: Table<(RoomNid, u8), Packed<NoticeRow>> =
     Table::new(0x0286, "retention_notices", Profile::Churn, Seal::System);
 /// What they were told last.
 pub(crate) const TOLD: Table<RoomNid, Packed<Told>> =

@@ -1,6 +1,9 @@
 //! How long messages are kept (MSC1763). What is old comes from another server, which says when it was sent.
 
 mod crash;
+mod ends;
+mod ends_layers;
+mod notices;
 mod reading;
 mod saying;
 
