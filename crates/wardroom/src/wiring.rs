@@ -485,18 +485,17 @@ impl App {
         };
         let federation_api =
             federation.clone().map(|federation| federation_api(config, parts, federation, (&sync, &care), &limits));
-        let sso = sso(config, accounts.clone(), Arc::clone(&clock))?;
         let scim = scim(config, (&store, &clock, &audit), (&accounts, &rooms, &care), &limits)?;
         let exporting = Exporting::new(config, (&store, &clock), (&accounts, &audit), &limits)?;
         exporting.start(&stopping);
         let client = ClientState {
+            sso: sso(config, accounts.clone(), Arc::clone(&clock))?,
             accounts,
             rooms,
             care: care.clone(),
             sync,
             push,
             federation,
-            sso,
             limits,
             settings: Arc::new(client_settings(config)),
             clock,
