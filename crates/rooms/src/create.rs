@@ -131,7 +131,9 @@ impl Rooms {
             RoomError::Forbidden(sentence) => RoomError::InvalidRoomState(sentence),
             other => other,
         })?;
-        writer.note_retention().await?;
+        if template.is_some() {
+            writer.note_retention().await?;
+        }
         let also = also(writer.nid());
         writer.batch.append(also);
         writer.commit().await?;

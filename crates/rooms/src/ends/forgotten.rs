@@ -1,7 +1,6 @@
 //! Rooms that everybody of this server who was in them has left and forgotten.
 
 use futures_util::FutureExt as _;
-use ruma::OwnedUserId;
 use wardroom_store::{Batch, CommitError, Position, Scan};
 
 use super::{FORGOTTEN, RoomEnd, ms};
@@ -35,8 +34,7 @@ impl Rooms {
                 let page = self.members(room, membership, after, MEMBERS_PAGE).await?;
                 let Some(last) = page.last().copied() else { break };
                 after = Some(last);
-                let local: Vec<(OwnedUserId, UserNid)> = self.local_among(&page).await?;
-                for (_, user) in local {
+                for (_, user) in self.local_among(&page).await? {
                     any = true;
                     let entry = self.membership(user, room).await?;
                     if !(gone && entry.is_some_and(|entry| entry.forgotten)) {
