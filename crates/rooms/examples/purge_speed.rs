@@ -52,6 +52,7 @@ async fn open(directory: &Path, sync: bool, now_ms: u64) -> Result<(Store, Rooms
         server_name: owned_server_name!("a.example"),
         default_version: room_version_id!("12"),
         signing_key: SigningKey::from_seed([7; 32], "1")?.into(),
+        holds: Default::default(),
         retention: RetentionSettings::default(),
     };
     let rooms = Rooms::new(store.clone(), Arc::<ManualClock>::clone(&clock), Arc::new(StandardGate), audit, settings);
