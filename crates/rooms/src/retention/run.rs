@@ -126,7 +126,10 @@ impl Rooms {
         };
         let days = store.scan_keys(&SEALED_DAYS, days.limit(1)).await?.pop().map(|(room, _)| room);
         let stubs = store.scan_keys(&STUBS, stubs.limit(1)).await?.pop().map(|(room, ..)| room);
-        let states = store.scan_keys(&SUPERSEDED, states.limit(1)).await?.pop().map(|(room, ..)| room);
+        let states = match self.engine.retention.state_kept {
+            Some(_) => store.scan_keys(&SUPERSEDED, states.limit(1)).await?.pop().map(|(room, ..)| room),
+            None => None,
+        };
         Ok(days.into_iter().chain(stubs).chain(states).min())
     }
 
