@@ -75,6 +75,11 @@ impl Notices {
         Self(Arc::new(Inner { accounts, rooms, settings, making: Mutex::default() }))
     }
 
+    /// Whether it is by this user that notices are sent.
+    pub fn is_sender(&self, user: &UserId) -> bool {
+        self.0.accounts.typed_user(&self.0.settings.localpart).is_some_and(|sender| sender == user)
+    }
+
     /// Sends a notice, in the room that the user has for it or in a new one.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 use axum::Json;
 use serde_json::{Value, json};
 use wardroom_accounts::AdminScope::Privacy;
-use wardroom_rooms::{PurgeReceipt, RECEIPTS_PAGE_MAX, RetentionOf, Terms};
+use wardroom_rooms::{Override, PurgeReceipt, RECEIPTS_PAGE_MAX, RetentionOf, Terms};
 use wardroom_web::ApiError;
 
 use crate::{
@@ -33,16 +33,20 @@ pub(crate) fn endpoints() -> Endpoints {
 async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
     let room = asked.room_id(0)?;
     let view = state.rooms.view(&room).await.map_err(error::of_room)?.ok_or_else(no_such_room)?;
-    let RetentionOf { set, said } = state.rooms.retention_of(&view).await.map_err(error::of_room)?;
+    let RetentionOf { set, said, template } = state.rooms.retention_of(&view).await.map_err(error::of_room)?;
     let min_ms = Some(view.lifetime.min_ms).filter(|ms| *ms > 0);
     let mut shown = json!(Terms { max_ms: view.lifetime.max_ms, min_ms });
     let says = |terms: Option<Terms>| terms.is_some_and(|terms| terms.max_ms.is_some());
-    shown["source"] = match (says(set), says(said)) {
-        (true, _) => "override",
-        (false, true) => "room",
-        (false, false) => "server",
+    shown["source"] = match (says(set.map(|set| set.terms)), says(said), says(template)) {
+        (true, ..) => "override",
+        (false, true, _) => "room",
+        (false, false, true) => "template",
+        (false, false, false) => "server",
     }
     .into();
+    if let Some(template) = template {
+        shown["template"] = json!(template);
+    }
     if let Some(said) = said {
         shown["room"] = json!(said);
     }
@@ -56,8 +60,8 @@ async fn show(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> 
 }
 
 async fn set(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
-    let (room, terms): (_, Terms) = (asked.room_id(0)?, asked.body()?);
-    state.rooms.set_retention_override(&room, Some(terms)).await.map_err(error::of_room)?;
+    let (room, set): (_, Override) = (asked.room_id(0)?, asked.body()?);
+    state.rooms.set_retention_override(&room, Some(set)).await.map_err(error::of_room)?;
     show(state, asked).await
 }
 

@@ -9,15 +9,16 @@ use serde_json::{
     value::{RawValue as RawJsonValue, to_raw_value},
 };
 use wardroom_rooms::{
-    Action, Asker, Gate, Membership, Policy, RoomBirth, RoomNid, RoomView, StandardGate, Stored, Verdict,
+    Action, Asker, Gate, Membership, Policy, RoomBirth, RoomNid, RoomView, StandardGate, Stored, Terms, Verdict,
 };
+use wardroom_store::Hash16;
 
 use crate::{
     attestations::Attestations,
     emergency::{BREAK_GLASS, Pass},
     judge::Judge,
     policy::{ACCESS_POLICY, AccessPolicy, InviteRule, LossAction, RoomPolicy},
-    role::Requirement,
+    role::{Requirement, Role},
 };
 
 /// Decides by the roles of users in rooms with a policy.
@@ -37,6 +38,14 @@ impl CareGate {
     /// The gate by what is known of users.
     pub fn new(judge: Judge, attestations: Attestations) -> Self {
         Self { judge, attestations, policy_type: StateEventType::from(ACCESS_POLICY) }
+    }
+
+    /// Whether a user has a role that meets a requirement.
+    fn roles_of(&self, user: &UserId) -> impl Fn(&Requirement) -> bool {
+        let holder = self.judge.roles().of(user);
+        let held = holder.as_ref().map(|holder| self.judge.counted(holder, user, None)).unwrap_or_default();
+        let held: Vec<Role> = held.into_iter().cloned().collect();
+        move |role| held.iter().any(|held| role.is_met_by(held))
     }
 
     fn by_policy(&self, asker: &Asker<'_>, action: Action<'_>, room: &RoomView, policy: &AccessPolicy) -> bool {
@@ -141,14 +150,23 @@ impl Gate for CareGate {
         if self.judge.is_service(birth.creator) {
             return Ok(None);
         }
-        let holder = self.judge.roles().of(birth.creator);
-        let held = holder.as_ref().map(|holder| self.judge.counted(holder, birth.creator, None)).unwrap_or_default();
-        let has = |role: &Requirement| held.iter().any(|held| role.is_met_by(held));
+        let has = self.roles_of(birth.creator);
         let Some((content, policy)) = self.judge.templates().policy_for(birth, has) else { return Ok(None) };
         if !self.judge.meets(birth.creator, &policy) {
             return Err("You do not have the role that the access policy of such rooms requires.".to_owned());
         }
         to_raw_value(&content).map(Some).map_err(|error| error.to_string())
+    }
+
+    fn template_for(&self, birth: &RoomBirth<'_>) -> Option<Hash16> {
+        if self.judge.is_service(birth.creator) {
+            return None;
+        }
+        self.judge.templates().hash_for(birth, self.roles_of(birth.creator))
+    }
+
+    fn terms_of_template(&self, template: Hash16) -> Option<Terms> {
+        self.judge.templates().terms(template)
     }
 
     fn lets_in(&self, user: &UserId, room: &RoomView) -> bool {

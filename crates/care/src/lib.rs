@@ -156,6 +156,27 @@ impl Care {
         self.0.judge.templates()
     }
 
+    /// Sets a policy that new rooms get by themselves, and what it says of how long messages are kept in those that have it.
+    ///
+    /// # Errors
+    /// As [`Templates::set`].
+    pub async fn set_template(&self, name: &str, template: Template) -> Result<(), CareError> {
+        self.templates().set(name, template).await?;
+        Ok(self.0.rooms.templates_changed().await?)
+    }
+
+    /// Takes such a policy away. Says whether there was one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn remove_template(&self, name: &str) -> Result<bool, CareError> {
+        let removed = self.templates().remove(name).await?;
+        if removed {
+            self.0.rooms.templates_changed().await?;
+        }
+        Ok(removed)
+    }
+
     /// The time, in milliseconds since 1970.
     pub fn now_ms(&self) -> u64 {
         self.0.clock.now_ms()

@@ -9,7 +9,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wardroom_audit::{Act, AuditLog, Record, hash};
-use wardroom_rooms::RoomBirth;
+use wardroom_rooms::{RoomBirth, Terms};
 use wardroom_store::{Batch, Hash16, Packed, Scan, Store};
 use wildmatch::WildMatch;
 
@@ -41,6 +41,10 @@ pub struct Template {
     /// For rooms with an alias whose local part is of this pattern (`*` any characters, `?` any one).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
+    /// How long messages of these rooms are kept where the rooms themselves say nothing; it counts as it is now, also for
+    /// rooms that are there already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Terms>,
 }
 
 /// A template that was read.
@@ -70,6 +74,9 @@ impl Rule {
         }
         let creator_role = template.creator_role.as_deref().map(Requirement::parse).transpose();
         let creator_role = creator_role.map_err(|error| wrong(format!("creator_role: {error}")))?;
+        if let Some(Err(sentence)) = template.retention.map(Terms::check) {
+            return Err(wrong(format!("retention.{sentence}")));
+        }
         let alias = template.alias.as_deref().map(WildMatch::new);
         Ok(Self { template, policy, creator_role, alias })
     }
@@ -167,6 +174,20 @@ impl Templates {
         let rules = self.rules.read();
         let rule = rules.values().find(|rule| rule.is_for(birth, &has))?;
         Some((rule.template.policy.clone(), rule.policy.clone()))
+    }
+
+    /// By which hash the template for a new room is found again.
+    pub(crate) fn hash_for(&self, birth: &RoomBirth<'_>, has: impl Fn(&Requirement) -> bool) -> Option<Hash16> {
+        let rules = self.rules.read();
+        let (name, _) = rules.iter().find(|(_, rule)| rule.is_for(birth, &has))?;
+        Some(self.key(name))
+    }
+
+    /// What the template with this hash says of how long messages are kept.
+    pub(crate) fn terms(&self, hash: Hash16) -> Option<Terms> {
+        let rules = self.rules.read();
+        let (_, rule) = rules.iter().find(|(name, _)| self.key(name) == hash)?;
+        rule.template.retention
     }
 
     /// Leaves the record of a change of a template.

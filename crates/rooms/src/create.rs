@@ -8,14 +8,16 @@ use serde_json::{
     value::{RawValue as RawJsonValue, to_raw_value},
 };
 use wardroom_event::{Draft, Pdu, RoomVersion, check_standalone};
-use wardroom_store::{Batch, Json};
+use wardroom_store::{Batch, Hash16, Json};
 
 use crate::{
     Action, Actor, Engine, Rooms,
+    ends::Activity,
     error::RoomError,
     gate::RoomBirth,
     ids::{EventNid, NS_ROOM, Place, RoomNid},
     membership::{MemberChange, MemberProfile},
+    retention::RetentionOf,
     room::RoomView,
     tables::{Head, LISTED, ROOMS, RoomRecord},
     trie::Root,
@@ -120,14 +122,18 @@ impl Rooms {
         if let Some(alias) = &request.alias {
             self.engine.check_alias(alias)?;
         }
-        self.engine.give_policy(actor.user, version, &mut request)?;
+        let template = self.engine.give_policy(actor.user, version, &mut request)?;
         let create = self.engine.create_event(actor.user, version, &request)?;
         let mut writer = self.engine.found_room(actor, version, create, 0).await?;
+        writer.made_by(template);
         let room_id = writer.view().id;
         writer.furnish(actor, version, request).await.map_err(|error| match error {
             RoomError::Forbidden(sentence) => RoomError::InvalidRoomState(sentence),
             other => other,
         })?;
+        if template.is_some() {
+            writer.note_retention().await?;
+        }
         let also = also(writer.nid());
         writer.batch.append(also);
         writer.commit().await?;
@@ -136,12 +142,18 @@ impl Rooms {
 }
 
 impl Engine {
-    /// Gives the new room the policy that the gate has for it. Who acts for the server in a room with a policy becomes
+    /// Gives the new room the policy that the gate has for it; answers the template by which it does. Who acts for the server in a room with a policy becomes
     /// one of its creators where those stand above everybody.
-    fn give_policy(&self, creator: &UserId, version: RoomVersion, request: &mut NewRoom) -> Result<(), RoomError> {
-        let Some(kind) = self.gate.policy_type().map(ToString::to_string) else { return Ok(()) };
+    fn give_policy(
+        &self,
+        creator: &UserId,
+        version: RoomVersion,
+        request: &mut NewRoom,
+    ) -> Result<Option<Hash16>, RoomError> {
+        let Some(kind) = self.gate.policy_type().map(ToString::to_string) else { return Ok(None) };
         let room_type = request.creation_content.get("type").and_then(Value::as_str);
         let birth = RoomBirth { creator, room_type, alias: request.alias.as_deref() };
+        let template = self.gate.template_for(&birth);
         let is_policy = |(given, key, _): &(String, String, _)| *given == kind && key.is_empty();
         match self.gate.policy_for(&birth).map_err(RoomError::Forbidden)? {
             Some(content) => {
@@ -149,7 +161,7 @@ impl Engine {
                 request.initial_state.push((kind, String::new(), content));
             }
             None if request.initial_state.iter().any(is_policy) => {}
-            None => return Ok(()),
+            None => return Ok(None),
         }
         let own_user = self.gate.own_user().filter(|own| *own != creator);
         if let Some(own_user) = own_user.filter(|_| version.rules().authorization.additional_room_creators) {
@@ -159,7 +171,7 @@ impl Engine {
                 also.push(json!(own_user));
             }
         }
-        Ok(())
+        Ok(template)
     }
 
     /// The create event; in version 12 the room's id is made of it.
@@ -279,14 +291,18 @@ impl Engine {
             visibility: Visibility::Shared,
             public: false,
             policy: None,
-            lifetime: self.retention.lifetime(None, None),
+            lifetime: self.retention.lifetime(&RetentionOf::default()),
             retention_set: None,
+            template: None,
+            activity: Activity::default(),
             end: Place::FIRST,
             servers: Arc::default(),
             head: Arc::new(head),
         };
         let mut writer = Writer::begin_room(Arc::clone(self), view);
         writer.batch.append(batch);
+        // Whoever makes a room is about to say something.
+        writer.note_activity();
         Ok(writer)
     }
 }

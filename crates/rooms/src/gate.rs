@@ -13,7 +13,11 @@ use futures_util::{
 use ruma::{RoomAliasId, UserId, events::StateEventType};
 use serde_json::value::RawValue as RawJsonValue;
 
-use crate::{events::Stored, ids::RoomNid, room::RoomView, tables::Membership, visibility::Visibility};
+use wardroom_store::Hash16;
+
+use crate::{
+    events::Stored, ids::RoomNid, retention::Terms, room::RoomView, tables::Membership, visibility::Visibility,
+};
 
 /// What a user wants to do with a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +123,16 @@ pub trait Gate: fmt::Debug + Send + Sync + 'static {
     /// A sentence for the maker, who may not make such a room.
     fn policy_for(&self, _birth: &RoomBirth<'_>) -> Result<Option<Box<RawJsonValue>>, String> {
         Ok(None)
+    }
+
+    /// The template by which [`Gate::policy_for`] decides, if there is one for such a room.
+    fn template_for(&self, _birth: &RoomBirth<'_>) -> Option<Hash16> {
+        None
+    }
+
+    /// What a template says now of how long events of the rooms are kept that were made by it.
+    fn terms_of_template(&self, _template: Hash16) -> Option<Terms> {
+        None
     }
 
     /// Whether this server can let a user of another server into a room, which that server asks it for.

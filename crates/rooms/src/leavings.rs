@@ -232,7 +232,7 @@ impl Rooms {
     /// # Errors
     /// When the store fails.
     pub async fn longest_lifetime(&self) -> Result<Option<u64>, RoomError> {
-        let default = self.engine.retention.lifetime(None, None);
+        let default = self.engine.retention.lifetime(&crate::RetentionOf::default());
         let Some(mut longest) = default.max_ms.map(|max_ms| max_ms.max(default.min_ms)) else { return Ok(None) };
         let mut scan = Scan::all().limit(ROOMS_PAGE);
         loop {

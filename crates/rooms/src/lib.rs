@@ -18,6 +18,7 @@ mod create;
 mod deeds;
 mod delayed;
 mod directory;
+mod ends;
 mod erasure;
 mod error;
 mod events;
@@ -92,6 +93,7 @@ pub use self::{
         DELAYED_FINAL_KEPT, DELAYED_FINAL_PER_USER_MAX, DelayedError, DelayedEvent, NewDelayed, Outcome, Scheduled,
     },
     directory::{PUBLIC_ROOMS_PAGE_MAX, PublicPage, PublicQuery},
+    ends::{Ends, RoomEnd},
     erasure::{
         Copies, ERASURE_REASON_CHARS_MAX, ErasedMessages, Erasure, ErasureState, ErasureWish, Forgotten, HeldItem,
         Memory, NotForgotten,
@@ -131,8 +133,8 @@ pub use self::{
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     retention::{
-        Age, Lifetime, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionOf, RetentionSettings,
-        TERM_MS_MAX, Terms,
+        Age, Lifetime, Notified, Override, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionNotice,
+        RetentionOf, RetentionSettings, TERM_MS_MAX, Terms, Warning,
     },
     room::RoomView,
     room_media::MEDIA_EVENTS_MAX,
@@ -236,6 +238,8 @@ pub(crate) struct Engine {
     passed: retention::Passed,
     doomed: retention::Doomed,
     erasing: erasure::Erasing,
+    notices: Arc<retention::Notices>,
+    walk: ends::Walk,
 }
 
 impl Rooms {
@@ -274,6 +278,8 @@ impl Rooms {
                 passed: retention::Passed::default(),
                 doomed: retention::Doomed::default(),
                 erasing: erasure::Erasing::default(),
+                notices: Arc::default(),
+                walk: ends::Walk::default(),
             }),
         }
     }

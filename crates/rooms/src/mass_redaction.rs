@@ -162,7 +162,7 @@ impl Rooms {
     ) -> Result<(), RoomError> {
         let actor = Actor { user: by, nid, device: None, guest: false };
         let reason = redaction(task)?.reason.clone();
-        match self.redact(actor, &view.id, event, reason, None).await {
+        match self.redact_at_any_age(actor, &view.id, event, reason, None).await {
             Ok(_) => redaction(task)?.redacted += 1,
             Err(error @ (RoomError::Busy | RoomError::DiskFull | RoomError::Storage(_))) => return Err(error),
             Err(error) => note_failure(redaction(task)?, event.as_str(), error.to_string()),

@@ -16,6 +16,7 @@ use wardroom_store::{Batch, Packed};
 
 use crate::{
     Action, Actor, Rooms,
+    ends::FORGOTTEN,
     error::RoomError,
     ids::{NS_USER, RoomNid, UserNid},
     room::{Room, RoomView},
@@ -348,6 +349,10 @@ impl Rooms {
             let mut batch = Batch::default();
             batch.expect_version(&MEMBERSHIPS, &key, Some(written));
             batch.put(&MEMBERSHIPS, &key, &Packed(record));
+            // Perhaps nobody is left who could ever read it. Who are the last together both leave the mark.
+            if !self.has_local_members(found.nid).await? {
+                batch.put(&FORGOTTEN, &found.nid, &self.engine.clock.now_ms());
+            }
             batch.touch(actor.nid.watch());
             match store.commit(batch).await {
                 Err(wardroom_store::CommitError::Conflict { .. }) => {}

@@ -409,6 +409,7 @@ mod tests {
                 room: made[0].clone(),
                 requested_by: user_id!("@alice:a.example").to_owned(),
                 requester: alice.actor().nid,
+                end: None,
                 block: false,
                 purge: true,
                 force: false,

@@ -14,6 +14,7 @@ use wardroom_store::{Batch, Json, Scan};
 
 use crate::{
     Actor, Engine, NewRoom, Preset, Rooms,
+    ends::RoomEnd,
     error::RoomError,
     ids::{RoomNid, UserNid},
     tables::{ALIASES, AliasRecord, LISTED, Membership, ROOM_ALIASES},
@@ -55,6 +56,9 @@ pub struct RoomDeletion {
     pub new_room_name: Option<String>,
     /// What those who are moved there are told.
     pub message: Option<String>,
+    /// The room has ended by itself, for this reason: it stays where that is not so any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<RoomEnd>,
     /// What was done.
     #[serde(default)]
     pub done: Removed,
@@ -129,6 +133,11 @@ impl Rooms {
         let Some(nid) = self.room_nid(&known.room).await? else { return Ok(()) };
         if !known.done.closed {
             if self.view(&known.room).await?.is_none() {
+                return Ok(());
+            }
+            if let Some(end) = known.end
+                && !self.is_at_end(nid, end).await?
+            {
                 return Ok(());
             }
             self.make_new_room(task, profiles).await?;

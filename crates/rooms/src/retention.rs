@@ -4,15 +4,19 @@
 //! - An event is to go `max` after it was sent or came, whichever was earlier, and is to stay for `min` after it came.
 //!   Where both apply it stays.
 //! - What a room's lifetime is follows from layers: what an administrator has set for the room, the room's own
-//!   `m.room.retention` as far as the server's limits let it, the server's default. A field that one layer leaves open
-//!   comes from the next. Only what they say now counts, for events of any age.
+//!   `m.room.retention` as far as the server's limits let it, the template that the room was made by, the server's default.
+//!   A field that one layer leaves open comes from the next. Only what they say now counts, for events of any age.
+//! - Where nobody has said anything for long, what was said until then is over, too: see [`crate::ends`].
 //! - State events are exempt. Every other event is, once its time is over, shown to nobody any more, and soon after it is
 //!   pruned: what is left is its redacted form, so that the graph, its extremities and threads stay whole.
 //!
 //! [MSC1763]: https://github.com/matrix-org/matrix-spec-proposals/pull/1763
 
+mod compaction;
 mod held;
+mod layers;
 mod lost;
+mod notices;
 mod originals;
 mod policy;
 mod prune;
@@ -20,16 +24,15 @@ mod receipts;
 mod run;
 mod shred;
 mod stubs;
+mod superseded;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
-use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
-use wardroom_store::{Json, Scan};
+use wardroom_store::Scan;
 
 pub(crate) use self::{
     held::Passed,
@@ -38,28 +41,30 @@ pub(crate) use self::{
     tables::{OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},
 };
 pub use self::{
+    layers::{Override, RetentionOf},
+    notices::{Notified, RetentionNotice, Warning},
     policy::{RETENTION_TYPES, TERM_MS_MAX},
     receipts::{PurgeReceipt, RECEIPTS_PAGE_MAX},
     run::Purged,
 };
 pub(crate) use self::{
+    notices::Notices,
     prune::{Cause, Perishable},
     shred::Doomed,
+    tables::{COMPACT_DUE, NOTICES, PRUNED_RANGES, SUPERSEDED, TEMPLATE_OF, TOLD},
 };
 use crate::{
     Engine, Rooms,
+    ends::Ends,
     error::RoomError,
     events::Stored,
-    ids::{EventNid, RoomNid, UserNid},
+    ids::{EventNid, RoomNid},
     room::RoomView,
-    tables::Membership,
     writer::Writer,
 };
 
 /// Stubs stay this long where nothing else is said.
 const STUBS_KEPT_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Rooms for which administrators have set something that one answer looks at.
-const OVERRIDES_LISTED_MAX: usize = 10_000;
 /// What redacted events said is kept this long where nothing else is said.
 const REDACTION_HOLD_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How often expired events are looked for where nothing else is said.
@@ -93,6 +98,16 @@ pub struct RetentionSettings {
     pub redaction_hold: Duration,
     /// What becomes of the messages of a person who is erased.
     pub erased_messages: crate::ErasedMessages,
+    /// State that something else took the place of keeps what it said for this long; `None` is as long as the room.
+    pub state_kept: Option<Duration>,
+    /// Users may take back what was sent within this time; `None` is always.
+    pub redactable: Option<Duration>,
+    /// Members are told so long before messages of a room are deleted for the first time; zero: they are told nothing.
+    pub notice_before: Duration,
+    /// That first time waits until members were told so long ago.
+    pub notice_blocks: bool,
+    /// How rooms end.
+    pub ends: Ends,
 }
 
 impl Default for RetentionSettings {
@@ -106,33 +121,32 @@ impl Default for RetentionSettings {
             purge_every: PURGE_EVERY_DEFAULT,
             redaction_hold: REDACTION_HOLD_DEFAULT,
             erased_messages: crate::ErasedMessages::default(),
+            state_kept: None,
+            redactable: None,
+            notice_before: Duration::ZERO,
+            notice_blocks: false,
+            ends: Ends::default(),
         }
     }
 }
 
 impl RetentionSettings {
-    /// The lifetime of a room's events, by what an administrator has set for the room and what the room says itself.
-    pub(crate) fn lifetime(&self, set: Option<Terms>, room: Option<Terms>) -> Lifetime {
-        let (set, room) = (set.unwrap_or_default(), room.unwrap_or_default());
+    /// The lifetime of a room's events, by what is said of it.
+    pub(crate) fn lifetime(&self, of: &RetentionOf) -> Lifetime {
+        let set = of.set.map(|set| set.terms).unwrap_or_default();
+        let (room, template) = (of.said.unwrap_or_default(), of.template.unwrap_or_default());
         let within = |limits: &RangeInclusive<u64>, ms: u64| ms.clamp(*limits.start(), *limits.end());
         let room_max = room.max_ms.map(|ms| within(&self.max_limits, ms));
         let room_min = room.min_ms.map(|ms| within(&self.min_limits, ms));
         // A limit that is as far as terms go is none.
         let limit = Some(*self.max_limits.end()).filter(|limit| *limit < TERM_MS_MAX);
+        let min_ms = set.min_ms.or(room_min).or(template.min_ms).or(self.default.min_ms).unwrap_or(0);
         Lifetime {
-            max_ms: set.max_ms.or(room_max).or(self.default.max_ms).or(limit),
-            min_ms: set.min_ms.or(room_min).or(self.default.min_ms).unwrap_or(0).max(*self.min_limits.start()),
+            max_ms: set.max_ms.or(room_max).or(template.max_ms).or(self.default.max_ms).or(limit),
+            min_ms: min_ms.max(*self.min_limits.start()),
+            ended_ms: None,
         }
     }
-}
-
-/// What is said of how long one room's events are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetentionOf {
-    /// By an administrator of the server.
-    pub set: Option<Terms>,
-    /// By the room itself, before the server's limits.
-    pub said: Option<Terms>,
 }
 
 /// When an event came to be.
@@ -159,20 +173,27 @@ pub struct Lifetime {
     pub max_ms: Option<u64>,
     /// Events are kept for this long after they came, whatever else is said.
     pub min_ms: u64,
+    /// What came up to this time, in milliseconds since 1970, is over: the room has ended since.
+    pub(crate) ended_ms: Option<u64>,
 }
 
 impl Lifetime {
+    /// The same, where what came up to a time is over.
+    pub(crate) fn ended(self, ended_ms: Option<u64>) -> Self {
+        Self { ended_ms, ..self }
+    }
+
     /// Whether the time of such an event is over.
     pub fn is_over(self, age: Age, now_ms: u64) -> bool {
-        let Some(max_ms) = self.max_ms else { return false };
-        let delete_by = age.born_ms().saturating_add(max_ms);
-        let keep_until = age.received_ms.saturating_add(self.min_ms);
-        now_ms >= delete_by.max(keep_until)
+        let delete_by = self.max_ms.map(|max_ms| age.born_ms().saturating_add(max_ms));
+        let goes = delete_by.is_some_and(|delete_by| now_ms >= delete_by)
+            || self.ended_ms.is_some_and(|ended_ms| age.received_ms <= ended_ms);
+        goes && now_ms >= age.received_ms.saturating_add(self.min_ms)
     }
 
     /// Events that came to be before this may be over.
     fn horizon_ms(self, now_ms: u64) -> Option<u64> {
-        self.max_ms.and_then(|max_ms| now_ms.checked_sub(max_ms))
+        self.max_ms.and_then(|max_ms| now_ms.checked_sub(max_ms)).max(self.ended_ms)
     }
 }
 
@@ -210,11 +231,6 @@ impl Engine {
         let oldest = self.store.latest().scan_keys(&PERISHABLE, Scan::prefix(&room.nid).limit(1)).await?.pop();
         Ok(oldest.is_none_or(|(_, born_ms, _)| born_ms > horizon_ms))
     }
-
-    /// What an administrator has set for a room.
-    pub(crate) async fn retention_set(&self, room: RoomNid) -> Result<Option<Terms>, RoomError> {
-        Ok(self.store.latest().get(&OVERRIDES, &room).await?.map(|terms| terms.0))
-    }
 }
 
 impl Rooms {
@@ -251,84 +267,9 @@ impl Rooms {
     pub fn retention(&self) -> &RetentionSettings {
         &self.engine.retention
     }
-
-    /// What is said of how long a room's events are kept.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn retention_of(&self, room: &RoomView) -> Result<RetentionOf, RoomError> {
-        let mut said = None;
-        for kind in RETENTION_TYPES {
-            if said.is_none() {
-                let event = self.engine.state_event(room.nid, room.state, &kind.into(), "").await?;
-                said = event.and_then(|event| terms_of(&event.pdu));
-            }
-        }
-        Ok(RetentionOf { set: room.retention_set, said })
-    }
-
-    /// What administrators have set for rooms that a user is in.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn retention_overrides_of(&self, user: UserNid) -> Result<Vec<(OwnedRoomId, Terms)>, RoomError> {
-        let mut found = Vec::new();
-        for (room, Json(terms)) in
-            self.engine.store.latest().scan(&OVERRIDES, Scan::all().limit(OVERRIDES_LISTED_MAX)).await?
-        {
-            let entry = self.membership(user, room).await?;
-            if entry.is_some_and(|entry| entry.membership == Membership::Join) {
-                found.push((self.view_of(room).await?.id.clone(), terms));
-            }
-        }
-        Ok(found)
-    }
-
-    /// Sets, or takes back, for how long a room's events are kept. It counts at once, for events of any age.
-    ///
-    /// # Errors
-    /// [`RoomError::NotFound`] where there is no such room, [`RoomError::InvalidParam`] where the terms make no sense; when
-    /// the store fails.
-    pub async fn set_retention_override(&self, room: &RoomId, terms: Option<Terms>) -> Result<(), RoomError> {
-        let found = self.engine.find_room(room).await?.ok_or(RoomError::NotFound("There is no such room."))?;
-        if let Some(terms) = terms {
-            policy::check_terms(terms).map_err(RoomError::InvalidParam)?;
-        }
-        let set = move |writer: &mut Writer| {
-            let room = writer.nid();
-            match terms {
-                Some(terms) => writer.batch.put(&OVERRIDES, &room, &Json(terms)),
-                None => writer.batch.delete(&OVERRIDES, &room),
-            }
-            writer.retention_set = terms;
-        };
-        self.engine
-            .write(&found, move |writer| {
-                async move {
-                    set(writer);
-                    let noted = writer.note_retention().await;
-                    writer.guard(noted)
-                }
-                .boxed()
-            })
-            .await
-    }
 }
 
 impl Writer {
-    /// Works out the room's lifetime anew: what it follows from has changed.
-    pub(crate) async fn note_retention(&mut self) -> Result<(), RoomError> {
-        let mut said = None;
-        for kind in RETENTION_TYPES {
-            if said.is_none() {
-                let event = self.state_event(&kind.into(), "").await?;
-                said = event.and_then(|event| terms_of(&event.pdu));
-            }
-        }
-        self.lifetime = self.engine.retention.lifetime(self.retention_set, said);
-        Ok(())
-    }
-
     /// Notes that a message event is kept whole until its time is over.
     pub(crate) fn note_perishable(&mut self, event: EventNid, age: Age) {
         let room = self.nid();

@@ -11,15 +11,16 @@ use std::{
 use parking_lot::Mutex;
 use ruma::{OwnedRoomId, RoomId, events::StateEventType};
 use wardroom_event::RoomVersion;
-use wardroom_store::{Packed, Position, Scan};
+use wardroom_store::{Hash16, Packed, Position, Scan};
 
 use crate::{
     Engine,
+    ends::{ACTIVITY, Activity},
     error::RoomError,
     gate::Policy,
     ids::{EventNid, NS_ROOM, Place, RoomNid, ServerNid},
     join_rules::JoinRules,
-    retention::{Lifetime, RETENTION_TYPES, Terms, terms_of},
+    retention::{Lifetime, Override, RETENTION_TYPES, RetentionOf, terms_of},
     tables::{HEADS, Head, ROOM_SERVERS, ROOMS},
     trie::Root,
     visibility::Visibility,
@@ -60,7 +61,11 @@ pub struct RoomView {
     /// How long its message events are kept.
     pub lifetime: Lifetime,
     /// What an administrator has set of that.
-    pub(crate) retention_set: Option<Terms>,
+    pub(crate) retention_set: Option<Override>,
+    /// The template that it was made by.
+    pub(crate) template: Option<Hash16>,
+    /// When something was last said.
+    pub(crate) activity: Activity,
     /// Boundary after the newest event.
     pub end: Place,
     /// Joined users by server.
@@ -139,6 +144,12 @@ pub(crate) struct Registry {
 impl Registry {
     fn get(&self, nid: RoomNid) -> Option<Arc<Room>> {
         self.rooms.lock().get(&nid).cloned()
+    }
+
+    /// The rooms in memory; none that is being loaded is missing.
+    pub(crate) async fn loaded(&self) -> Vec<Arc<Room>> {
+        let _alone = self.loading.lock().await;
+        self.rooms.lock().values().cloned().collect()
     }
 
     /// Forgets a room that is not there any more.
@@ -222,8 +233,13 @@ impl Engine {
         }
         let read = |index: usize| read.get(index).and_then(Option::as_ref);
         let pdu = |index: usize| read(index).map(|event| &*event.pdu);
-        let retention_set = self.retention_set(nid).await?;
-        let said = [2, 3].into_iter().find_map(|index| pdu(index).and_then(terms_of));
+        let (retention_set, template) = (self.retention_set(nid).await?, self.template_of(nid).await?);
+        let of = RetentionOf {
+            set: retention_set,
+            said: [2, 3].into_iter().find_map(|index| pdu(index).and_then(terms_of)),
+            template: template.and_then(|template| self.gate.terms_of_template(template)),
+        };
+        let activity = store.get(&ACTIVITY, &nid).await?.map(|Packed(activity)| activity).unwrap_or_default();
         Ok(RoomView {
             nid,
             id,
@@ -235,8 +251,10 @@ impl Engine {
             invited: head.invited,
             visibility: Visibility::of(pdu(0)),
             public: JoinRules::of(pdu(1)).is_public(),
-            lifetime: self.retention.lifetime(retention_set, said),
+            lifetime: self.retention.lifetime(&of).ended(activity.ended_ms),
             retention_set,
+            template,
+            activity,
             policy: read(4).and_then(|event| self.gate.read_policy(event)),
             end: Place::after(written),
             servers: Arc::new(servers.into_iter().map(|((_, server), Packed(count))| (server, count)).collect()),

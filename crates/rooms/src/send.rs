@@ -258,8 +258,40 @@ impl Rooms {
         self.redact(actor, room, &content.redacts, content.reason, transaction).await
     }
 
-    /// Takes away the content of an event: one's own, or anybody's with the power to.
+    /// Takes away the content of an event: one's own, or anybody's with the power to; of a message as long after it was
+    /// sent as the server lets users do that.
     pub async fn redact(
+        &self,
+        actor: Actor<'_>,
+        room: &RoomId,
+        event: &EventId,
+        reason: Option<String>,
+        transaction: Option<&TransactionId>,
+    ) -> Result<OwnedEventId, RoomError> {
+        if let Some(view) = self.view(room).await? {
+            self.check_redactable(actor, &view, event).await?;
+        }
+        self.redact_at_any_age(actor, room, event, reason, transaction).await
+    }
+
+    /// Refuses to take back a message that is too old for it, to those who may know of it.
+    async fn check_redactable(&self, actor: Actor<'_>, room: &RoomView, event: &EventId) -> Result<(), RoomError> {
+        let Some(limit) = self.engine.retention.redactable else { return Ok(()) };
+        self.engine.permit(actor, room, Action::Redact).await?;
+        let Some(nid) = self.engine.event_nid(event).await? else { return Ok(()) };
+        let Some(target) = self.engine.event(room.nid, nid).await? else { return Ok(()) };
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let until_ms = target.age().born_ms().saturating_add(limit_ms);
+        if target.pdu.is_state() || target.redacted_because.is_some() || self.engine.clock.now_ms() < until_ms {
+            return Ok(());
+        }
+        let sentence =
+            format!("event_id: messages can be redacted for {} seconds after they were sent.", limit.as_secs());
+        Err(RoomError::Forbidden(sentence))
+    }
+
+    /// As [`Rooms::redact`], for administrators.
+    pub(crate) async fn redact_at_any_age(
         &self,
         actor: Actor<'_>,
         room: &RoomId,

@@ -198,6 +198,7 @@ impl Writer {
         let actor = Actor { user: &plan.sender, nid: plan.nid, device: None, guest: false };
         let mut new = engine.found_room(actor, plan.version, create, self.next_index()).await?;
         new.inherit(plan, &inherited).await?;
+        new.inherit_retention(self).await?;
         let id = new.view().id;
         let tombstone = match tombstone.take() {
             Some(tombstone) => tombstone,

@@ -21,11 +21,12 @@ use serde_json::value::RawValue as RawJsonValue;
 use tokio::sync::oneshot;
 use wardroom_audit::{Origin, origin};
 use wardroom_event::RoomVersion;
-use wardroom_store::{Batch, Json, Position, View};
+use wardroom_store::{Batch, Hash16, Json, Position, View};
 
 pub(crate) use self::place::{Placing, Tell};
 use crate::{
     Engine,
+    ends::Activity,
     error::RoomError,
     events::Stored,
     gate::Policy,
@@ -33,7 +34,7 @@ use crate::{
     ids::{EventNid, Place, RoomNid, ServerNid, Slot, UserNid},
     names::NamedUser,
     relations::Relating,
-    retention::{Lifetime, Terms},
+    retention::{Lifetime, Override},
     room::{Room, RoomView},
     tables::{HEADS, Head, MembershipRecord, ROOMS, RoomRecord, Standing},
     trie::{Overlay, Root},
@@ -82,10 +83,10 @@ where
     }
 
     fn finish(self: Box<Self>, outcome: &Result<Position, RoomError>) {
-        let built = self.built.unwrap_or_else(|| Err(RoomError::inconsistent("write that was not built")));
-        let answer = match outcome {
-            Ok(_) => built,
-            Err(failure) => built.and(Err(failure.clone())),
+        let answer = match (outcome, self.built) {
+            (Ok(_), Some(built)) => built,
+            (Ok(_), None) => Err(RoomError::inconsistent("write that was not built")),
+            (Err(failure), built) => built.unwrap_or_else(|| Err(failure.clone())).and(Err(failure.clone())),
         };
         // Whoever asked may have gone away; what was written stays written.
         drop(self.waiting.send(answer));
@@ -144,12 +145,24 @@ impl Engine {
         }
         let mut writer = Writer::begin(Arc::clone(&self), room);
         writer.jobs = jobs.len();
-        for job in &mut jobs {
-            job.build(&mut writer).await;
+        let mut refused = Vec::new();
+        for index in 0..jobs.len() {
+            if writer.room.is_closed() {
+                // One of those before closed it.
+                refused = jobs.split_off(index);
+                break;
+            }
+            if let Some(job) = jobs.get_mut(index) {
+                job.build(&mut writer).await;
+            }
         }
+        writer.jobs = jobs.len();
         let outcome = writer.commit().await;
         for job in jobs {
             job.finish(&outcome);
+        }
+        for job in refused {
+            job.finish(&Err(RoomError::NoSuchRoom));
         }
     }
 }
@@ -188,7 +201,9 @@ pub(crate) struct Writer {
     public: bool,
     pub(crate) policy: Option<Policy>,
     pub(crate) lifetime: Lifetime,
-    pub(crate) retention_set: Option<Terms>,
+    pub(crate) retention_set: Option<Override>,
+    pub(crate) template: Option<Hash16>,
+    pub(crate) activity: Activity,
     pub(crate) batch: Batch,
     pub(crate) overlay: Overlay,
     pub(crate) store: View,
@@ -249,6 +264,8 @@ impl Writer {
             policy: base.policy.clone(),
             lifetime: base.lifetime,
             retention_set: base.retention_set,
+            template: base.template,
+            activity: base.activity,
             jobs: 0,
             quiet_jobs: 0,
             batch: Batch::default(),
@@ -315,6 +332,8 @@ impl Writer {
             policy: self.policy.clone(),
             lifetime: self.lifetime,
             retention_set: self.retention_set,
+            template: self.template,
+            activity: self.activity,
             servers: self.servers_of_view(),
             head: Arc::new(self.head.clone()),
             ..(*self.base).clone()
@@ -323,6 +342,11 @@ impl Writer {
 
     fn servers_of_view(&self) -> Arc<BTreeMap<ServerNid, u64>> {
         if *self.base.servers == self.servers { Arc::clone(&self.base.servers) } else { Arc::new(self.servers.clone()) }
+    }
+
+    /// Whether the room is as it was in this picture, also after the jobs of this group so far.
+    pub(crate) fn is_as_of(&self, view: &RoomView) -> bool {
+        self.base.end == view.end && self.next_index == 0
     }
 
     /// The room's state before this group.

@@ -82,6 +82,10 @@ pub(crate) trait Engine: Read {
     /// that held it are gone.
     fn purge(&self, profile: Profile, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault>;
 
+    /// Rewrites the files that hold these ranges (first key, first key beyond) without what was deleted or written over
+    /// there. What is wrong with a file is not told here, but when it is read.
+    fn compact(&self, profile: Profile, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault>;
+
     /// Puts what is only in memory and log into tables, so that the next open is quick.
     fn flush(&self) -> Result<(), Fault>;
 }

@@ -18,6 +18,7 @@
 mod batch;
 mod commit_error;
 mod committer;
+mod compaction;
 mod disk;
 mod engine;
 mod internal;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::warn;
 use wardroom_accounts::Accounts;
+use wardroom_admin_api::Notices;
 use wardroom_care::Care;
 use wardroom_client_api::ClientState;
 use wardroom_directories::Directories;
@@ -12,7 +13,7 @@ use wardroom_media::Media;
 use wardroom_provisioning::Provisioning;
 use wardroom_rooms::{Follower, MemberProfile, Profiles, Rooms};
 
-use crate::{config::Config, endings::Endings};
+use crate::{config::Config, endings::Endings, telling};
 
 /// How often what has expired is dropped.
 const UPKEEP_PERIOD: Duration = Duration::from_secs(60 * 60);
@@ -23,6 +24,7 @@ pub(crate) fn start(
     (media, holds, config): (&Media, Holds, &Config),
     (care, directories): (&Care, &Directories),
     provisioning: &Provisioning,
+    notices: Option<&Notices>,
 ) {
     let endings = Endings::new(client, media, holds, config);
     let ClientState { rooms, accounts, push, sync, federation, stopping, .. } = client;
@@ -36,6 +38,10 @@ pub(crate) fn start(
     tokio::spawn(stopping.clone().run_until_cancelled_owned(run_retention(rooms.clone(), endings)));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(media.clone().run_shredding()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(accounts.settings().holds.clone().run()));
+    if let Some(notices) = notices {
+        let telling = telling::run(rooms.clone(), notices.clone());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(telling));
+    }
     let tasks = rooms.clone().run_tasks(profiles(accounts.clone()));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(tasks));
     tokio::spawn(stopping.clone().run_until_cancelled_owned(sync.run_presence()));

@@ -26,6 +26,7 @@ mod serves;
 mod signals;
 mod start_error;
 mod tables;
+mod telling;
 mod wiring;
 
 use std::process::ExitCode;

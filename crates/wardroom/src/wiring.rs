@@ -322,7 +322,7 @@ async fn rooms(
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
         signing_key: Arc::clone(signing_key),
-        retention: config.retention.settings(),
+        retention: config.retention.settings(config.server_notices.settings().is_some()),
         holds: holds.clone(),
     };
     let rooms = Rooms::new(store.clone(), Arc::clone(clock), Arc::new(gate), audit.clone(), rooms);
@@ -502,7 +502,8 @@ impl App {
             audit,
             stopping,
         };
-        background::start(&client, (&media.media, holds, config), (&care, &directories), &scim.provisioning);
+        let notices = admin.notices.as_ref();
+        background::start(&client, (&media.media, holds, config), (&care, &directories), &scim.provisioning, notices);
         Ok(Self { store, client, media, admin, federation: federation_api, scim, exporting, requests: Arc::default() })
     }
 

@@ -32,12 +32,12 @@ async fn show(state: AdminState, asked: Asked) -> Result<Json<Template>, ApiErro
 }
 
 async fn set(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
-    state.care.templates().set(asked.part(0), asked.body()?).await.map_err(error::of_care)?;
+    state.care.set_template(asked.part(0), asked.body()?).await.map_err(error::of_care)?;
     Ok(Json(json!({})))
 }
 
 async fn remove(state: AdminState, asked: Asked) -> Result<Json<Value>, ApiError> {
-    if !state.care.templates().remove(asked.part(0)).await.map_err(error::of_care)? {
+    if !state.care.remove_template(asked.part(0)).await.map_err(error::of_care)? {
         return Err(no_such_template());
     }
     Ok(Json(json!({})))

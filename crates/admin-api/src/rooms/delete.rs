@@ -68,6 +68,7 @@ async fn begin(state: &AdminState, asked: &Asked) -> Result<String, ApiError> {
         new_room_user,
         new_room_name: body.room_name,
         message: body.message,
+        end: None,
         done: Removed::default(),
     };
     state.rooms.delete_room(deletion).await.map_err(error::of_room)

@@ -15,12 +15,16 @@ use wardroom_store::{Batch, Json, Packed, Position, ReadError, Scan};
 use super::deletion;
 use crate::{
     Rooms,
+    ends::{ACTIVITY, FORGOTTEN},
     error::RoomError,
     governed::{ARRIVALS, CHANGED, GOVERNED},
     ids::{NS_ROOM, Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
-    retention::{ORIGINALS, OVERRIDES, PERISHABLE, SEALED_DAYS, STUBS},
+    retention::{
+        COMPACT_DUE, NOTICES, ORIGINALS, OVERRIDES, PERISHABLE, PRUNED_RANGES, SEALED_DAYS, STUBS, SUPERSEDED,
+        TEMPLATE_OF, TOLD,
+    },
     room::Room,
     search::SEARCH_WORDS,
     tables::{
@@ -42,7 +46,7 @@ impl Rooms {
     pub(super) async fn erase(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
         let closed = deletion(task)?.done.closed;
         if !closed {
-            self.tell_others(room).await?;
+            self.tell_others(task, room).await?;
         }
         // A hold comes before this, or when the contents are gone.
         let guard = self.engine.holds.nothing_changes().await;
@@ -77,12 +81,19 @@ impl Rooms {
         batch.delete(&GOVERNED, &room);
         batch.delete(&CHANGED, &room);
         batch.delete(&OVERRIDES, &room);
+        batch.delete(&ACTIVITY, &room);
+        batch.delete(&FORGOTTEN, &room);
+        batch.delete(&TEMPLATE_OF, &room);
+        batch.delete(&TOLD, &room);
+        // All of it is to leave the files.
+        batch.delete(&PRUNED_RANGES, &room);
+        batch.put(&COMPACT_DUE, &room, &());
         macro_rules! all_of {
             ($($table:ident),*) => { $(batch.delete_prefix(&$table, &room);)* };
         }
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
-        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS, ORIGINALS);
+        all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS, ORIGINALS, SUPERSEDED, NOTICES);
         Ok(batch)
     }
 
@@ -121,9 +132,10 @@ impl Rooms {
     }
 
     /// Gives other servers the time to hear who has left.
-    async fn tell_others(&self, room: RoomNid) -> Result<(), RoomError> {
+    async fn tell_others(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
         let own = self.engine.server_name.clone();
-        if self.servers(room).await?.iter().any(|server| *server != own) {
+        let somebody_left = !deletion(task)?.done.kicked.is_empty();
+        if somebody_left && self.servers(room).await?.iter().any(|server| *server != own) {
             sleep(TELLING_OTHERS).await;
         }
         Ok(())
@@ -134,15 +146,17 @@ impl Rooms {
         let open: Arc<Room> = self.engine.room(room).await?;
         self.engine.closed.0.lock().insert(room);
         // What waits in the queue is written before, what comes after it is refused.
-        self.engine
-            .write(&open, |writer| {
-                async move {
-                    writer.close_room();
-                    Ok(())
-                }
-                .boxed()
-            })
-            .await?;
+        if !open.is_closed() {
+            self.engine
+                .write(&open, |writer| {
+                    async move {
+                        writer.close_room();
+                        Ok(())
+                    }
+                    .boxed()
+                })
+                .await?;
+        }
         self.end_memberships(room).await?;
         let mut batch = Batch::default();
         batch.delete(&ROOMS, &room);

@@ -30,16 +30,21 @@ pub(crate) fn check_content(kind: &str, state_key: Option<&str>, content: &RawJs
     parse(content).map(drop).map_err(|sentence| format!("content of {kind}: {sentence}"))
 }
 
-/// Refuses terms that contradict themselves.
-pub(super) fn check_terms(terms: Terms) -> Result<(), String> {
-    for (name, term) in [("max_lifetime", terms.max_ms), ("min_lifetime", terms.min_ms)] {
-        if term.is_some_and(|ms| ms > TERM_MS_MAX) {
-            return Err(format!("{name}: must be at most {TERM_MS_MAX}"));
+impl Terms {
+    /// Refuses terms that contradict themselves.
+    ///
+    /// # Errors
+    /// A sentence that names the field.
+    pub fn check(self) -> Result<(), String> {
+        for (name, term) in [("max_lifetime", self.max_ms), ("min_lifetime", self.min_ms)] {
+            if term.is_some_and(|ms| ms > TERM_MS_MAX) {
+                return Err(format!("{name}: must be at most {TERM_MS_MAX}"));
+            }
         }
-    }
-    match (terms.min_ms, terms.max_ms) {
-        (Some(min), Some(max)) if min > max => Err("max_lifetime: must not be less than min_lifetime".to_owned()),
-        _ => Ok(()),
+        match (self.min_ms, self.max_ms) {
+            (Some(min), Some(max)) if min > max => Err("max_lifetime: must not be less than min_lifetime".to_owned()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -55,7 +60,7 @@ fn parse(content: &RawJsonValue) -> Result<Terms, String> {
             .ok_or_else(|| format!("{name}: must be a number of milliseconds, an integer from 0 to {TERM_MS_MAX}")),
     };
     let terms = Terms { max_ms: term("max_lifetime")?, min_ms: term("min_lifetime")? };
-    check_terms(terms)?;
+    terms.check()?;
     Ok(terms)
 }
 

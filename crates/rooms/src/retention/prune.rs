@@ -64,6 +64,7 @@ impl Writer {
 
     async fn prune_all(&mut self, due: Vec<Perishable>, now_ms: u64, cause: &Cause) -> Result<u64, RoomError> {
         let mut done = Done::default();
+        let mut pruned = Vec::with_capacity(due.len());
         for row in due {
             // The policy may have changed since they were looked for.
             if matches!(cause, Cause::Time) && !self.lifetime.is_over(row.age(), now_ms) {
@@ -80,7 +81,9 @@ impl Writer {
                 self.forget_original(event.nid).await?;
             }
             done.note(event.pdu.event_id().to_owned(), row.born_ms);
+            pruned.push(row.event);
         }
+        self.note_pruned(pruned.into_iter()).await?;
         if done.count() > 0 {
             self.record_pruned(&done, now_ms, cause);
         }

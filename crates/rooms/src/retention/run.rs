@@ -12,7 +12,7 @@ use wardroom_holds::Guard;
 use wardroom_store::Scan;
 
 use super::{
-    PERISHABLE, SEALED_DAYS, STUBS,
+    PERISHABLE, SEALED_DAYS, STUBS, SUPERSEDED,
     held::Walk,
     prune::{Cause, Perishable},
     shred::SHREDDED_AT_ONCE,
@@ -30,7 +30,7 @@ const PRUNED_AT_ONCE: usize = 200;
 /// Stubs that are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 100;
 /// Between two commits, so that what people send comes first.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// How often a room that is too busy is asked again, and when.
 const BUSY_TRIES_MAX: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
@@ -47,6 +47,8 @@ pub struct Purged {
     pub stubs: u64,
     /// Data keys that were destroyed.
     pub keys: u64,
+    /// States that something else took the place of, of which only the redacted form is left now.
+    pub states: u64,
     /// Rooms that could not be purged whole.
     pub failures: u64,
 }
@@ -84,11 +86,14 @@ impl Rooms {
             let now_ms = watch.time(self.engine.clock.now_ms());
             match self.purge_expired(now_ms).await {
                 Ok(done) if done != Purged::default() => {
-                    let Purged { events, stubs, keys, failures } = done;
-                    tracing::info!(events, stubs, keys, failures, "events whose time was over were purged");
+                    let Purged { events, stubs, keys, states, failures } = done;
+                    tracing::info!(events, stubs, keys, states, failures, "events whose time was over were purged");
                 }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "what is over cannot be looked for"),
+            }
+            if let Err(error) = self.end_rooms(now_ms).await {
+                tracing::error!(%error, "rooms that have ended cannot be looked for");
             }
             if let Err(error) = self.resume_erasures().await {
                 tracing::error!(%error, "erasures that wait cannot be looked for");
@@ -119,22 +124,28 @@ impl Rooms {
             tokio::task::consume_budget().await;
         }
         self.shred(days, now_ms, &mut done).await?;
+        self.compact_shredded().await?;
         Ok(done)
     }
 
     /// The next room of which contents, or what is left of them, are kept.
     pub(super) async fn next_room(&self, after: Option<RoomNid>) -> Result<Option<RoomNid>, RoomError> {
         let store = self.engine.store.latest();
-        let (days, stubs) = match after {
-            None => (Scan::all(), Scan::all()),
+        let (days, stubs, states) = match after {
+            None => (Scan::all(), Scan::all(), Scan::all()),
             Some(room) => {
                 let last = EventNid::new(u64::MAX);
-                (Scan::all().after(&(room, u32::MAX)), Scan::all().after(&(room, u64::MAX, last)))
+                let timed = Scan::all().after(&(room, u64::MAX, last));
+                (Scan::all().after(&(room, u32::MAX)), timed.clone(), timed)
             }
         };
         let days = store.scan_keys(&SEALED_DAYS, days.limit(1)).await?.pop().map(|(room, _)| room);
         let stubs = store.scan_keys(&STUBS, stubs.limit(1)).await?.pop().map(|(room, ..)| room);
-        Ok(days.into_iter().chain(stubs).min())
+        let states = match self.engine.retention.state_kept {
+            Some(_) => store.scan_keys(&SUPERSEDED, states.limit(1)).await?.pop().map(|(room, ..)| room),
+            None => None,
+        };
+        Ok(days.into_iter().chain(stubs).chain(states).min())
     }
 
     async fn purge_room(
@@ -149,10 +160,27 @@ impl Rooms {
             Err(RoomError::NoSuchRoom) => return Ok(()),
             room => room?,
         };
+        self.follow_late(&room).await?;
         self.find_days(&room, now_ms, days).await?;
-        self.prune_room(&room, now_ms, done).await?;
+        if self.engine.announce(&room.view(), now_ms).await? {
+            self.prune_room(&room, now_ms, done).await?;
+        }
+        done.states += self.prune_superseded(&room, now_ms).await?;
         self.drop_originals(&room, now_ms).await?;
         self.drop_stubs(&room, now_ms, done).await
+    }
+
+    /// A room that came to be while its template was changed may follow what that said before.
+    async fn follow_late(&self, room: &Arc<Room>) -> Result<(), RoomError> {
+        let view = room.view();
+        if view.template.is_none() {
+            return Ok(());
+        }
+        let lifetime = self.engine.retention.lifetime(&self.retention_of(&view).await?);
+        if lifetime.ended(view.activity.ended_ms) == view.lifetime {
+            return Ok(());
+        }
+        self.engine.follow_template(room).await
     }
 
     async fn prune_room(&self, room: &Arc<Room>, now_ms: u64, done: &mut Purged) -> Result<(), RoomError> {
@@ -198,7 +226,9 @@ impl Rooms {
             return Ok(0);
         }
         let pruned = self
-            .patiently(room, move |writer: &mut Writer| async move { writer.prune(due, now_ms, &Cause::Time, guard).await }.boxed())
+            .patiently(room, move |writer: &mut Writer| {
+                async move { writer.prune(due, now_ms, &Cause::Time, guard).await }.boxed()
+            })
             .await?;
         sleep(PAUSE).await;
         Ok(pruned)

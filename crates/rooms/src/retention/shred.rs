@@ -152,6 +152,7 @@ impl Writer {
         for day in &days {
             self.batch.delete(&SEALED_DAYS, &(room, *day));
         }
+        self.want_compaction();
         let count = u64::try_from(days.len()).unwrap_or(u64::MAX);
         let record = Record::by(Act::RetentionShred, Origin::default()).room(id.as_str()).count(count);
         engine.audit.add(&mut self.batch, record);

@@ -12,7 +12,7 @@ use ruma::{
 use serde_json::{Value, json, value::to_raw_value};
 use wardroom_store::{Catalogue, ReadError, Scan, Store};
 
-use super::{Age, Lifetime, PERISHABLE, Purged, RetentionSettings, SEALED_DAYS, STUBS, TERM_MS_MAX, Terms};
+use super::{Age, Lifetime, Override, PERISHABLE, Purged, RetentionSettings, SEALED_DAYS, STUBS, TERM_MS_MAX, Terms};
 use crate::{
     Page, Preset, RelationsQuery, RoomError, SearchOrder, SearchQuery, TABLES, Viewer, fsck,
     tables::{EVENTS, Standing},
@@ -23,18 +23,22 @@ const HOUR_MS: u64 = 60 * 60 * 1_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
 /// Alice and her room on a server that keeps messages for ten days, and what is left of them for two more.
-struct Ward {
-    world: World,
-    alice: Person,
-    room: OwnedRoomId,
+pub(crate) struct Ward {
+    pub(crate) world: World,
+    pub(crate) alice: Person,
+    pub(crate) room: OwnedRoomId,
+}
+
+fn over(terms: Terms) -> Override {
+    Override { terms, inactive_ms: None }
 }
 
 impl Ward {
-    async fn new(version: &str) -> Self {
+    pub(crate) async fn new(version: &str) -> Self {
         Self::keeping(version, |_| {}).await
     }
 
-    async fn keeping(version: &str, change: impl FnOnce(&mut RetentionSettings)) -> Self {
+    pub(crate) async fn keeping(version: &str, change: impl FnOnce(&mut RetentionSettings)) -> Self {
         let mut settings = RetentionSettings {
             default: Terms { max_ms: Some(10 * DAY_MS), min_ms: None },
             stubs_kept: Duration::from_millis(2 * DAY_MS),
@@ -53,7 +57,7 @@ impl Ward {
         self.world.rooms.send(self.alice.actor(), &self.room, "m.room.message", content, None).await.unwrap()
     }
 
-    async fn say(&self, body: &str) -> OwnedEventId {
+    pub(crate) async fn say(&self, body: &str) -> OwnedEventId {
         self.send(json!({ "msgtype": "m.text", "body": body })).await
     }
 
@@ -62,13 +66,13 @@ impl Ward {
         self.send(json!({ "msgtype": "m.text", "body": body, "m.relates_to": relation })).await
     }
 
-    async fn set_policy(&self, content: Value) -> Result<OwnedEventId, RoomError> {
+    pub(crate) async fn set_policy(&self, content: Value) -> Result<OwnedEventId, RoomError> {
         let content = to_raw_value(&content).unwrap();
         self.world.rooms.set_state(self.alice.actor(), &self.room, &"m.room.retention".into(), "", content).await
     }
 
     /// Bodies of the messages that Alice sees.
-    async fn seen(&self) -> Vec<String> {
+    pub(crate) async fn seen(&self) -> Vec<String> {
         let filter = RoomEventFilter::default();
         let page = Page { from: None, to: None, backwards: false, limit: 1_000, filter: &filter };
         let page = self.world.rooms.messages(self.alice.actor(), &self.room, page).await.unwrap();
@@ -79,14 +83,14 @@ impl Ward {
         page.chunk.iter().filter_map(|event| body(event.pdu.content())).collect()
     }
 
-    async fn found(&self, term: &str) -> (usize, usize) {
+    pub(crate) async fn found(&self, term: &str) -> (usize, usize) {
         let (viewer, filter) = (Viewer::new(self.alice.actor()), RoomEventFilter::default());
         let query = SearchQuery { term, keys: &[], filter: &filter, order: SearchOrder::Recent, limit: 10, from: None };
         let page = self.world.rooms.search(viewer, query).await.unwrap();
         (page.hits.len(), page.count)
     }
 
-    async fn is_there(&self, event: &OwnedEventId) -> bool {
+    pub(crate) async fn is_there(&self, event: &OwnedEventId) -> bool {
         match self.world.rooms.event(self.alice.actor(), &self.room, event).await {
             Ok(_) => true,
             Err(RoomError::NoSuchEvent) => false,
@@ -94,15 +98,15 @@ impl Ward {
         }
     }
 
-    fn pass(&self, ms: u64) {
+    pub(crate) fn pass(&self, ms: u64) {
         self.world.clock.advance_ms(ms);
     }
 
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.world.rooms.engine.clock.now_ms()
     }
 
-    async fn purge(&self) -> Purged {
+    pub(crate) async fn purge(&self) -> Purged {
         let done = self.world.rooms.purge_expired(self.now()).await.unwrap();
         assert_eq!(done.failures, 0);
         assert_eq!(fsck(&self.world.store).await.unwrap().problems, Vec::<String>::new());
@@ -110,7 +114,7 @@ impl Ward {
     }
 
     /// Rows of events that can be read, and whether all can.
-    async fn readable(&self) -> bool {
+    pub(crate) async fn readable(&self) -> bool {
         let rows: Result<Vec<_>, ReadError> = self.world.store.latest().scan(&EVENTS, Scan::all()).await;
         rows.is_ok()
     }
@@ -218,9 +222,9 @@ fn limits_and_what_administrators_set_count_when_reading_and_when_purging() {
         ward.pass(1);
         assert_eq!(ward.seen().await.len(), 0, "kept for twenty days at most");
         let set = |terms| ward.world.rooms.set_retention_override(&ward.room, terms);
-        set(Some(Terms { max_ms: Some(40 * DAY_MS), min_ms: None })).await.unwrap();
+        set(Some(over(Terms { max_ms: Some(40 * DAY_MS), min_ms: None }))).await.unwrap();
         assert_eq!((ward.seen().await.len(), ward.purge().await.events), (1, 0), "an administrator counts more");
-        let refused = set(Some(Terms { max_ms: Some(1), min_ms: Some(2) })).await;
+        let refused = set(Some(over(Terms { max_ms: Some(1), min_ms: Some(2) }))).await;
         assert!(matches!(refused, Err(RoomError::InvalidParam(_))));
         set(None).await.unwrap();
         assert_eq!(ward.purge().await.events, 1);
@@ -235,7 +239,7 @@ fn what_must_be_kept_is_kept() {
         ward.pass(30 * DAY_MS - 1);
         assert_eq!((ward.seen().await.len(), ward.purge().await.events), (1, 0), "longer than the default's maximum");
         let terms = Terms { max_ms: Some(0), min_ms: Some(0) };
-        ward.world.rooms.set_retention_override(&ward.room, Some(terms)).await.unwrap();
+        ward.world.rooms.set_retention_override(&ward.room, Some(over(terms))).await.unwrap();
         assert_eq!(ward.seen().await.len(), 1, "an administrator does not go below it either");
         ward.pass(1);
         assert_eq!((ward.seen().await.len(), ward.purge().await.events), (0, 1));
@@ -476,7 +480,7 @@ fn expired_events_of_others_are_kept_for_the_graph_alone() {
         let view = ward.world.rooms.view(&ward.room).await.unwrap().unwrap();
         // A term of nothing: what comes is over when it comes.
         let none = Terms { max_ms: Some(0), min_ms: None };
-        ward.world.rooms.set_retention_override(&ward.room, Some(none)).await.unwrap();
+        ward.world.rooms.set_retention_override(&ward.room, Some(over(none))).await.unwrap();
         let event = ward.say("never shown").await;
         assert!(ward.seen().await.is_empty());
         assert_eq!(ward.found("never").await, (0, 0));
@@ -493,14 +497,76 @@ fn expired_events_of_others_are_kept_for_the_graph_alone() {
     });
 }
 
+#[test]
+fn what_was_superseded_says_nothing_after_its_time_and_what_counts_stays() {
+    run(async {
+        let ward = Ward::keeping("12", |settings| settings.state_kept = Some(Duration::from_millis(30 * DAY_MS))).await;
+        let set = async |kind: &str, content: Value| {
+            let content = to_raw_value(&content).unwrap();
+            ward.world.rooms.set_state(ward.alice.actor(), &ward.room, &kind.into(), "", content).await.unwrap()
+        };
+        let content = async |event: &OwnedEventId| {
+            let event = ward.world.rooms.event(ward.alice.actor(), &ward.room, event).await.unwrap();
+            event.pdu.content().get().to_owned()
+        };
+        let name = set("m.room.name", json!({ "name": "Mr Smith" })).await;
+        let topic = set("m.room.topic", json!({ "topic": "his pneumonia" })).await;
+        let own = set("org.example.bed", json!({ "patient": "Smith" })).await;
+        let rules = set("m.room.join_rules", json!({ "join_rule": "invite" })).await;
+        let retention = ward.set_policy(json!({ "max_lifetime": 9 * DAY_MS })).await.unwrap();
+        set("m.room.name", json!({ "name": "Ward 7" })).await;
+        set("org.example.bed", json!({})).await;
+        set("m.room.join_rules", json!({ "join_rule": "public" })).await;
+        ward.set_policy(json!({ "max_lifetime": 8 * DAY_MS })).await.unwrap();
+        ward.pass(30 * DAY_MS - 1);
+        assert_eq!(ward.purge().await.states, 0);
+        assert!(content(&name).await.contains("Smith") && ward.found("Smith").await.0 > 0);
+        ward.pass(1);
+        // The name with which the room began, and two.
+        assert_eq!(ward.purge().await.states, 3);
+        assert_eq!((content(&name).await, content(&own).await), ("{}".to_owned(), "{}".to_owned()));
+        assert_eq!(ward.found("Smith").await, (0, 0));
+        assert!(content(&topic).await.contains("pneumonia"), "it is the room's topic");
+        assert!(content(&rules).await.contains("invite") && content(&retention).await.contains("max_lifetime"));
+        assert_eq!(ward.purge().await.states, 0, "once");
+        assert!(ward.readable().await);
+    });
+}
+
+#[test]
+fn what_went_with_a_key_leaves_the_files_whatever_a_crash_interrupts() {
+    run(async {
+        let ward = Ward::new("12").await;
+        let view = ward.world.rooms.view(&ward.room).await.unwrap().unwrap();
+        let marks = async || {
+            let store = ward.world.store.latest();
+            let ranges = store.scan(&super::PRUNED_RANGES, Scan::all()).await.unwrap();
+            (ranges.len(), store.scan_keys(&super::COMPACT_DUE, Scan::all()).await.unwrap().len())
+        };
+        ward.say("one").await;
+        ward.say("two").await;
+        ward.pass(20 * DAY_MS);
+        assert_eq!(ward.purge().await.events, 2);
+        assert_eq!(marks().await, (1, 0), "its key is still there");
+        assert_eq!(ward.purge().await.keys, 1);
+        assert_eq!(marks().await, (0, 0));
+        // The key was destroyed, and the files were not rewritten: as after a crash between the two.
+        let mut batch = wardroom_store::Batch::default();
+        batch.put(&super::COMPACT_DUE, &view.nid, &());
+        ward.world.store.commit(batch).await.unwrap();
+        ward.purge().await;
+        assert_eq!(marks().await, (0, 0));
+    });
+}
+
 proptest! {
     #[test]
     fn a_time_in_the_past_or_the_future_is_no_way_around(
         sent_ms: u64, received_ms in 0_u64..1 << 50, max_ms in 0..=TERM_MS_MAX, min_ms in 0..=TERM_MS_MAX,
     ) {
-        let (age, lifetime) = (Age { sent_ms, received_ms }, Lifetime { max_ms: Some(max_ms), min_ms });
+        let (age, lifetime) = (Age { sent_ms, received_ms }, Lifetime { max_ms: Some(max_ms), min_ms, ended_ms: None });
         prop_assert!(!lifetime.is_over(age, received_ms.saturating_add(min_ms).saturating_sub(1)) || min_ms == 0);
         prop_assert!(lifetime.is_over(age, received_ms.saturating_add(max_ms.max(min_ms))));
-        prop_assert_eq!(Lifetime { max_ms: None, min_ms }.is_over(age, u64::MAX), false);
+        prop_assert_eq!(Lifetime { max_ms: None, min_ms, ended_ms: None }.is_over(age, u64::MAX), false);
     }
 }

@@ -87,6 +87,11 @@ impl Writer {
         let replaced = self.replaced(slot).await?;
         self.record_event(&stored.pdu, standing, replaced.as_deref());
         if standing == Standing::Timeline {
+            if stored.pdu.is_state() {
+                self.note_superseded(replaced.as_deref());
+            } else if !stored.pruned {
+                self.note_activity();
+            }
             let servers: BTreeSet<ServerNid> = self.servers.keys().copied().collect();
             let old = self.head.state;
             self.follow(&stored, after).await?;

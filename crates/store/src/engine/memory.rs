@@ -152,6 +152,10 @@ impl Engine for Memory {
         Ok(())
     }
 
+    fn compact(&self, _: Profile, _: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn flush(&self) -> Result<(), Fault> {
         Ok(())
     }

@@ -84,6 +84,21 @@ impl Rocks {
     }
 }
 
+impl Rocks {
+    /// Merges the tables of these ranges down to the last level.
+    fn rewrite(&self, profile: Profile, ranges: &[(Vec<u8>, Vec<u8>)], alone: bool) -> Result<(), Fault> {
+        // Once every family is flushed, no log is needed, and those with rows that are gone go.
+        self.flush()?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        options.set_exclusive_manual_compaction(alone);
+        for (start, end) in ranges {
+            self.db.compact_range_cf_opt(family(&self.db, profile)?, Some(start), Some(end), &options);
+        }
+        Ok(())
+    }
+}
+
 fn family(db: &DB, profile: Profile) -> Result<&ColumnFamily, Fault> {
     db.cf_handle(profile.name()).ok_or_else(|| Fault::Engine("a column family is missing".into()))
 }
@@ -182,14 +197,13 @@ impl Engine for Rocks {
 
     fn purge(&self, profile: Profile, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
         let before = Files::of(&self.db)?;
-        // Once every family is flushed, no log is needed, and those with the purged rows go.
-        self.flush()?;
-        let mut options = CompactOptions::default();
-        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
-        for (start, end) in ranges {
-            self.db.compact_range_cf_opt(family(&self.db, profile)?, Some(start), Some(end), &options);
-        }
+        self.rewrite(profile, ranges, true)?;
         before.check_purged(&self.db, profile, ranges)
+    }
+
+    fn compact(&self, profile: Profile, ranges: &[(Vec<u8>, Vec<u8>)]) -> Result<(), Fault> {
+        // What writes need goes on meanwhile.
+        self.rewrite(profile, ranges, false)
     }
 
     fn flush(&self) -> Result<(), Fault> {

@@ -121,7 +121,7 @@ async fn look_at(config: &Config, dir: &Path, store: &Store) -> Result<Restored,
     let settings = Settings {
         server_name: config.server_name.clone(),
         default_version: config.rooms.default_version.clone(),
-        retention: config.retention.settings(),
+        retention: config.retention.settings(false),
         signing_key: Arc::new(identity::signing_key(store, &config.server_name).await?),
         // What is removed here was given up before the copy was made.
         holds: Holds::default(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wardroom_media::AgeOf;
-use wardroom_rooms::{ErasedMessages, RetentionSettings, TERM_MS_MAX, Terms};
+use wardroom_rooms::{Ends, ErasedMessages, RetentionSettings, TERM_MS_MAX, Terms};
 
 use crate::endings::FileTerms;
 
@@ -21,6 +21,8 @@ pub(crate) enum MediaClock {
     /// From the end of the day on which somebody last looked at them.
     LastAccess,
 }
+/// Longest time before which users can be told, in days.
+const NOTICE_DAYS_MAX: u64 = 366;
 
 /// How long messages are kept.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -50,6 +52,21 @@ pub(crate) struct Retention {
     pub(crate) redaction_hold_seconds: u64,
     /// What becomes of the messages of a person who is erased.
     pub(crate) erase_messages: ErasedMessages,
+    /// Names, topics, pictures and states of types that are not the specification's keep what they said for so many seconds
+    /// after something else took their place. Zero: as long as the room.
+    pub(crate) state_max_lifetime_seconds: u64,
+    /// Users can redact a message for so many seconds after it was sent. Zero: always.
+    pub(crate) redaction_max_age_seconds: u64,
+    /// Rooms go so many seconds after the last user of this server who was in them has forgotten them. Zero: never.
+    pub(crate) forgotten_rooms_seconds: u64,
+    /// Rooms in which nothing but state is left go so many seconds after something was said. Zero: never.
+    pub(crate) state_only_rooms_seconds: u64,
+    /// Messages and files of a room go so many seconds after the last of them. Zero: never.
+    pub(crate) inactive_rooms_seconds: u64,
+    /// Members are told so many days before messages of a room go for the first time, or all of them. Zero: they are not.
+    pub(crate) notice_days_before: u64,
+    /// Messages do not go for the first time before members were told so long ago.
+    pub(crate) notice_blocks: bool,
     /// A legal hold is released when a second administrator asks for it as well.
     pub(crate) hold_release_needs_two: bool,
 }
@@ -68,6 +85,13 @@ impl Default for Retention {
             media_clock: MediaClock::Received,
             redaction_hold_seconds: 7 * DAY,
             erase_messages: ErasedMessages::Prune,
+            state_max_lifetime_seconds: 0,
+            redaction_max_age_seconds: 0,
+            forgotten_rooms_seconds: 7 * DAY,
+            state_only_rooms_seconds: 0,
+            inactive_rooms_seconds: 0,
+            notice_days_before: 7,
+            notice_blocks: false,
             hold_release_needs_two: true,
         }
     }
@@ -83,6 +107,11 @@ impl Retention {
             ("media_max_age_seconds", self.media_max_age_seconds),
             ("remote_media_max_age_seconds", self.remote_media_max_age_seconds),
             ("redaction_hold_seconds", self.redaction_hold_seconds),
+            ("state_max_lifetime_seconds", self.state_max_lifetime_seconds),
+            ("redaction_max_age_seconds", self.redaction_max_age_seconds),
+            ("forgotten_rooms_seconds", self.forgotten_rooms_seconds),
+            ("state_only_rooms_seconds", self.state_only_rooms_seconds),
+            ("inactive_rooms_seconds", self.inactive_rooms_seconds),
         ];
         for (name, seconds) in terms {
             if seconds > TERM_SECONDS_MAX {
@@ -104,6 +133,9 @@ impl Retention {
         if !(1..=DAY).contains(&self.purge_every_seconds) {
             problems.push("retention.purge_every_seconds: must be at least 1 and at most a day".to_owned());
         }
+        if self.notice_days_before > NOTICE_DAYS_MAX {
+            problems.push(format!("retention.notice_days_before: must be at most {NOTICE_DAYS_MAX}"));
+        }
         problems
     }
 
@@ -120,9 +152,10 @@ impl Retention {
         }
     }
 
-    /// As the rooms want it.
-    pub(crate) fn settings(&self) -> RetentionSettings {
+    /// As the rooms want it; `told` says whether the server can tell users anything.
+    pub(crate) fn settings(&self, told: bool) -> RetentionSettings {
         let ms = |seconds: u64| seconds.saturating_mul(1_000);
+        let seconds = |seconds: u64| Some(Duration::from_secs(seconds)).filter(|term| !term.is_zero());
         let term = |seconds: u64| Some(ms(seconds)).filter(|ms| *ms > 0);
         let limits = |[low, high]: [u64; 2]| ms(low)..=term(high).unwrap_or(TERM_MS_MAX);
         RetentionSettings {
@@ -133,6 +166,15 @@ impl Retention {
             purge_every: Duration::from_secs(self.purge_every_seconds),
             redaction_hold: Duration::from_secs(self.redaction_hold_seconds),
             erased_messages: self.erase_messages,
+            state_kept: seconds(self.state_max_lifetime_seconds),
+            redactable: seconds(self.redaction_max_age_seconds),
+            notice_before: Duration::from_secs(if told { self.notice_days_before * DAY } else { 0 }),
+            notice_blocks: self.notice_blocks,
+            ends: Ends {
+                forgotten: seconds(self.forgotten_rooms_seconds),
+                state_only: seconds(self.state_only_rooms_seconds),
+                inactive: seconds(self.inactive_rooms_seconds),
+            },
         }
     }
 }

@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the server says of an erasure once it got so far.
 #[track_caller]
-fn erasure(admin: &User, user: &User, state: &str) -> Value {
+pub(crate) fn erasure(admin: &User, user: &User, state: &str) -> Value {
     wait_until(&format!("the erasure is {state}"), SOON, || {
         let shown = admin.get(own(&["users", &user.id, "erasure"])).ok();
         (shown["state"] == state).then_some(shown)

@@ -1,8 +1,11 @@
 //! How long messages are kept (MSC1763). What is old comes from another server, which says when it was sent.
 
 mod crash;
+mod ends;
+mod ends_layers;
 mod files;
 mod holds;
+mod notices;
 mod reading;
 mod saying;
 

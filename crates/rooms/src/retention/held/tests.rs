@@ -244,6 +244,7 @@ fn a_room_that_is_held_is_not_destroyed_and_neither_is_its_history() {
             new_room_user: None,
             new_room_name: None,
             message: None,
+            end: None,
             done: Default::default(),
         };
         for scope in [ward.of_room(), Scope { user_id: Some(bob.actor().user.to_owned()), ..Scope::default() }] {

@@ -246,7 +246,7 @@ fn hostile_logs_get_no_signature_and_do_no_harm() {
     let hash = STANDARD.encode([7; 32]);
     for (number, peer) in peers.iter().enumerate() {
         let log = Log::of(peer);
-        let good = log.shows(u64::MAX / 2, 1, &[]);
+        let (good, hash) = (log.shows(u64::MAX / 2, 1, &[]), hash.clone());
         let answer = move |first: bool| match number {
             0 => Answer::repeated(vec![b'x'; 1 << 16], 1_000),
             1 => Answer::bytes(200, "application/json", b"{".to_vec()),
