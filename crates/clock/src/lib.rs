@@ -48,6 +48,11 @@ impl ManualClock {
     pub fn advance_ms(&self, by_ms: u64) {
         self.0.fetch_add(by_ms, Ordering::Relaxed);
     }
+
+    /// Sets the clock, also backwards.
+    pub fn set_ms(&self, now_ms: u64) {
+        self.0.store(now_ms, Ordering::Relaxed);
+    }
 }
 
 impl Clock for ManualClock {
@@ -66,6 +71,8 @@ mod tests {
         assert_eq!(clock.now_ms(), 1_000);
         clock.advance_ms(250);
         assert_eq!(clock.now_ms(), 1_250);
+        clock.set_ms(7);
+        assert_eq!(clock.now_ms(), 7);
     }
 
     #[test]

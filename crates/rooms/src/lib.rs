@@ -57,6 +57,7 @@ mod servers;
 mod serving;
 mod shared;
 mod state;
+mod state_history;
 mod summary;
 mod tables;
 mod tasks;
@@ -119,8 +120,8 @@ pub use self::{
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     retention::{
-        Age, Lifetime, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionOf, RetentionSettings,
-        TERM_MS_MAX, Terms,
+        Age, Lifetime, OVERRIDE_REMOVED, OVERRIDE_SET, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES,
+        RetentionOf, RetentionSettings, TERM_MS_MAX, Terms,
     },
     room::RoomView,
     room_media::MEDIA_EVENTS_MAX,
@@ -130,6 +131,7 @@ pub use self::{
     },
     serving::{Admission, ServerReader, StateServed, WALK_EVENTS_MAX},
     state::StateAt,
+    state_history::{InForce, STATE_HISTORY_MAX},
     summary::{ReadSummary, Summary},
     tables::{Membership, Standing, TABLES},
     tasks::{Profiles, TASKS_MAX, Task, TaskStatus, Work},

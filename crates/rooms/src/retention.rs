@@ -26,6 +26,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Json, Scan};
 
 pub use self::{
@@ -51,6 +52,10 @@ use crate::{
 const STUBS_KEPT_DEFAULT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Rooms for which administrators have set something that one answer looks at.
 const OVERRIDES_LISTED_MAX: usize = 10_000;
+/// What the record says when an administrator sets how long a room's events are kept; its name has the terms, as JSON.
+pub const OVERRIDE_SET: &str = "retention.set";
+/// What it says when that is taken back.
+pub const OVERRIDE_REMOVED: &str = "retention.remove";
 /// How often expired events are looked for where nothing else is said.
 const PURGE_EVERY_DEFAULT: Duration = Duration::from_secs(60 * 60);
 
@@ -268,6 +273,12 @@ impl Rooms {
                 None => writer.batch.delete(&OVERRIDES, &room),
             }
             writer.retention_set = terms;
+            let record = Record::by(Act::RoomChange, writer.origin.clone()).room(writer.view().id.as_str());
+            let record = match terms {
+                Some(terms) => record.detail(OVERRIDE_SET).name(serde_json::to_string(&terms).unwrap_or_default()),
+                None => record.detail(OVERRIDE_REMOVED),
+            };
+            writer.engine.audit.add(&mut writer.batch, record);
         };
         self.engine
             .write(&found, move |writer| {

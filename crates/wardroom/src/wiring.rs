@@ -354,6 +354,7 @@ fn client_settings(config: &Config) -> ClientSettings {
             contacts: config.support.contacts(),
         },
         search_all_users: config.user_directory.search_all_users,
+        private_history: config.rooms.private_history.into(),
         ..ClientSettings::new(config.server_name.clone(), config.public_url())
     }
 }

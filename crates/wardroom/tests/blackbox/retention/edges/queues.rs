@@ -90,12 +90,6 @@ fn application_services_have_no_queue() {
     anonymous.post(raw("/_matrix/client/v1/appservice/bridge/ping"), json!({})).refused(404, "M_UNRECOGNIZED");
     let flows = anonymous.get(v3(&["login"])).ok();
     assert!(events(&flows["flows"]).iter().all(|flow| flow["type"] != "m.login.application_service"), "{flows}");
-    let mut refused = crate::ward().command(&["check", "--config"]);
-    let path = crate::ward().dir().join(unique("appservice.toml"));
-    let config = "server_name = \"a.example\"\n[[application_service]]\nurl = \"https://bridge.example\"\n";
-    std::fs::write(&path, config).unwrap();
-    refused.arg(&path);
-    wardroom_testkit::run(refused, SOON).failed(&["application_service"]);
 }
 
 /// Notifications of the client-server API are made of what lives when they are asked for.
