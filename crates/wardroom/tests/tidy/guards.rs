@@ -12,14 +12,18 @@ fn named(page: &str) -> Vec<&str> {
     page.split('`').skip(1).step_by(2).filter(|name| name.contains("::") && !name.contains('/')).collect()
 }
 
-/// Whether a black-box test of this path is there.
+/// Whether a black-box test of this path is there, or one of a crate, as `rooms::retention::tests::a_test`.
 fn is_there(path: &str) -> bool {
     let Some((module, test)) = path.rsplit_once("::") else { return false };
-    let file = format!("crates/wardroom/tests/blackbox/{}.rs", module.replace("::", "/"));
-    let root = crate::root().join(&file);
-    root.exists() && {
-        let source = read(&file);
-        source.contains(&format!("#[test]\nfn {test}()"))
+    let file = module.replace("::", "/");
+    let (of_crate, rest) = file.split_once('/').unwrap_or((&file, "lib"));
+    let places = [format!("crates/wardroom/tests/blackbox/{file}.rs"), format!("crates/{of_crate}/src/{rest}.rs")];
+    places.iter().any(|file| {
+        crate::root().join(file).exists() && read(file).contains(&format!("#[test]\nfn {test}()"))
+    })
+}
+
+#[test]\nfn {test}()"))
     }
 }
 
