@@ -32,10 +32,15 @@ impl Rooms {
         let mut before = crate::Place::LAST;
         while found.len() < STATE_HISTORY_MAX {
             let Some(event) = self.state_event(room.nid, root, kind, "").await? else { break };
-            let (id, from_ms) = (event.pdu.event_id().to_owned(), event.received_ms);
+            let place = self.place_of(event.pdu.event_id()).await?.map(|(_, place)| place);
+            // Where the history before it was deleted, the state before it is not known any more.
+            if place.is_some_and(|place| place >= before) {
+                break;
+            }
+            let from_ms = event.received_ms;
             found.push(InForce { event, from_ms, until_ms });
             // One that came with the room's state, as this server joined, has no place, and nothing known before it.
-            let Some((_, place)) = self.place_of(&id).await?.filter(|(_, place)| *place < before) else { break };
+            let Some(place) = place else { break };
             (before, until_ms) = (place, Some(from_ms));
             root = self.state_before(room, place).await?;
         }

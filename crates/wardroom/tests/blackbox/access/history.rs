@@ -46,7 +46,7 @@ fn every_version_of_a_policy_is_told_with_the_time_for_which_it_was_in_force() {
             assert_eq!(pair[1]["until_ts"], pair[0]["from_ts"], "one after the other");
         }
         // Each is told by a record, too, which says who asked for it.
-        for version in versions.iter() {
+        for version in versions {
             let trail = records(admin, &[("act", "room.change"), ("room_id", room)]);
             assert!(trail.iter().any(|record| record["on"]["event"] == version["event_id"]), "{version}");
         }
