@@ -74,7 +74,7 @@ mod tests {
                 };
                 found.iter().map(told).collect::<Vec<_>>()
             };
-            assert_eq!(history().await, []);
+            assert!(history().await.is_empty());
             let start = 1_700_000_000_000;
             for n in 0..3 {
                 let content = to_raw_value(&json!({ "n": n })).unwrap();

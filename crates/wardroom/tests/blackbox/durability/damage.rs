@@ -24,7 +24,7 @@ fn fsck(server: &Server) -> Ended {
 fn tables(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<(u64, PathBuf)> = fs::read_dir(dir)
         .unwrap()
-        .map(|entry| entry.unwrap())
+        .map(Result::unwrap)
         .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "sst"))
         .map(|entry| (entry.metadata().unwrap().len(), entry.path()))
         .collect();
