@@ -11,12 +11,15 @@ use ruma::{
     events::room::history_visibility::HistoryVisibility,
     serde::Raw,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::to_raw_value};
 use wardroom_federation::Invitation;
 use wardroom_rooms::{MemberProfile, NewRoom, Preset};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{initial_state, invite_user, invitee_profile, own_profile, registered, unsuspended};
+use super::{
+    initial_state::{self, StateEvent},
+    invite_user, invitee_profile, own_profile, registered, unsuspended,
+};
 use crate::{ClientSettings, ClientState, error};
 
 /// Servers that are asked at the same time to sign invitations to a new room.
@@ -47,7 +50,7 @@ async fn create_room(
         version: request.room_version,
         preset,
         creation_content: object("creation_content", request.creation_content.as_ref())?,
-        initial_state: with_history(preset, initial_state::read(&request.initial_state)?, &state.settings),
+        initial_state: with_history(preset, initial_state::read(&request.initial_state)?, &state.settings)?,
         power_levels: object("power_level_content_override", request.power_level_content_override.as_ref())?,
         name: request.name,
         topic: request.topic,
@@ -98,16 +101,18 @@ fn preset(wanted: Option<&RoomPreset>, listed: bool) -> Result<Preset, ApiError>
 /// the preset.
 fn with_history(
     preset: Preset,
-    mut initial: Vec<(String, String, Value)>,
+    mut initial: Vec<StateEvent>,
     settings: &ClientSettings,
-) -> Vec<(String, String, Value)> {
+) -> Result<Vec<StateEvent>, ApiError> {
     const KIND: &str = "m.room.history_visibility";
     let wanted = &settings.private_history;
     let is_said = initial.iter().any(|(kind, state_key, _)| kind == KIND && state_key.is_empty());
     if preset != Preset::PublicChat && *wanted != HistoryVisibility::Shared && !is_said {
-        initial.push((KIND.to_owned(), String::new(), json!({ "history_visibility": wanted })));
+        let content = to_raw_value(&json!({ "history_visibility": wanted }));
+        let content = content.map_err(|error| ApiError::internal(&error))?;
+        initial.push((KIND.to_owned(), String::new(), content));
     }
-    initial
+    Ok(initial)
 }
 
 /// The fields of an object that ruma passes on unread.
