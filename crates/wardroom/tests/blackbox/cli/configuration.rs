@@ -129,7 +129,7 @@ appservices = []
 #[test]
 fn nothing_is_served_in_the_clear_to_others_unless_it_is_said() {
     let dir = Dir::new();
-    wardroom_testkit::TlsFiles::create(dir.path());
+    TlsFiles::create(dir.path());
     let warned = |more: &str| {
         dir.config(more);
         dir.check().ok().contains("listener.tls")

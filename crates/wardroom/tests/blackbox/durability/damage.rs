@@ -8,6 +8,7 @@ use std::{
 
 use wardroom_testkit::{Config, Ended, Server, json, run};
 
+use super::backup::copy_dir;
 use crate::server_with;
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -46,20 +47,24 @@ fn a_byte_that_was_flipped_is_found() {
     server.restart();
     server.stop();
     fsck(&server).ok();
-    let store = server.data_dir().join("store");
-    let tables = tables(&store);
+    let (store, whole) = (server.data_dir().join("store"), server.dir().join("whole"));
+    // Looking at a store changes its files.
+    copy_dir(&store, &whole);
+    let tables = tables(&whole);
     assert!(!tables.is_empty());
     for table in tables.iter().take(FILES) {
-        let whole = fs::read(table).unwrap();
-        let mut damaged = whole.clone();
+        let mut bytes = fs::read(table).unwrap();
         // Rows come first in a table.
-        let at = whole.len() / 4;
-        damaged[at] ^= 1;
-        fs::write(table, &damaged).unwrap();
+        let at = bytes.len() / 4;
+        bytes[at] ^= 1;
+        fs::remove_dir_all(&store).unwrap();
+        copy_dir(&whole, &store);
+        fs::write(store.join(table.file_name().unwrap()), &bytes).unwrap();
         let found = fsck(&server);
         assert_ne!(found.code, Some(0), "{} byte {at}: {found:?}", table.display());
-        fs::write(table, &whole).unwrap();
     }
+    fs::remove_dir_all(&store).unwrap();
+    copy_dir(&whole, &store);
     fsck(&server).ok();
     server.start_again();
     alice.say(&room, "as before");

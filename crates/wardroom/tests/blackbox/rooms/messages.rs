@@ -125,8 +125,8 @@ fn nobody_chooses_the_time_of_a_message() {
     let room = alice.create_room(json!({}));
     let now = wardroom_testkit::peer::now_ms();
     for time in [0, now + 24 * 60 * 60 * 1_000, 4_102_488_000_000] {
-        let target = wardroom_testkit::v3(&["rooms", &room, "send", "m.room.message", &wardroom_testkit::unique("t")]);
-        let mut content = wardroom_testkit::text("when?");
+        let target = v3(&["rooms", &room, "send", "m.room.message", &unique("t")]);
+        let mut content = text("when?");
         content["origin_server_ts"] = json!(time);
         let sent = alice.put(target.query("ts", &time.to_string()), content).ok();
         let event = alice.try_event(&room, sent["event_id"].as_str().unwrap()).ok();
