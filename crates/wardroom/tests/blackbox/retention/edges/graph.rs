@@ -1,5 +1,7 @@
 //! The room's graph: it stays whole, goes on, and what was purged from it is not fetched again.
 
+use std::slice::from_ref;
+
 use wardroom_testkit::{
     Actor, Config, Peer, Target, bodies, event_ids, events, has_event, json, text, unique, v3, wait_until,
 };
@@ -21,11 +23,11 @@ fn the_last_message_of_a_room_ends_like_every_other() {
     let admin = admin_of(&ward.site.server);
     ward.alice.say(&ward.room, "not the last one");
     let last = ward.alice.say(&ward.room, "the last one");
-    assert_eq!(ends(&admin, &ward.room), [last.clone()]);
+    assert_eq!(ends(&admin, &ward.room), from_ref(&last));
     at_once(&admin, &ward.room);
     assert!(ward.messages().is_empty(), "synapse#17925 and others: it is hidden");
     purged(&admin, &ward.room, 2);
-    assert_eq!(ends(&admin, &ward.room), [last.clone()], "and purged, and the room still ends with it");
+    assert_eq!(ends(&admin, &ward.room), from_ref(&last), "and purged, and the room still ends with it");
     at_last(&admin, &ward.room);
     ward.alice.get(v3(&["rooms", &ward.room, "event", &last])).refused(404, "M_NOT_FOUND");
     ward.alice.say(&ward.room, "and on");

@@ -25,7 +25,7 @@ fn rooms_of_every_version_are_purged_by_their_rules_of_redaction() {
             };
             let said = send("m.room.message", text("zqsaid"));
             let relation = json!({ "rel_type": "m.annotation", "event_id": said, "key": "zq" });
-            let mut sent = vec![said.clone(), send("m.reaction", json!({ "m.relates_to": relation }))];
+            let mut sent = vec![said, send("m.reaction", json!({ "m.relates_to": relation }))];
             sent.push(send("m.room.encrypted", json!({ "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": "zq" })));
             // A message of a type of which redaction keeps something.
             sent.push(send("m.room.join_rules", json!({ "join_rule": "zq", "body": "zq" })));
