@@ -70,7 +70,7 @@ def page(hospitals, directory):
     lines += [f"    {hospital.directory}/admin roles list" for hospital in hospitals.values()]
     lines += [
         "",
-        "What to try, step by step: docs/healthcare.md, \"Walk-through: two hospitals\".",
+        "What to try, step by step: docs/demo.md.",
         f"Stop with Ctrl-C. Everything is kept in {directory}; \"make demo-reset\" deletes it.",
         "",
     ]

@@ -14,6 +14,7 @@ import tempfile
 import encrypted
 from gated import Gated
 from harness import Failure, expect, quote, run_scenario, wait_for
+from kept import Kept
 from servers import Authority, Synapse, Wardroom
 
 VERSIONS = ["10", "11", "12"]
@@ -341,6 +342,7 @@ def main(binary, parts):
             steps += Between(host, guest).steps()
         for version in VERSIONS:
             steps += Gated(version, wardroom, synapse).steps()
+            steps += Kept(version, wardroom, synapse).steps()
         return steps
 
     return run_scenario(directory, [wardroom, synapse], steps, parts, after=start)

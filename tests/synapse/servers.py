@@ -106,6 +106,7 @@ class Wardroom(Server):
             f"registration.shared_secret = {text(self.shared_secret)}",
             "rate_limits.enabled = false",
             "password.argon2 = { memory_kib = 64, iterations = 1, parallelism = 1 }",
+            "retention = { purge_every_seconds = 1, stubs_seconds = 0 }",
             f"federation.extra_ca = [{text(str(self.authority))}]",
             "federation.deny_ip_ranges = []",
             "[[listener]]",
@@ -198,6 +199,12 @@ class Synapse(Server):
 
     def command(self):
         return [sys.executable, "-m", "synapse.app.homeserver", "-c", str(self.directory / "homeserver.yaml")]
+
+    def asked(self, *parts):
+        """How many requests of other servers were answered whose path has one of these parts, by the log (level INFO)."""
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        requests = [line for line in lines if "Processed request" in line and "/_matrix/federation/" in line]
+        return sum(any(f"/{part}" in line for part in parts) for line in requests)
 
 
 class User:

@@ -7,6 +7,7 @@ mod bindings;
 mod emergencies;
 mod mappings;
 mod policy;
+mod policy_history;
 mod review;
 mod roles;
 mod sources;
@@ -16,6 +17,7 @@ use crate::endpoint::Endpoints;
 
 pub(crate) fn endpoints() -> Endpoints {
     policy::endpoints()
+        .merge(policy_history::endpoints())
         .merge(bindings::endpoints())
         .merge(roles::endpoints())
         .merge(mappings::endpoints())

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ruma::{OwnedServerName, api::client::discovery::discover_support::Contact};
+use ruma::{
+    OwnedServerName, api::client::discovery::discover_support::Contact,
+    events::room::history_visibility::HistoryVisibility,
+};
 use tokio_util::sync::CancellationToken;
 use wardroom_accounts::Accounts;
 use wardroom_audit::AuditLog;
@@ -63,6 +66,8 @@ pub struct ClientSettings {
     pub livekit_service_urls: Vec<String>,
     /// What may be sent later.
     pub delayed_events: DelayedEventLimits,
+    /// Who reads the history of a new room that is not public, where whoever makes it does not say.
+    pub private_history: HistoryVisibility,
 }
 
 /// Whom people turn to for help.
@@ -100,6 +105,7 @@ impl ClientSettings {
             turn: None,
             livekit_service_urls: Vec::new(),
             delayed_events: DelayedEventLimits::default(),
+            private_history: HistoryVisibility::Shared,
         }
     }
 }

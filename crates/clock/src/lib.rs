@@ -71,6 +71,8 @@ mod tests {
         assert_eq!(clock.now_ms(), 1_000);
         clock.advance_ms(250);
         assert_eq!(clock.now_ms(), 1_250);
+        clock.set_ms(7);
+        assert_eq!(clock.now_ms(), 7);
     }
 
     #[test]

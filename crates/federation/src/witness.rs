@@ -10,7 +10,6 @@ use std::{
 
 use futures_util::future::{BoxFuture, join, join_all};
 use parking_lot::Mutex;
-use rand::RngExt as _;
 use ruma::{OwnedServerName, ServerName};
 use wardroom_audit::{AuditLog, Cosignature, Fault, Looked, NoteKey, Shown, Taken, origin_of, witness_of};
 use wardroom_clock::SharedClock;
@@ -250,7 +249,7 @@ impl Witness {
         let every = self.settings.every;
         let longer = every.saturating_mul(1 << failures.min(16)).min(BACKOFF_MAX.max(every));
         // Spread, so that not everybody asks at once.
-        longer.mul_f64(rand::rng().random_range(0.9..1.1))
+        longer.mul_f64(rand::random_range(0.9..1.1))
     }
 
     /// Asks a server once, and cosigns what it shows.

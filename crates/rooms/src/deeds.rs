@@ -22,6 +22,9 @@ use crate::{
     writer::Writer,
 };
 
+/// An event of another server that says that it was sent so much later than now is noted: a clock is wrong, or somebody lies.
+const CLOCK_AHEAD_MS: u64 = 5 * 60 * 1_000;
+
 /// SHA-256 of a content as canonical JSON, in hexadecimal digits; none where it is no JSON that can be canonical.
 fn hash_of(pdu: &Pdu) -> Option<String> {
     let content: CanonicalJsonObject = serde_json::from_str(pdu.content().get()).ok()?;
@@ -144,6 +147,8 @@ impl Writer {
         let refused = matches!(standing, Standing::SoftFailed | Standing::Rejected | Standing::RejectedOutlier);
         let record = Record::by(Act::FederationReceive, self.origin.clone()).kind(pdu.kind().to_string()).count(1);
         let record = record.event(pdu.event_id().as_str());
+        let is_ahead = pdu.origin_server_ts() > self.now_ms.saturating_add(CLOCK_AHEAD_MS);
+        let record = if is_ahead { record.detail("ahead") } else { record };
         let record = match pdu.state_key() {
             Some(user) if is_member(pdu.kind()) => record.user(user),
             _ => with_hashes(record, pdu, before),

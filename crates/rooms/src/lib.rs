@@ -62,6 +62,7 @@ mod servers;
 mod serving;
 mod shared;
 mod state;
+mod state_history;
 mod summary;
 mod tables;
 mod tasks;
@@ -133,8 +134,8 @@ pub use self::{
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     retention::{
-        Age, Lifetime, Notified, Override, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX, RETENTION_TYPES, RetentionNotice,
-        RetentionOf, RetentionSettings, TERM_MS_MAX, Terms, Warning,
+        Age, Lifetime, Notified, OVERRIDE_REMOVED, OVERRIDE_SET, Override, PurgeReceipt, Purged, RECEIPTS_PAGE_MAX,
+        RETENTION_TYPES, RetentionNotice, RetentionOf, RetentionSettings, TERM_MS_MAX, Terms, Warning,
     },
     room::RoomView,
     room_media::MEDIA_EVENTS_MAX,
@@ -144,6 +145,7 @@ pub use self::{
     },
     serving::{Admission, ServerReader, StateServed, WALK_EVENTS_MAX},
     state::StateAt,
+    state_history::{InForce, STATE_HISTORY_MAX},
     summary::{ReadSummary, Summary},
     tables::{Membership, Standing, TABLES},
     tasks::{Profiles, TASKS_MAX, Task, TaskStatus, Work},

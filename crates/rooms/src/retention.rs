@@ -41,7 +41,7 @@ pub(crate) use self::{
     tables::{OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},
 };
 pub use self::{
-    layers::{Override, RetentionOf},
+    layers::{OVERRIDE_REMOVED, OVERRIDE_SET, Override, RetentionOf},
     notices::{Notified, RetentionNotice, Warning},
     policy::{RETENTION_TYPES, TERM_MS_MAX},
     receipts::{PurgeReceipt, RECEIPTS_PAGE_MAX},

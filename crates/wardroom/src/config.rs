@@ -248,6 +248,7 @@ impl Config {
         if self.admin.impersonation {
             warnings.push("admin.impersonation: on, administrators can sign in as every other user".to_owned());
         }
+        warnings.extend(listener::warnings(&self.listener));
         warnings.extend(self.audit.warnings());
         warnings.extend(self.directories.warnings());
         warnings.extend(self.audit_export.warnings());

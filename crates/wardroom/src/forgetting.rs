@@ -17,6 +17,7 @@ pub(crate) struct Everything {
     federation: Option<Federation>,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` takes")]
 fn failed(error: impl ToString) -> NotForgotten {
     NotForgotten(error.to_string())
 }

@@ -302,6 +302,7 @@ fn client_settings(config: &Config) -> ClientSettings {
             contacts: config.support.contacts(),
         },
         search_all_users: config.user_directory.search_all_users,
+        private_history: config.rooms.private_history.into(),
         ..ClientSettings::new(config.server_name.clone(), config.public_url())
     }
 }
@@ -419,6 +420,24 @@ pub(crate) struct App {
     requests: Arc<RequestMetrics>,
 }
 
+fn media_state(
+    config: &Config,
+    parts: &Parts,
+    federation: Option<&Federation>,
+    limits: &Arc<RateLimits>,
+) -> MediaState {
+    MediaState {
+        accounts: parts.accounts.clone(),
+        media: parts.media.clone(),
+        rooms: parts.rooms.clone(),
+        remote: federation.map(|federation| federation.media.clone()),
+        audit: parts.audit.clone(),
+        limits: Arc::clone(limits),
+        allow_unauthenticated: config.media.allow_unauthenticated,
+        stopping: parts.stopping.clone(),
+    }
+}
+
 impl App {
     /// Builds every part, in the order of their dependencies.
     pub(crate) async fn build(config: &Config, clock: SharedClock) -> Result<Self, StartError> {
@@ -458,16 +477,7 @@ impl App {
         };
         let federation = federation(config, &parts, &care).await?;
         Everything::of(&accounts, &media, federation.as_ref()).remember(&rooms);
-        let media = MediaState {
-            accounts: accounts.clone(),
-            media,
-            rooms: rooms.clone(),
-            remote: federation.as_ref().map(|federation| federation.media.clone()),
-            audit: audit.clone(),
-            limits: Arc::clone(&limits),
-            allow_unauthenticated: config.media.allow_unauthenticated,
-            stopping: stopping.clone(),
-        };
+        let media = media_state(config, &parts, federation.as_ref(), &limits);
         let directories = directories(config, Arc::clone(&clock), (accounts.clone(), care.clone()))?;
         let admin = AdminState {
             accounts: accounts.clone(),

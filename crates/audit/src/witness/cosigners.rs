@@ -243,7 +243,7 @@ impl Cosigner {
 impl Inner {
     async fn cosigner(&self, server: &str) -> Result<Cosigner, AuditError> {
         let row = self.store.latest().get(&COSIGNERS, &self.server_hash(server)).await?;
-        Ok(row.map(|Packed(row)| row).unwrap_or_else(|| Cosigner { server: server.to_owned(), ..Cosigner::default() }))
+        Ok(row.map_or_else(|| Cosigner { server: server.to_owned(), ..Cosigner::default() }, |Packed(row)| row))
     }
 
     /// Adds to checkpoints, which are ordered by size, what others cosigned of them.

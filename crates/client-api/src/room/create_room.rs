@@ -8,15 +8,19 @@ use ruma::{
         Visibility,
         create_room::v3::{Request, Response, RoomPreset},
     },
+    events::room::history_visibility::HistoryVisibility,
     serde::Raw,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json, value::to_raw_value};
 use wardroom_federation::Invitation;
 use wardroom_rooms::{MemberProfile, NewRoom, Preset};
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
-use super::{initial_state, invite_user, invitee_profile, own_profile, registered, unsuspended};
-use crate::{ClientState, error};
+use super::{
+    initial_state::{self, StateEvent},
+    invite_user, invitee_profile, own_profile, registered, unsuspended,
+};
+use crate::{ClientSettings, ClientState, error};
 
 /// Servers that are asked at the same time to sign invitations to a new room.
 const INVITATIONS_AT_ONCE: usize = 8;
@@ -41,11 +45,12 @@ async fn create_room(
         _ => return Err(ApiError::invalid_param("visibility: must be `public` or `private`.")),
     };
     let alias = request.room_alias_name.as_deref();
+    let preset = preset(request.preset.as_ref(), listed)?;
     let room = NewRoom {
         version: request.room_version,
-        preset: preset(request.preset.as_ref(), listed)?,
+        preset,
         creation_content: object("creation_content", request.creation_content.as_ref())?,
-        initial_state: initial_state::read(&request.initial_state)?,
+        initial_state: with_history(preset, initial_state::read(&request.initial_state)?, &state.settings)?,
         power_levels: object("power_level_content_override", request.power_level_content_override.as_ref())?,
         name: request.name,
         topic: request.topic,
@@ -90,6 +95,24 @@ fn preset(wanted: Option<&RoomPreset>, listed: bool) -> Result<Preset, ApiError>
             Err(ApiError::invalid_param(sentence))
         }
     }
+}
+
+/// The state that was asked for, and who reads the history where nothing is said of it and the server has another wish than
+/// the preset.
+fn with_history(
+    preset: Preset,
+    mut initial: Vec<StateEvent>,
+    settings: &ClientSettings,
+) -> Result<Vec<StateEvent>, ApiError> {
+    const KIND: &str = "m.room.history_visibility";
+    let wanted = &settings.private_history;
+    let is_said = initial.iter().any(|(kind, state_key, _)| kind == KIND && state_key.is_empty());
+    if preset != Preset::PublicChat && *wanted != HistoryVisibility::Shared && !is_said {
+        let content = to_raw_value(&json!({ "history_visibility": wanted }));
+        let content = content.map_err(|error| ApiError::internal(&error))?;
+        initial.push((KIND.to_owned(), String::new(), content));
+    }
+    Ok(initial)
 }
 
 /// The fields of an object that ruma passes on unread.

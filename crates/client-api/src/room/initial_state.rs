@@ -7,7 +7,7 @@ use serde_json::value::RawValue as RawJsonValue;
 use wardroom_web::ApiError;
 
 /// A state event to be: type, state key, content.
-type StateEvent = (String, String, Box<RawJsonValue>);
+pub(super) type StateEvent = (String, String, Box<RawJsonValue>);
 
 /// Reads the state events that a new room starts with.
 pub(super) fn read(events: &[Raw<AnyInitialStateEvent>]) -> Result<Vec<StateEvent>, ApiError> {

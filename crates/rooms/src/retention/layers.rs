@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use ruma::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
+use wardroom_audit::{Act, Record};
 use wardroom_store::{Hash16, Json, Packed, Scan};
 
 use super::{OVERRIDES, RETENTION_TYPES, TEMPLATE_OF, TERM_MS_MAX, Terms, terms_of};
@@ -19,6 +20,11 @@ use crate::{
 
 /// Rooms for which administrators have set something that one answer looks at.
 const OVERRIDES_LISTED_MAX: usize = 10_000;
+
+/// What the record says when an administrator sets how long a room's events are kept; its name has the terms, as JSON.
+pub const OVERRIDE_SET: &str = "retention.set";
+/// What it says when that is taken back.
+pub const OVERRIDE_REMOVED: &str = "retention.remove";
 
 /// What an administrator has set for a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +137,7 @@ impl Rooms {
             .write(&found, move |writer| {
                 async move {
                     writer.set_override(set);
+                    writer.record_override(set);
                     let noted = writer.note_retention().await;
                     writer.guard(noted)
                 }
@@ -158,6 +165,15 @@ impl Rooms {
 }
 
 impl Writer {
+    fn record_override(&mut self, set: Option<Override>) {
+        let record = Record::by(Act::RoomChange, self.origin.clone()).room(self.view().id.as_str());
+        let record = match set {
+            Some(set) => record.detail(OVERRIDE_SET).name(serde_json::to_string(&set).unwrap_or_default()),
+            None => record.detail(OVERRIDE_REMOVED),
+        };
+        self.engine.audit.add(&mut self.batch, record);
+    }
+
     /// Works out the room's lifetime anew: what it follows from has changed.
     pub(crate) async fn note_retention(&mut self) -> Result<(), RoomError> {
         let mut said = None;

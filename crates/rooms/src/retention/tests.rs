@@ -534,6 +534,50 @@ fn what_was_superseded_says_nothing_after_its_time_and_what_counts_stays() {
 }
 
 #[test]
+fn a_clock_that_jumps_hides_and_shows_and_destroys_nothing_by_itself() {
+    run(async {
+        let ward = Ward::new("12").await;
+        let start = ward.now();
+        ward.say("before").await;
+        ward.pass(400 * DAY_MS);
+        assert!(ward.seen().await.is_empty(), "over, as far as anybody knows");
+        ward.say("in another year").await;
+        ward.world.clock.set_ms(start + DAY_MS);
+        assert_eq!(ward.seen().await, ["before", "in another year"], "it was not, and nothing is lost");
+        assert_eq!(ward.purge().await, Purged::default());
+        // What came when the clock was ahead ends by the time that its sender gave it, on time or later, never earlier.
+        ward.world.clock.set_ms(start + 11 * DAY_MS);
+        assert_eq!(ward.seen().await, ["in another year"]);
+        ward.world.clock.set_ms(start + 411 * DAY_MS);
+        assert!(ward.seen().await.is_empty());
+        assert_eq!(ward.purge().await.events, 2);
+    });
+}
+
+#[test]
+fn a_clock_that_goes_back_behind_a_purge_takes_messages_under_keys_that_are_good() {
+    run(async {
+        let ward = Ward::new("12").await;
+        let start = ward.now();
+        ward.say("long ago").await;
+        ward.pass(20 * DAY_MS);
+        assert_eq!(ward.purge().await.events, 1);
+        assert_eq!(ward.purge().await.keys, 1, "the key of the day is gone");
+        ward.world.clock.set_ms(start + HOUR_MS);
+        ward.say("on the same day again").await;
+        assert_eq!(ward.seen().await, ["on the same day again"]);
+        assert!(ward.readable().await);
+        assert_eq!(ward.purge().await, Purged::default());
+        ward.pass(20 * DAY_MS);
+        assert_eq!(ward.purge().await.events, 1);
+        assert_eq!(ward.purge().await.keys, 1, "that of the day's second time, too");
+        ward.say("and on").await;
+        assert_eq!(ward.seen().await, ["and on"]);
+        assert!(ward.readable().await);
+    });
+}
+
+#[test]
 fn what_went_with_a_key_leaves_the_files_whatever_a_crash_interrupts() {
     run(async {
         let ward = Ward::new("12").await;

@@ -20,7 +20,7 @@ const PREFIX: &str = "WARDROOM_";
 pub(crate) const ADMIN_TOKEN: &str = "WARDROOM_ADMIN_TOKEN";
 
 /// Keys whose values are text, whatever they look like.
-const TEXT: [&str; 10] = [
+const TEXT: [&str; 11] = [
     "server_name",
     "data_dir",
     "public_url",
@@ -28,6 +28,7 @@ const TEXT: [&str; 10] = [
     "master_key.command",
     "registration.shared_secret",
     "rooms.default_version",
+    "rooms.private_history",
     "push.badge",
     "log.filter",
     "log.format",

@@ -56,6 +56,18 @@ pub(super) fn default() -> Vec<Listener> {
     vec![Listener { address, tls: None, serves: serves_default(), trusted_proxies: proxies_default() }]
 }
 
+/// What others on the network could read.
+pub(super) fn warnings(listeners: &[Listener]) -> Option<String> {
+    let open = |listener: &&Listener| listener.tls.is_none() && !listener.address.ip().is_loopback();
+    let open: Vec<String> = listeners.iter().filter(open).map(|listener| listener.address.to_string()).collect();
+    (!open.is_empty()).then(|| {
+        format!(
+            "listener.tls: {} without it, anybody on the way reads what is said unless a proxy has TLS",
+            open.join(", ")
+        )
+    })
+}
+
 pub(super) fn problems(listeners: &[Listener]) -> Vec<String> {
     let mut problems = Vec::new();
     if listeners.is_empty() {

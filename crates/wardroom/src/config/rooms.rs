@@ -1,6 +1,6 @@
 //! `[rooms]`
 
-use ruma::RoomVersionId;
+use ruma::{RoomVersionId, events::room::history_visibility::HistoryVisibility};
 use serde::{Deserialize, Serialize};
 use wardroom_event::RoomVersion;
 
@@ -10,11 +10,35 @@ use wardroom_event::RoomVersion;
 pub(crate) struct Rooms {
     /// Version of new rooms.
     pub(crate) default_version: RoomVersionId,
+    /// Who reads the history of new rooms that are not public, where whoever makes them does not say.
+    pub(crate) private_history: History,
+}
+
+/// From when on somebody reads the history of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum History {
+    /// From the beginning, as the specification's presets have it.
+    Shared,
+    /// From when they were invited.
+    Invited,
+    /// From when they joined.
+    Joined,
+}
+
+impl From<History> for HistoryVisibility {
+    fn from(history: History) -> Self {
+        match history {
+            History::Shared => Self::Shared,
+            History::Invited => Self::Invited,
+            History::Joined => Self::Joined,
+        }
+    }
 }
 
 impl Default for Rooms {
     fn default() -> Self {
-        Self { default_version: RoomVersionId::V12 }
+        Self { default_version: RoomVersionId::V12, private_history: History::Shared }
     }
 }
 

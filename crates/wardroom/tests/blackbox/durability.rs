@@ -2,4 +2,5 @@
 
 mod backup;
 mod crash;
+mod damage;
 mod writers;

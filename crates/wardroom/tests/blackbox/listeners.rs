@@ -48,6 +48,43 @@ fn a_tls_listener_speaks_tls_and_nothing_else() {
     assert_eq!(server.anonymous().get(raw(VERSIONS)).status, 200, "the plain listener is there as well");
 }
 
+/// A client's first message, of nothing newer than a version of TLS.
+fn client_hello(minor: u8) -> Vec<u8> {
+    let mut hello = vec![3, minor];
+    hello.extend([7; 32]);
+    hello.push(0);
+    // Suites that servers of that time took.
+    let suites = [0xc0, 0x13, 0xc0, 0x14, 0xc0, 0x09, 0xc0, 0x0a, 0x00, 0x2f, 0x00, 0x35];
+    hello.extend([0, u8::try_from(suites.len()).unwrap()]);
+    hello.extend(suites);
+    hello.extend([1, 0]);
+    let mut message = vec![1, 0, 0, u8::try_from(hello.len()).unwrap()];
+    message.extend(hello);
+    let mut record = vec![22, 3, 1, 0, u8::try_from(message.len()).unwrap()];
+    record.extend(message);
+    record
+}
+
+/// HIPAA, 45 CFR 164.312(e)(2)(ii).
+#[test]
+fn tls_before_1_2_is_refused() {
+    use std::io::{Read as _, Write as _};
+    const ALERT: u8 = 21;
+    let dir = CertificateDir::new();
+    let tls = TlsFiles::create(&dir.0);
+    let server = server_with(Config::default().listener(Listener { serves: Vec::new(), tls: Some(tls) }));
+    for minor in [0, 1, 2] {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port(1))).unwrap();
+        stream.set_read_timeout(Some(crate::SOON)).unwrap();
+        stream.write_all(&client_hello(minor)).unwrap();
+        let mut answer = Vec::new();
+        // However the connection ends.
+        drop(stream.read_to_end(&mut answer));
+        assert_eq!(answer.first(), Some(&ALERT), "TLS 1.{} is answered with {answer:?}", i16::from(minor) - 1);
+        assert_eq!(answer[5], 2, "a fatal one: {answer:?}");
+    }
+}
+
 #[test]
 fn a_listener_serves_what_it_is_told() {
     let config =

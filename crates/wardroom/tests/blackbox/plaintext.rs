@@ -188,6 +188,22 @@ fn nothing_that_users_wrote_is_found_at_rest() {
 }
 
 #[test]
+fn nothing_that_users_wrote_is_found_in_a_backup() {
+    let config = Config::default().set("backup.dir", "\"online\"").set("backup.keys_dir", "\"backup-keys\"");
+    let server = server_with(config);
+    let secrets = leave_traces(&server);
+    let needles: Vec<Needle> = secrets.iter().flat_map(|secret| forms(secret)).collect();
+    let admin = crate::admin::admin_of(&server);
+    let made = admin.post(raw("/_wardroom/admin/v1/backup"), json!({})).ok();
+    assert!(made["directory"].is_string(), "{made}");
+    for part in ["online", "backup-keys"] {
+        let (found, searched) = search(&server.dir().join(part), &needles);
+        assert!(searched > 0, "{part}: nothing was there to search");
+        assert!(found.is_empty(), "{part}:\n{}", found.join("\n"));
+    }
+}
+
+#[test]
 fn the_search_finds_what_is_there() {
     let dir = tempfile_dir();
     let secret = "zqsecretoftheward";

@@ -1,6 +1,7 @@
 //! How long messages are kept (MSC1763). What is old comes from another server, which says when it was sent.
 
 mod crash;
+mod edges;
 mod ends;
 mod ends_layers;
 mod files;
@@ -48,9 +49,15 @@ impl Ward {
     /// Bob sends a message that says it is so old. Gives its id.
     #[track_caller]
     fn sent_before(&self, ago_ms: u64, content: &Value) -> String {
+        self.sent_at(now_ms() - ago_ms, "m.room.message", content)
+    }
+
+    /// Bob sends something that says it is of this time. Gives its id.
+    #[track_caller]
+    fn sent_at(&self, time_ms: u64, kind: &str, content: &Value) -> String {
         let event = self.peer.room(&self.room, |room| {
-            let mut event = room.draft(&self.bob, "m.room.message", None, content);
-            event["origin_server_ts"] = json!(now_ms() - ago_ms);
+            let mut event = room.draft(&self.bob, kind, None, content);
+            event["origin_server_ts"] = json!(time_ms);
             self.peer.key().sign_event(self.peer.name(), &mut event, &room.version);
             room.append(&event);
             event

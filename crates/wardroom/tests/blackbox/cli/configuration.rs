@@ -125,6 +125,23 @@ appservices = []
     dir.check().ok();
 }
 
+/// Without a listener, this machine alone is served; one that others reach is warned of.
+#[test]
+fn nothing_is_served_in_the_clear_to_others_unless_it_is_said() {
+    let dir = Dir::new();
+    TlsFiles::create(dir.path());
+    let warned = |more: &str| {
+        dir.config(more);
+        dir.check().ok().contains("listener.tls")
+    };
+    let tls = "tls = { cert = \"cert.pem\", key = \"key.pem\" }";
+    assert!(!warned(""));
+    assert!(!warned("[[listener]]\naddress = \"127.0.0.1:0\"\n[[listener]]\naddress = \"[::1]:0\""));
+    assert!(warned("[[listener]]\naddress = \"0.0.0.0:0\""));
+    assert!(warned("[[listener]]\naddress = \"[::]:0\""));
+    assert!(!warned(&format!("[[listener]]\naddress = \"0.0.0.0:0\"\n{tls}")));
+}
+
 #[test]
 fn an_unknown_key_is_named() {
     let dir = Dir::new();

@@ -1,9 +1,14 @@
 //! Gateways that fail, and servers that do.
 
-use wardroom_testkit::{json, wait_until};
+use wardroom_testkit::{Actor, json, wait_until};
 
-use super::{Scene, keys, own_server, pusher, set, ward};
-use crate::SOON;
+use super::{Scene, config, keys, own_server, pusher, set, ward};
+use crate::{
+    SOON,
+    admin::{admin_of, own},
+    audit::records,
+    server_with,
+};
 
 #[test]
 fn a_rejected_pusher_is_removed() {
@@ -94,4 +99,29 @@ fn a_restart_loses_nothing_and_repeats_nothing() {
     assert_eq!(scene.gateway.events_for("key").last(), Some(&last));
     assert_eq!(scene.gateway.events_for("key").iter().filter(|event| **event == before).count(), 1);
     assert_eq!(keys(&scene.bob), ["key"]);
+}
+
+#[test]
+fn what_ended_while_it_waited_for_its_gateway_is_not_told() {
+    let server = server_with(config().set("retention.purge_every_seconds", "1"));
+    let (scene, admin) = (Scene::new(&server), admin_of(&server));
+    let keep = |ms: u64| admin.put(own(&["rooms", &scene.room, "retention"]), json!({ "max_lifetime": ms })).ok();
+    scene.gateway.answer(|_| (503, json!({})));
+    let over = [scene.alice.say(&scene.room, "the old words"), scene.alice.say(&scene.room, "more of them")];
+    scene.gateway.of_event(&over[0]);
+    keep(0);
+    wait_until("the purge", SOON, || {
+        let purged = records(&admin, &[("act", "retention.redact"), ("room_id", &scene.room)]);
+        (purged.iter().filter_map(|record| record["on"]["count"].as_u64()).sum::<u64>() == 2).then_some(())
+    });
+    let attempts = scene.gateway.heard().len();
+    keep(24 * 60 * 60 * 1_000);
+    scene.gateway.answer(|_| (200, json!({ "rejected": [] })));
+    let after = scene.alice.say(&scene.room, "after");
+    let told = scene.gateway.of_event(&after);
+    assert_eq!(told["counts"]["unread"], 1, "nor are they counted");
+    let heard = scene.gateway.heard().split_off(attempts);
+    for event in &over {
+        assert!(heard.iter().all(|told| told["event_id"] != **event), "{heard:?}");
+    }
 }

@@ -172,3 +172,31 @@ fn what_cannot_be_created_leaves_nothing_behind() {
     let unused = format!("#with:colon:{}", ward().name());
     assert_ne!(alice.get(v3(&["directory", "room", &unused])).status, 200);
 }
+
+/// HIPAA, 45 CFR 164.502(b): as little as is necessary.
+#[test]
+fn a_hospital_lets_nobody_read_what_was_said_before_they_came() {
+    let visibility = |user: &wardroom_testkit::User, room: &str| -> Value {
+        user.state(room, "m.room.history_visibility", "")["history_visibility"].clone()
+    };
+    let server = crate::server_with(wardroom_testkit::Config::default().set("rooms.private_history", "\"invited\""));
+    let (alice, bob) = (server.user("alice"), server.user("bob"));
+    for preset in ["private_chat", "trusted_private_chat"] {
+        let room = alice.create_room(json!({ "preset": preset }));
+        assert_eq!(visibility(&alice, &room), "invited", "{preset}");
+        let before = alice.say(&room, "before bob");
+        alice.invite(&room, &bob);
+        let between = alice.say(&room, "while bob is invited");
+        bob.join(&room);
+        let history = bob.history(&room);
+        assert!(!wardroom_testkit::has_event(&history, &before), "{preset}");
+        assert!(wardroom_testkit::has_event(&history, &between), "{preset}");
+    }
+    let plain = alice.create_room(json!({}));
+    assert_eq!(visibility(&alice, &plain), "invited");
+    let said = json!([{ "type": "m.room.history_visibility", "content": { "history_visibility": "shared" } }]);
+    let room = alice.create_room(json!({ "preset": "private_chat", "initial_state": said }));
+    assert_eq!(visibility(&alice, &room), "shared", "who makes the room may say otherwise");
+    let room = alice.create_room(json!({ "preset": "public_chat" }));
+    assert_eq!(visibility(&alice, &room), "shared", "a public room is none of these");
+}

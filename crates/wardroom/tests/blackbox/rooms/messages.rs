@@ -117,3 +117,20 @@ fn the_type_and_the_body_are_checked() {
     let after = alice.history(&room);
     assert!(!has_event(&before, "$x") && after.len() - before.len() <= 1);
 }
+
+/// Date and time of a message are the server's, whatever its sender would like them to be.
+#[test]
+fn nobody_chooses_the_time_of_a_message() {
+    let alice = ward().user("alice");
+    let room = alice.create_room(json!({}));
+    let now = wardroom_testkit::peer::now_ms();
+    for time in [0, now + 24 * 60 * 60 * 1_000, 4_102_488_000_000] {
+        let target = v3(&["rooms", &room, "send", "m.room.message", &unique("t")]);
+        let mut content = text("when?");
+        content["origin_server_ts"] = json!(time);
+        let sent = alice.put(target.query("ts", &time.to_string()), content).ok();
+        let event = alice.try_event(&room, sent["event_id"].as_str().unwrap()).ok();
+        let stamped = event["origin_server_ts"].as_u64().unwrap();
+        assert!(stamped.abs_diff(now) < 60 * 60 * 1_000, "{time}: {event}");
+    }
+}

@@ -83,3 +83,26 @@ fn what_is_not_allowed_is_recorded_as_refused() {
     let changed = changed.iter().find(|record| record["on"]["detail"] == "federation policy").unwrap();
     assert!(changed["on"]["old"] != changed["on"]["new"] && changed["who"]["user"] == *admin.id, "{changed}");
 }
+
+#[test]
+fn an_event_that_is_ahead_of_the_clock_is_marked() {
+    const MINUTE: u64 = 60 * 1_000;
+    let (site, peer) = (Site::start(), Peer::start());
+    let (admin, alice, bob) = (admin_of(&site.server), site.user("alice"), peer.user("bob"));
+    let room = alice.create_room(json!({ "preset": "public_chat", "room_version": "11" }));
+    peer.join(&site.server, &room, &bob);
+    for (ahead, expected) in [(0, Value::Null), (MINUTE, Value::Null), (30 * MINUTE, json!("ahead"))] {
+        let event = peer.room(&room, |room| {
+            let mut event = room.draft(&bob, "m.room.message", None, &wardroom_testkit::text("when?"));
+            event["origin_server_ts"] = json!(wardroom_testkit::peer::now_ms() + ahead);
+            peer.key().sign_event(peer.name(), &mut event, &room.version);
+            room.append(&event);
+            event
+        });
+        let id = peer.id_of(&room, &event);
+        peer.send(&site.server, &[event], &[]).ok();
+        let found = records(&admin, &[("act", "federation.receive"), ("room_id", &room)]);
+        let record = found.iter().find(|record| record["on"]["event"] == *id).unwrap();
+        assert_eq!(record["on"]["detail"], expected, "{ahead}");
+    }
+}
