@@ -48,7 +48,8 @@ fn the_documented_configuration_of_a_ti_messenger_service_is_one() {
         assert!(keys.contains(&&*format!("retention.{key}_seconds")), "{key}");
     }
     let all = documented.iter().fold(Config::default(), |config, (key, value)| config.set(key, value));
-    let alice = server_with(all).user("alice");
+    let server = server_with(all);
+    let alice = server.user("alice");
     let told = alice.get(v3(&["retention", "configuration"])).ok();
     assert_eq!(told["limits"]["max_lifetime"]["max"], 24 * HOUR * 183, "{told}");
 }
