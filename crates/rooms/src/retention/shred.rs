@@ -63,8 +63,8 @@ impl Rooms {
         due: &mut BTreeMap<RoomNid, Vec<u32>>,
     ) -> Result<(), RoomError> {
         let Some(horizon_ms) = room.view().lifetime.horizon_ms(now_ms) else { return Ok(()) };
-        let end = u32::try_from(horizon_ms / DAY_MS).unwrap_or(u32::MAX);
-        // Days whose last moment is over.
+        let end = u32::try_from(horizon_ms / DAY_MS).unwrap_or(u32::MAX).saturating_add(1);
+        // The last of them may have a part that is not over: the writer looks.
         let mut scan = Scan::range(&(room.nid, 0_u32), &(room.nid, end)).limit(DAYS_AT_ONCE);
         loop {
             let days = self.engine.store.latest().scan_keys(&SEALED_DAYS, scan).await?;

@@ -60,8 +60,9 @@ fn an_account_is_made_shown_changed_and_closed() {
     assert_eq!((&shown["deactivated"], &shown["erased"]), (&json!(true), &json!(true)));
     assert_eq!(shown["external_ids"], json!([]));
     admin.put(user(), json!({ "displayname": "x" })).refused(403, "M_USER_DEACTIVATED");
-    admin.put(user(), json!({ "deactivated": false, "password": "third password" })).ok();
-    server.anonymous().login(&id, "third password");
+    // Who was erased does not come back.
+    let reopened = admin.put(user(), json!({ "deactivated": false, "password": "third password" }));
+    reopened.refused(400, "M_INVALID_PARAM");
 }
 
 #[test]
