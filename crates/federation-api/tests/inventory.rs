@@ -13,6 +13,9 @@ const BEYOND: &[(&str, &str)] = &[
     // The path of servers that name the key that they want.
     ("GET", "/_matrix/key/v2/query/{}/{}"),
     ("GET", "/_matrix/key/v2/server/{}"),
+    // What Wardrooms ask of each other: the partner's signed checkpoint, and a cosignature on ours.
+    ("GET", "/_wardroom/federation/v1/audit/checkpoint"),
+    ("POST", "/_wardroom/federation/v1/audit/cosignature"),
 ];
 
 /// A row, with the names of the path's variables left out: ours are ruma's.
