@@ -1,9 +1,15 @@
 //! Hours: where the records of a time begin, and how many of what there are.
 
 use serde::{Deserialize, Serialize};
-use wardroom_store::{Packed, Scan};
+use wardroom_store::{Packed, Position, Scan};
 
-use crate::{Act, error::AuditError, log::Inner, sequence::State, tables::HOURS};
+use crate::{
+    Act,
+    error::AuditError,
+    log::Inner,
+    sequence::State,
+    tables::{HOURS, NUMBERED, RECORDS},
+};
 
 /// An hour in milliseconds.
 pub(crate) const HOUR_MS: u64 = 60 * 60 * 1_000;
@@ -16,6 +22,12 @@ pub(crate) struct Hour {
     pub(crate) first: u64,
     /// Numbers of acts, and how many records there are of each.
     pub(crate) counts: Vec<(u16, u32)>,
+}
+
+/// What is read of a record to know its time.
+#[derive(Deserialize)]
+struct Time {
+    at: u64,
 }
 
 impl Hour {
@@ -55,12 +67,40 @@ impl Inner {
             Some(ms) => self.hour_from(hour_of(ms)).await?,
         };
         let Some(first) = first else { return Ok((state.size, state.size)) };
+        let first = first.max(state.first);
         let end = match before_ms {
             None => None,
             // A record may be behind later ones by as much as the clock ever went back.
             Some(ms) => self.hour_from(hour_of(ms.saturating_add(state.back_ms)).saturating_add(1)).await?,
         };
-        Ok((first.max(state.first), end.unwrap_or(state.size)))
+        let end = end.unwrap_or(state.size).max(first);
+        let first = match from_ms {
+            None => first,
+            // What comes before a record is later than it by as much at most.
+            Some(ms) => self.split(first, end, |at_ms| at_ms.saturating_add(state.back_ms) < ms).await?,
+        };
+        let end = match before_ms {
+            None => end,
+            Some(ms) => self.split(first, end, |at_ms| at_ms < ms.saturating_add(state.back_ms)).await?,
+        };
+        Ok((first, end))
+    }
+
+    /// The number at which the first of two parts of a range ends, as the times of records tell them apart: every record before it
+    /// is `is_before`, or one right before it is. A record that was deleted meanwhile is of the first part.
+    async fn split(&self, mut first: u64, mut end: u64, is_before: impl Fn(u64) -> bool) -> Result<u64, AuditError> {
+        while first < end {
+            let middle = first + (end - first) / 2;
+            let Some(Packed((position, within))) = self.store.latest().get(&NUMBERED, &middle).await? else {
+                first = middle + 1;
+                continue;
+            };
+            let row = self.store.latest().get(&RECORDS, &(Position::new(position), within)).await?;
+            let record = row.as_deref().and_then(|json| serde_json::from_slice::<Time>(json).ok());
+            let Time { at } = record.ok_or(AuditError::Damaged(middle))?;
+            (first, end) = if is_before(at) { (middle + 1, end) } else { (first, middle) };
+        }
+        Ok(first)
     }
 
     /// The first record of the first hour from this one on that has any.

@@ -1,7 +1,8 @@
 //! The index of records by user, room, act and failure.
 //!
-//! Its rows are lists of postings, each written once together with the numbers of the records: the more records are numbered
-//! at once, the longer the lists. A posting says enough of its record to leave out by act, time and outcome without reading it.
+//! Its rows are lists of postings, written together with the numbers of the records. Few records are numbered at once, so lists
+//! are short at first; after [`PUT_TOGETHER_AFTER`] records those of each term become one. A posting says enough of its
+//! record to leave out by act, time and outcome without reading it.
 
 use std::{collections::HashMap, hash::Hash};
 
@@ -100,9 +101,16 @@ impl Indexed<'_> {
     }
 }
 
+/// Records after which their short lists are put together: what is searched for is in few rows, and none is long. Tests come
+/// to it with few records.
+const PUT_TOGETHER_AFTER: usize = if cfg!(test) { 16 } else { 8_192 };
+
 /// Lists that are being made, by period and term.
 #[derive(Debug, Default)]
-pub(crate) struct Lists<'a>(HashMap<(u64, Term<'a>), Vec<Posting>>);
+pub(crate) struct Lists<'a> {
+    records: usize,
+    lists: HashMap<(u64, Term<'a>), Vec<Posting>>,
+}
 
 impl<'a> Lists<'a> {
     /// Adds a record of a period; records come in their order.
@@ -110,23 +118,72 @@ impl<'a> Lists<'a> {
         let (act, outcome) = (record.act(), record.outcome);
         let posting = Posting { number, at: i64::try_from(record.at).unwrap_or(i64::MAX), act, outcome };
         for term in record.terms() {
-            self.0.entry((period, term)).or_default().push(posting);
+            self.lists.entry((period, term)).or_default().push(posting);
         }
+        self.records += 1;
     }
 
-    /// Writes the lists.
-    pub(crate) fn write(self, store: &Store, batch: &mut Batch) {
-        for ((period, term), mut postings) in self.0 {
+    /// Writes the lists, and puts them together with those before where there are enough.
+    pub(crate) fn write(self, store: &Store, batch: &mut Batch, short: &mut ShortLists) {
+        short.records += self.records;
+        let together = short.records >= PUT_TOGETHER_AFTER;
+        for ((period, term), postings) in self.lists {
             let (kind, hash) = term.key(store);
+            let list = short.lists.entry((period, kind, hash)).or_default();
             let last = postings.last().map_or(0, |posting| posting.number);
-            for at in (1..postings.len()).rev() {
-                let before = postings[at - 1];
-                postings[at].number -= before.number;
-                postings[at].at = postings[at].at.saturating_sub(before.at);
+            if !together {
+                put(batch, (period, kind, hash, last), &postings);
+                list.written.push(last);
             }
-            batch.put(&INDEX, &(period, kind, hash, last), &Packed(postings));
+            list.postings.extend(postings);
+        }
+        if together {
+            std::mem::take(short).put_together(batch);
         }
     }
+}
+
+/// The short lists that were written since they were last put together. They are kept in memory alone: those from before a start
+/// of the server stay as they are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ShortLists {
+    records: usize,
+    lists: HashMap<(u64, u8, Hash16), ShortList>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ShortList {
+    postings: Vec<Posting>,
+    /// The last numbers of the lists in which they stand now.
+    written: Vec<u64>,
+}
+
+impl ShortLists {
+    fn put_together(self, batch: &mut Batch) {
+        for ((period, kind, hash), list) in self.lists {
+            let Some(last) = list.postings.last().map(|posting| posting.number) else { continue };
+            if list.written == [last] {
+                continue;
+            }
+            for before in list.written.into_iter().filter(|before| *before != last) {
+                batch.delete(&INDEX, &(period, kind, hash, before));
+            }
+            put(batch, (period, kind, hash, last), &list.postings);
+        }
+    }
+}
+
+fn put(batch: &mut Batch, key: IndexKey, postings: &[Posting]) {
+    let mut before = None::<Posting>;
+    let differences = postings.iter().map(|posting| {
+        let mut difference = *posting;
+        if let Some(before) = before.replace(*posting) {
+            difference.number -= before.number;
+            difference.at = difference.at.saturating_sub(before.at);
+        }
+        difference
+    });
+    batch.put(&INDEX, &key, &Packed(differences.collect()));
 }
 
 /// The postings of a list, with whole numbers and times.

@@ -12,8 +12,9 @@ use crate::{
     tables::{INDEX, PERIODS},
 };
 
-/// Lists that one read brings.
-const LISTS_AT_ONCE: usize = 16;
+/// Lists that the first read brings; each one after it brings twice as many, up to the last of these.
+const LISTS_AT_FIRST: usize = 4;
+const LISTS_AT_ONCE_MAX: usize = 64;
 /// What reading a row costs, beside its postings.
 const ROW_COST: usize = 10;
 
@@ -51,6 +52,8 @@ pub(crate) struct Postings {
     read: VecDeque<Posting>,
     /// The last list of the current period that was read.
     list: Option<u64>,
+    /// Lists that the next read brings.
+    ahead: usize,
 }
 
 impl Inner {
@@ -70,7 +73,7 @@ impl Inner {
         if newest_first {
             periods.make_contiguous().reverse();
         }
-        Postings { kind, hash, periods, newest_first, read: VecDeque::new(), list: None }
+        Postings { kind, hash, periods, newest_first, read: VecDeque::new(), list: None, ahead: LISTS_AT_FIRST }
     }
 }
 
@@ -102,12 +105,14 @@ impl Postings {
     async fn fill(&mut self, inner: &Inner, period: u64, bound: u64, work: &mut Work) -> Result<bool, AuditError> {
         // What is in memory is read without waiting: others have their turn here.
         tokio::task::consume_budget().await;
+        let ahead = self.ahead;
+        self.ahead = (2 * ahead).min(LISTS_AT_ONCE_MAX);
         let (view, key) = (inner.store.latest(), |number: u64| (period, self.kind, self.hash, number));
         let all = Scan::prefix(&(period, self.kind, self.hash));
         let lists = if self.newest_first {
             // A list stands under its last number: the one that the bound is within comes behind it.
             let mut within = all.clone().from(&key(bound)).limit(1);
-            let mut before = all.before(&key(bound)).reverse().limit(LISTS_AT_ONCE);
+            let mut before = all.before(&key(bound)).reverse().limit(ahead);
             if let Some(list) = self.list {
                 (within, before) = (within.before(&key(list)), before.before(&key(list)));
             }
@@ -115,7 +120,7 @@ impl Postings {
             lists.extend(view.scan(&INDEX, before).await?);
             lists
         } else {
-            let mut from = all.from(&key(bound)).limit(LISTS_AT_ONCE);
+            let mut from = all.from(&key(bound)).limit(ahead);
             if let Some(list) = self.list {
                 from = from.after(&key(list));
             }

@@ -9,6 +9,7 @@ use crate::{
     Act, AuditLog, Record,
     error::AuditError,
     hours::{HOUR_MS, hour_of},
+    index::ShortLists,
     log::{Inner, PERIOD_MS, scope},
     postings::Period,
     sequence::to_the_end,
@@ -89,6 +90,8 @@ impl Inner {
         let mut slot = self.sequence.0.lock().await;
         let mut head = self.head(&mut slot).await?;
         head.state.first = head.state.first.max(first);
+        // None of what was deleted is written again.
+        head.lists = ShortLists::default();
         batch.put(&STATE, &(), &Packed(head.state));
         self.store.commit(batch).await?;
         *slot = Some(head);

@@ -15,7 +15,7 @@ use crate::{
     Act, AuditLog, Checkpoint,
     error::AuditError,
     hours::{Hour, hour_of, number_of},
-    index::{Indexed, Lists},
+    index::{Indexed, Lists, ShortLists},
     log::{Inner, PERIOD_MS},
     tables::{CHECKPOINTS, HOURS, NUMBERED, PERIODS, RECORDS, STATE, TILES, WATCH_AUDIT},
     tree::{self, Hash, Place, Tree, leaf_hash},
@@ -55,6 +55,8 @@ pub(crate) struct Head {
     worth: bool,
     /// The current hour.
     hour: Option<(u32, Hour)>,
+    /// What the index got lately.
+    pub(crate) lists: ShortLists,
 }
 
 /// Who numbers records: one at a time. None: what is stored is to be read first.
@@ -149,7 +151,15 @@ impl Inner {
         let hour = view.scan(&HOURS, Scan::all().reverse().limit(1)).await?.into_iter().next();
         let hour = hour.map(|(hour, Packed(row))| (hour, row));
         let tree = Tree::restored(state.size, levels);
-        Ok(Head { state, tree, checkpoint, checkpoint_ms: self.now_ms(), worth: true, hour })
+        Ok(Head {
+            state,
+            tree,
+            checkpoint,
+            checkpoint_ms: self.now_ms(),
+            worth: true,
+            hour,
+            lists: ShortLists::default(),
+        })
     }
 
     /// The first hashes of a tile.
@@ -254,7 +264,7 @@ impl Head {
                 self.checkpoint(inner, &mut batch);
             }
         }
-        lists.write(&inner.store, &mut batch);
+        lists.write(&inner.store, &mut batch, &mut self.lists);
         for ((level, at), tile) in self.tree.tiles() {
             batch.put(&TILES, &(level, at), &Bytes::from(tile.concat()));
         }

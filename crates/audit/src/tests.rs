@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use wardroom_clock::ManualClock;
+use wardroom_clock::{Clock as _, ManualClock};
 use wardroom_store::{Batch, Catalogue, Packed, Position, Scan, Store};
 
 use crate::{
@@ -130,6 +130,8 @@ struct Made {
     act: Act,
     outcome: Outcome,
     wait_ms: u64,
+    /// By how much the clock is set back, at most.
+    back_ms: u64,
     catch_up: bool,
 }
 
@@ -137,36 +139,35 @@ fn made() -> impl Strategy<Value = Made> {
     let acts = prop::sample::select(vec![Act::Login, Act::EventSend, Act::RoomRead, Act::MemberJoin]);
     let outcomes = prop::sample::select(vec![Outcome::Success, Outcome::Success, Outcome::Serious, Outcome::Minor]);
     let wait = prop_oneof![8 => 0..10_000_u64, 1 => 0..3 * HOUR_MS, 1 => PERIOD_MS / 2..2 * PERIOD_MS];
-    (
-        prop::option::of(0..3_u8),
-        prop::option::of(0..3_u8),
-        prop::option::of(0..3_u8),
-        acts,
-        outcomes,
-        wait,
-        any::<bool>(),
-    )
-        .prop_map(|(user, to, room, act, outcome, wait_ms, catch_up)| Made {
+    let back = prop_oneof![12 => Just(0_u64), 1 => 0..2 * HOUR_MS];
+    let someone = || prop::option::of(0..3_u8);
+    (someone(), someone(), someone(), acts, outcomes, wait, back, any::<bool>()).prop_map(
+        |(user, to, room, act, outcome, wait_ms, back_ms, catch_up)| Made {
             user,
             to,
             room,
             act,
             outcome,
             wait_ms,
+            back_ms,
             catch_up,
-        })
+        },
+    )
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn a_search_finds_what_reading_everything_finds(made in prop::collection::vec(made(), 1..120), picks in prop::collection::vec(any::<prop::sample::Index>(), 2)) {
+    fn a_search_finds_what_reading_everything_finds(made in prop::collection::vec(made(), 1..120), picks in prop::collection::vec(any::<prop::sample::Index>(), 2), goes_back in any::<bool>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let trail = trail().await;
             for one in &made {
                 trail.clock.advance_ms(one.wait_ms);
+                if goes_back {
+                    trail.clock.set_ms(trail.clock.now_ms() - one.back_ms);
+                }
                 trail.log.inner().unwrap().turn_key().await.unwrap();
                 let record = record(one.user, one.room, one.act).outcome(one.outcome);
                 trail.add([match one.to { Some(to) => record.user(format!("@{to}:a.example")), None => record }]).await;
@@ -199,6 +200,10 @@ proptest! {
                     }
                 }
             }
+            if goes_back {
+                // Hours divide the trail: what the clock says again is counted in the hour that it was before.
+                return Ok(());
+            }
             let span = Span { from_ms: all[0].record.at / HOUR_MS * HOUR_MS, before_ms: u64::MAX / 2, step: Step::Day };
             for (user, room) in [(None, None), (Some("@0:a.example"), None), (Some("@0:a.example"), Some("!1"))] {
                 let query = Query { user: user.map(str::to_owned), room: room.map(str::to_owned), ..Query::default() };
@@ -213,6 +218,23 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[tokio::test]
+async fn short_lists_become_long_ones() {
+    let trail = trail().await;
+    for _ in 0..40 {
+        trail.lots(7).await;
+        trail.log.catch_up().await.unwrap();
+    }
+    // Seven users, three rooms and an act; once in three times their lists are put together.
+    let lists = trail.store.latest().scan_keys(&INDEX, Scan::all()).await.unwrap().len();
+    assert!(lists <= 11 * (40 / 3 + 3), "{lists}");
+    let query = Query { user: Some("@3:a.example".to_owned()), newest_first: true, limit: 100, ..Query::default() };
+    let found: Vec<u64> = trail.log.search(&query).await.unwrap().into_iter().map(|entry| entry.number).collect();
+    assert_eq!(found, (0..40).rev().map(|lot| lot * 7 + 3).collect::<Vec<_>>());
+    let report = fsck(&trail.store, SERVER).await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
 }
 
 #[tokio::test]
