@@ -402,6 +402,11 @@ impl Writer {
         self.engine.slot(kind, state_key).await
     }
 
+    /// Whether others wait for what they write, with this job or behind it.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.jobs > 1 || !self.room.queue.lock().jobs.is_empty()
+    }
+
     /// Gives up the whole group: the batch holds half of something.
     pub(crate) fn fail(&mut self, failure: RoomError) {
         self.failed.get_or_insert(failure);

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use futures_util::FutureExt as _;
 use ruma::OwnedServerName;
-use tokio::time::{Duration, sleep};
 use wardroom_holds::Verdict;
 use wardroom_store::{Batch, Scan};
 
@@ -22,8 +20,6 @@ use crate::{
 
 /// Events that are looked at, and pruned, in one commit.
 const EVENTS_AT_ONCE: usize = 200;
-/// Between two commits, so that what people send comes first.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// What other servers have of a room.
 #[derive(Debug, Default)]
@@ -142,15 +138,8 @@ impl Rooms {
                 Verdict::Held(hold) => *held.entry(hold.to_string()).or_default() += 1,
             }
         }
-        if due.is_empty() {
-            return Ok(());
-        }
-        let cause = Cause::Erasure(user);
-        let pruned = self
-            .patiently(room, move |writer| async move { writer.prune(due, now_ms, &cause, guard).await }.boxed())
-            .await?;
+        let pruned = self.prune(room, &due, now_ms, &Cause::Erasure(user), &guard).await?;
         *row.removed.entry("events".to_owned()).or_default() += pruned;
-        sleep(PAUSE).await;
         Ok(())
     }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use ruma::{OwnedEventId, OwnedUserId};
+use tokio::{task::yield_now, time::sleep};
 use wardroom_audit::{Act, Origin, Record};
 use wardroom_event::redact;
 use wardroom_holds::Guard;
@@ -11,14 +13,20 @@ use wardroom_store::Packed;
 use super::{
     Age, PERISHABLE, STUBS,
     receipts::{Done, PurgeReceipt},
+    run::PAUSE,
 };
 use crate::{
+    Rooms,
     error::RoomError,
     events::Stored,
     ids::EventNid,
+    room::Room,
     tables::{EVENT_META, EVENTS, EventRecord, GAPS},
     writer::Writer,
 };
+
+/// Events that are pruned in one commit even while others wait for the room's writer, or for the machine.
+const PRUNED_AT_LEAST: usize = 8;
 
 /// A message event that is whole, as its index has it.
 #[derive(Clone, Copy, Debug)]
@@ -44,15 +52,47 @@ impl Perishable {
     }
 }
 
-impl Writer {
-    /// Prunes those of these events to which the cause applies, and tells how many they were. The guard says that none is held.
+/// What one commit of pruning did.
+struct Pruned {
+    /// Events that were dealt with, the first of those that were given.
+    dealt: usize,
+    /// Those of them that were pruned.
+    events: u64,
+}
+
+impl Rooms {
+    /// Prunes those of these events to which the cause applies, and tells how many they were. What people send meanwhile comes
+    /// first: then they are pruned a few at a time. The guard says that none is held.
     pub(crate) async fn prune(
+        &self,
+        room: &Arc<Room>,
+        due: &[Perishable],
+        now_ms: u64,
+        cause: &Cause,
+        guard: &Arc<Guard>,
+    ) -> Result<u64, RoomError> {
+        let (mut dealt, mut events) = (0, 0);
+        while let Some(rest) = due.get(dealt..).filter(|rest| !rest.is_empty()) {
+            let (rest, cause, guard) = (rest.to_vec(), cause.clone(), Arc::clone(guard));
+            let pruned = self
+                .patiently(room, move |writer| async move { writer.prune(rest, now_ms, &cause, guard).await }.boxed())
+                .await?;
+            (dealt, events) = (dealt + pruned.dealt, events + pruned.events);
+            sleep(PAUSE).await;
+        }
+        Ok(events)
+    }
+}
+
+impl Writer {
+    /// Prunes the first of these events: all of them, or fewer where others wait.
+    async fn prune(
         &mut self,
         due: Vec<Perishable>,
         now_ms: u64,
         cause: &Cause,
         guard: Arc<Guard>,
-    ) -> Result<u64, RoomError> {
+    ) -> Result<Pruned, RoomError> {
         self.quiet();
         self.batch.on_commit(move |_| drop(guard));
         if let Some(failure) = &self.failed {
@@ -62,10 +102,17 @@ impl Writer {
         self.guard(pruned)
     }
 
-    async fn prune_all(&mut self, due: Vec<Perishable>, now_ms: u64, cause: &Cause) -> Result<u64, RoomError> {
-        let mut done = Done::default();
+    async fn prune_all(&mut self, due: Vec<Perishable>, now_ms: u64, cause: &Cause) -> Result<Pruned, RoomError> {
+        let (mut done, mut dealt) = (Done::default(), 0);
         let mut pruned = Vec::with_capacity(due.len());
         for row in due {
+            if dealt > 0 && dealt % PRUNED_AT_LEAST == 0 {
+                yield_now().await;
+                if self.is_waited_for() {
+                    break;
+                }
+            }
+            dealt += 1;
             // The policy may have changed since they were looked for.
             if matches!(cause, Cause::Time) && !self.lifetime.is_over(row.age(), now_ms) {
                 continue;
@@ -87,7 +134,7 @@ impl Writer {
         if done.count() > 0 {
             self.record_pruned(&done, now_ms, cause);
         }
-        Ok(done.count())
+        Ok(Pruned { dealt, events: done.count() })
     }
 
     fn record_pruned(&mut self, done: &Done, now_ms: u64, cause: &Cause) {

@@ -25,12 +25,12 @@ use crate::{
     writer::Writer,
 };
 
-/// Events that are pruned in one commit.
-const PRUNED_AT_ONCE: usize = 200;
+/// Events that are pruned in one commit at most.
+const PRUNED_AT_ONCE: usize = 100;
 /// Stubs that are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 100;
 /// Between two commits, so that what people send comes first.
-pub(super) const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(10);
 /// How often a room that is too busy is asked again, and when.
 const BUSY_TRIES_MAX: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
@@ -222,16 +222,7 @@ impl Rooms {
         if due.len() < count {
             walk.held();
         }
-        if due.is_empty() {
-            return Ok(0);
-        }
-        let pruned = self
-            .patiently(room, move |writer: &mut Writer| {
-                async move { writer.prune(due, now_ms, &Cause::Time, guard).await }.boxed()
-            })
-            .await?;
-        sleep(PAUSE).await;
-        Ok(pruned)
+        self.prune(room, &due, now_ms, &Cause::Time, &guard).await
     }
 
     /// No hold is set while this lives.
