@@ -24,7 +24,11 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 from syslog_rfc5424_parser import SyslogMessage
 from syslog_rfc5424_parser.constants import SyslogFacility, SyslogSeverity
 
+import catalogue
+from authority import Authority
+from deeds import CONFIGURATION, SAMPLES_ONLY, Deeds
 from harness import Wardroom, equal, expect, run_scenario, wait_for
+from partners import partners
 from patterns import ALWAYS, PROFILES
 from repositories import Repository, Rsyslog
 
@@ -170,6 +174,9 @@ batch_records = 20
 def steps(binary, program, home, directory, servers):
     validators = Validators(home)
     resources = [json.loads(line) for line in samples(program, "fhir").splitlines()]
+    # Ids, acts and outcomes.
+    index = [line.split(" ") for line in samples(program, "index").decode().splitlines()]
+    done = []
     rsyslog, repository = Rsyslog(home, directory), Repository(TOKEN)
     server = Server(binary, directory, rsyslog, repository)
     servers += [server, rsyslog, repository]
@@ -178,8 +185,15 @@ def steps(binary, program, home, directory, servers):
     server.token = server.register("admin", admin=True)["access_token"]
 
     def every_act_is_there():
-        expect(len(resources) > 200, f"only {len(resources)} samples")
+        equal([resource["id"] for resource in resources], [number for number, _, _ in index], "samples")
         equal(len({resource["id"] for resource in resources}), len(resources), "ids")
+        acts = {act for _, act, _ in index}
+        equal(acts, set(catalogue.CATALOGUE), "acts of the server and of the catalogue")
+        outcomes = {(act, outcome) for _, act, outcome in index}
+        equal(outcomes, {(act, outcome) for act in acts for outcome in catalogue.OUTCOMES}, "outcomes of each act")
+        for (_, act, outcome), resource in zip(index, resources, strict=True):
+            equal(resource["outcome"], outcome, f"the outcome of {resource}")
+            catalogue.check(act, resource)
 
     def every_pattern():
         validators.patterns(resources)
@@ -229,6 +243,23 @@ def steps(binary, program, home, directory, servers):
         validators.all(lines)
         ids = server.trail()
         equal([line["id"] for line in lines], ids[: len(lines)], "the records of the export")
+
+    def everything_is_done():
+        pair = partners(binary, directory, Authority(directory), CONFIGURATION)
+        servers.extend(pair)
+        done.extend(Deeds(*pair).all())
+        for server in pair:
+            server.stop()
+        seen = {act for act, _ in done}
+        equal(seen & set(SAMPLES_ONLY), set(), "acts that are said not to be done here")
+        equal(seen, set(catalogue.CATALOGUE) - set(SAMPLES_ONLY), "acts of two servers")
+        equal({resource["outcome"] for _, resource in done}, catalogue.OUTCOMES, "outcomes of two servers")
+
+    def what_was_done_is_valid():
+        expect(done, "nothing was done")
+        for act, resource in done:
+            catalogue.check(act, resource)
+        validators.all([resource for _, resource in done])
 
     def everything_arrives(repository):
         ids = server.trail()
@@ -281,6 +312,8 @@ def steps(binary, program, home, directory, servers):
         ("syslog messages of every act", every_message),
         ("answers are resources", answers),
         ("an export of a server's trail", export),
+        ("two servers do everything that is recorded", everything_is_done),
+        ("validators take everything that two servers did", what_was_done_is_valid),
         ("rsyslog gets everything in order", syslog),
         ("rsyslog was down", syslog_was_down),
         ("a FHIR repository gets everything in order", fhir_feed),

@@ -118,6 +118,7 @@ class Steps:
         witness = Witness("elsewhere.example/wardroom/witness")
         text, size = self.export.notes[-1].text, self.export.notes[-1].size
         checkpoints = (self.directory / "checkpoints").read_text()
+        known = checkpoints.rstrip("\n").rpartition("\n")[2]
         for line, good in [(witness.line(text), True), (witness.line(text, told=7, signed=8), False)]:
             with tempfile.TemporaryDirectory() as copy:
                 copy = pathlib.Path(copy) / "export"
