@@ -68,6 +68,7 @@ class Steps:
 
     def cosigned(self, log, witness):
         """Checks every cosignature in a fresh export of a log with the key that the witness itself tells; their sizes."""
+        log.is_cosigned(1)
         export, key = log.export(), witness.witness_key()
         equal(key.name, f"{witness.server.name}/wardroom/witness", "the name of the witness")
         equal((export.key.name, export.key.text), (f"{log.server.name}/wardroom/audit", log.log_key().text), "the log's key")
