@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from harness import PASSWORD, REQUEST_S, equal, expect, quote, wait_for
 
 SAMPLES_ONLY = {
-    "audit.gap": "takes a full disk; full_disk::with_continue_a_full_disk_lets_work_go_on_and_the_gap_is_told",
-    "retention.shred": "takes a day; rooms::retention::tests",
+    "audit.gap": "takes a full disk; shown by full_disk::with_continue_a_full_disk_lets_work_go_on_and_the_gap_is_told",
+    "retention.shred": "takes a day; rooms::retention::tests::records::what_is_pruned_shredded_and_purged_is_recorded",
 }
 # How long a witness may take that failed a few times.
 LATER_S = 120

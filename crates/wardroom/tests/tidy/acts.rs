@@ -13,7 +13,7 @@ const CATALOGUE: &str = "tests/atna/catalogue.py";
 /// Tests over HTTP.
 const BLACKBOX: &str = "crates/wardroom/tests/blackbox";
 /// Made by a test of a crate, since it takes a clock that jumps: the file.
-const ELSEWHERE: &[(Act, &str)] = &[(Act::RetentionShred, "crates/rooms/src/retention/tests.rs")];
+const ELSEWHERE: &[(Act, &str)] = &[(Act::RetentionShred, "crates/rooms/src/retention/tests/records.rs")];
 
 /// Those that a text does not have between these two.
 fn missing(text: &str, before: &str, behind: &str) -> Vec<&'static str> {
