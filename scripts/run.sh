@@ -27,6 +27,13 @@ address = "127.0.0.1:8008"
 open = true
 # Scripts can register users and administrators with this.
 shared_secret = "$secret"
+
+# As hospitals want it: nobody reads what was said before they were brought in, and pushes say nothing of what was said.
+[rooms]
+private_history = "invited"
+
+[push]
+include_content = false
 TOML
 fi
 

@@ -13,7 +13,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 # How many steps there are: fewer mean that something was left out.
-steps=11
+steps=13
 source=$tests/atna
 
 install_all() { # DIRECTORY

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks an export of the audit trail with programs that are not Wardroom's: pymerkle, rfc8785 and cryptography from PyPI.
+# Checks exports of audit trails with programs that are not Wardroom's: pymerkle, rfc8785 and cryptography from PyPI. Two
+# servers witness each other, and one of them forges its past.
 #
 #     tests/run-audit.sh [NAME-PART...]      with parts of names, only the steps that have one
 #

@@ -20,8 +20,8 @@ class Rsyslog:
 
     kind = "rsyslog"
 
-    def __init__(self, unpacked, directory):
-        self.home, self.directory = pathlib.Path(unpacked), pathlib.Path(directory) / "rsyslog"
+    def __init__(self, unpacked, directory, name="rsyslog"):
+        self.home, self.directory = pathlib.Path(unpacked), pathlib.Path(directory) / name
         self.directory.mkdir()
         self.port, self.received = free_port(), self.directory / "received"
         libraries = [str(path) for path in (self.home / "usr/lib").glob("*-linux-*")]

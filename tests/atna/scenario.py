@@ -24,7 +24,11 @@ from fhir.resources.R4B.operationoutcome import OperationOutcome
 from syslog_rfc5424_parser import SyslogMessage
 from syslog_rfc5424_parser.constants import SyslogFacility, SyslogSeverity
 
+import catalogue
+from authority import Authority
+from deeds import CONFIGURATION, SAMPLES_ONLY, Deeds
 from harness import Wardroom, equal, expect, run_scenario, wait_for
+from partners import partners
 from patterns import ALWAYS, PROFILES
 from repositories import Repository, Rsyslog
 
@@ -111,22 +115,29 @@ def check_message(message):
         expect(thing[1].tag in ["ParticipantObjectName", "ParticipantObjectQuery"], "an object without name and query")
 
 
-class Server(Wardroom):
-    """The server, with repositories."""
-
-    def __init__(self, binary, directory, rsyslog, repository):
-        token, secrets = pathlib.Path(directory) / "token", rsyslog.directory
-        token.write_text(TOKEN + "\n")
-        shown = f'{{ cert = "{secrets}/wardroom.pem", key = "{secrets}/wardroom.key" }}'
-        super().__init__(binary, directory, ["client", "admin", "fhir"], f"""
-[audit_export]
-allow_plain = true
+def to_syslog(rsyslog):
+    """The section of a configuration that sends everything there."""
+    secrets = rsyslog.directory
+    return f"""
 [[audit_export.syslog]]
 name = "rsyslog"
 host = "127.0.0.1"
 port = {rsyslog.port}
 extra_ca = ["{secrets}/ca.pem"]
-client_certificate = {shown}
+client_certificate = {{ cert = "{secrets}/wardroom.pem", key = "{secrets}/wardroom.key" }}
+"""
+
+
+class Server(Wardroom):
+    """The server, with repositories."""
+
+    def __init__(self, binary, directory, rsyslog, repository):
+        token = pathlib.Path(directory) / "token"
+        token.write_text(TOKEN + "\n")
+        super().__init__(binary, directory, ["client", "admin", "fhir"], f"""
+[audit_export]
+allow_plain = true
+{to_syslog(rsyslog)}
 [[audit_export.fhir]]
 name = "fhir"
 url = "{repository.url}"
@@ -170,6 +181,9 @@ batch_records = 20
 def steps(binary, program, home, directory, servers):
     validators = Validators(home)
     resources = [json.loads(line) for line in samples(program, "fhir").splitlines()]
+    # Ids, acts and outcomes.
+    index = [line.split(" ") for line in samples(program, "index").decode().splitlines()]
+    done, both = [], Rsyslog(home, directory, "rsyslog-of-both")
     rsyslog, repository = Rsyslog(home, directory), Repository(TOKEN)
     server = Server(binary, directory, rsyslog, repository)
     servers += [server, rsyslog, repository]
@@ -178,8 +192,15 @@ def steps(binary, program, home, directory, servers):
     server.token = server.register("admin", admin=True)["access_token"]
 
     def every_act_is_there():
-        expect(len(resources) > 200, f"only {len(resources)} samples")
+        equal([resource["id"] for resource in resources], [number for number, _, _ in index], "samples")
         equal(len({resource["id"] for resource in resources}), len(resources), "ids")
+        acts = {act for _, act, _ in index}
+        equal(acts, set(catalogue.CATALOGUE), "acts of the server and of the catalogue")
+        outcomes = {(act, outcome) for _, act, outcome in index}
+        equal(outcomes, {(act, outcome) for act in acts for outcome in catalogue.OUTCOMES}, "outcomes of each act")
+        for (_, act, outcome), resource in zip(index, resources, strict=True):
+            equal(resource["outcome"], outcome, f"the outcome of {resource}")
+            catalogue.check(act, resource)
 
     def every_pattern():
         validators.patterns(resources)
@@ -229,6 +250,25 @@ def steps(binary, program, home, directory, servers):
         validators.all(lines)
         ids = server.trail()
         equal([line["id"] for line in lines], ids[: len(lines)], "the records of the export")
+
+    def everything_is_done():
+        pair = partners(binary, directory, Authority(directory), CONFIGURATION % to_syslog(both))
+        servers.extend([both, *pair])
+        both.start()
+        done.extend(Deeds(*pair).all())
+        seen, wanted = {act for act, _ in done}, set(catalogue.CATALOGUE) - set(SAMPLES_ONLY)
+        equal((wanted - seen, seen - wanted), (set(), set()), "acts that were not done, and those that are said not to be")
+        equal({resource["outcome"] for _, resource in done}, catalogue.OUTCOMES, "outcomes of two servers")
+
+    def what_was_done_is_valid():
+        expect(done, "nothing was done")
+        for act, resource in done:
+            catalogue.check(act, resource)
+        validators.all([resource for _, resource in done])
+        ids = {resource["id"] for _, resource in done}
+        wait_for("rsyslog has everything", lambda: ids <= set(both.ids()), EVERYTHING_S)
+        for message in both.messages():
+            check_message(message)
 
     def everything_arrives(repository):
         ids = server.trail()
@@ -281,6 +321,8 @@ def steps(binary, program, home, directory, servers):
         ("syslog messages of every act", every_message),
         ("answers are resources", answers),
         ("an export of a server's trail", export),
+        ("two servers do everything that is recorded", everything_is_done),
+        ("validators take everything that two servers did", what_was_done_is_valid),
         ("rsyslog gets everything in order", syslog),
         ("rsyslog was down", syslog_was_down),
         ("a FHIR repository gets everything in order", fhir_feed),

@@ -129,10 +129,12 @@ class Wardroom(Process):
     """A server alone, called hospital-a.example. `more` is what its configuration has before the listener."""
 
     kind = "wardroom"
+    name = "hospital-a.example"
+    federation = "federation.enabled = false"
     SECRET = "a secret of the tests"
 
     def __init__(self, binary, directory, serves, more):
-        port, self.name = free_port(), "hospital-a.example"
+        port = free_port()
         super().__init__(directory, f"http://127.0.0.1:{port}")
         self.binary, self.config = binary, self.directory / "wardroom.toml"
         self.config.write_text(f"""
@@ -142,7 +144,7 @@ master_key.file = "{directory}/master.key"
 registration.shared_secret = "{self.SECRET}"
 rate_limits.enabled = false
 password.argon2 = {{ memory_kib = 8, iterations = 1, parallelism = 1 }}
-federation.enabled = false
+{self.federation}
 {more}
 [[listener]]
 address = "127.0.0.1:{port}"
@@ -152,7 +154,8 @@ serves = {json.dumps(serves)}
     def command(self):
         return [self.binary, "serve", "--config", str(self.config)]
 
-    def request(self, method, path, body=None, token=None, raw=None):
+    def answer(self, method, path, body=None, token=None, raw=None):
+        """Status, headers and body, whatever the answer is."""
         data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
         request = urllib.request.Request(self.base + path, data=data, method=method)
         request.add_header("Content-Type", "text/plain" if raw is not None else "application/json")
@@ -160,9 +163,15 @@ serves = {json.dumps(serves)}
             request.add_header("Authorization", f"Bearer {token}")
         try:
             with urllib.request.urlopen(request, timeout=REQUEST_S) as answer:
-                return json.load(answer)
+                return answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
-            raise Failure(f"{method} {path}: {error.code} {error.read()[:500]!r}") from error
+            return error.code, error.headers, error.read()
+
+    def request(self, method, path, body=None, token=None, raw=None):
+        """The body of a good answer."""
+        status, _, answer = self.answer(method, path, body, token, raw)
+        expect(status == 200, f"{method} {path}: {status} {answer[:500]!r}")
+        return json.loads(answer)
 
     def register(self, name, admin=False):
         """What the server answers to a registration."""

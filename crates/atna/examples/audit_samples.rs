@@ -1,5 +1,6 @@
-//! Prints, for each act of the audit trail, a record with everything and one with next to nothing: as FHIR `AuditEvent`
-//! (`fhir`), or as syslog messages in frames (`syslog`). Validators of others are run on that.
+//! Prints, for each act of the audit trail, a record with everything, one with next to nothing and one of each outcome: as FHIR
+//! `AuditEvent` (`fhir`), as syslog messages in frames (`syslog`), or their ids, acts and outcomes (`index`). Validators of others
+//! are run on that.
 
 use std::io::{self, Write as _};
 
@@ -54,21 +55,30 @@ fn usual(act: Act) -> Record {
     }
 }
 
+/// Every record of an act, with ids from this number on.
+fn samples(act: Act, number: &mut u64) -> Vec<Record> {
+    let failed = [Outcome::Minor, Outcome::Serious, Outcome::Major];
+    let failed = failed.map(|outcome| usual(act).outcome(outcome).why("no role"));
+    let good = [full(act), usual(act), Record::by(act, Origin::default())];
+    let numbered = |record| {
+        *number += 1;
+        Record { at: AT_MS, id: format!("01KAS{number:021}"), ..record }
+    };
+    good.into_iter().chain(failed).map(numbered).collect()
+}
+
 fn main() -> io::Result<()> {
-    let syslog = std::env::args().nth(1).as_deref() == Some("syslog");
+    let form = std::env::args().nth(1);
     let mut out = io::stdout().lock();
     let mut number = 0_u64;
-    for act in Act::ALL {
-        let refused = usual(*act).outcome(Outcome::Serious).why("no role");
-        for record in [full(*act), usual(*act), refused, Record::by(*act, Origin::default())] {
-            let record = Record { at: AT_MS, id: format!("01KAS{number:021}"), ..record };
-            number += 1;
-            if syslog {
+    for record in Act::ALL.iter().flat_map(|act| samples(*act, &mut number)) {
+        match form.as_deref() {
+            Some("syslog") => {
                 let message = syslog_message(&record, SERVER);
                 write!(out, "{} {message}", message.len())?;
-            } else {
-                writeln!(out, "{}", AuditEvent::of(&record, SERVER).to_json())?;
             }
+            Some("index") => writeln!(out, "{} {} {}", record.id, record.act, u8::from(record.outcome))?,
+            _ => writeln!(out, "{}", AuditEvent::of(&record, SERVER).to_json())?,
         }
     }
     Ok(())

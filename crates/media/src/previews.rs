@@ -108,6 +108,20 @@ impl Previews {
         }
     }
 
+    /// Forgets what is not good any more: nothing that a page said stays longer for being asked for by nobody.
+    pub(crate) fn forget(&self, now_ms: u64) {
+        self.known.retain(|_, known| {
+            let (Known::Page(_, until_ms) | Known::Failed(_, until_ms) | Known::Refused(until_ms)) = known;
+            now_ms < *until_ms
+        });
+    }
+
+    /// How much is remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.known.len()
+    }
+
     fn remember(&self, key: Hash16, outcome: &Result<Arc<str>, MediaError>, now_ms: u64) {
         let known = match outcome {
             Ok(json) => Known::Page(Arc::clone(json), now_ms + PREVIEW_SECONDS * 1_000),

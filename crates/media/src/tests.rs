@@ -2,6 +2,7 @@
 
 mod images;
 mod keys;
+mod previews;
 mod remote;
 mod thumbnails;
 

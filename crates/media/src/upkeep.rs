@@ -35,8 +35,11 @@ impl Media {
         }
     }
 
-    /// Deletes what has expired; answers how many.
+    /// Deletes what has expired, and forgets previews; answers how many media.
     pub(crate) async fn expire(&self) -> Result<u64, MediaError> {
+        if let Some(previews) = &self.0.previews {
+            previews.forget(self.0.clock.now_ms());
+        }
         let end = (self.0.clock.now_ms().saturating_add(1), [0_u8; 16]);
         let (mut count, mut scan) = (0, Scan::all().before(&end).limit(PAGE_ROWS));
         loop {

@@ -1,6 +1,7 @@
 //! The purge over the in-memory store, with a clock that moves when it is told to.
 
 mod endings;
+mod records;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ mod holds;
 mod notices;
 mod reading;
 mod saying;
+mod ti_messenger;
 
 use wardroom_testkit::{Actor, Config, Peer, User, Value, json, peer::now_ms, v3};
 

@@ -18,8 +18,13 @@ fn is_there(path: &str) -> bool {
     let file = module.replace("::", "/");
     let (of_crate, rest) = file.split_once('/').unwrap_or((&file, "lib"));
     let places = [format!("crates/wardroom/tests/blackbox/{file}.rs"), format!("crates/{of_crate}/src/{rest}.rs")];
-    let has =
-        |file: &String| crate::root().join(file).exists() && read(file).contains(&format!("#[test]\nfn {test}()"));
+    let tests = [format!("#[test]\nfn {test}()"), format!("#[tokio::test]\nasync fn {test}()")];
+    let has = |file: &String| {
+        crate::root().join(file).exists() && {
+            let text = read(file);
+            tests.iter().any(|test| text.contains(test))
+        }
+    };
     places.iter().any(has)
 }
 

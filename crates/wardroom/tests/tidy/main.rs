@@ -4,6 +4,7 @@
 //! [`waivers`], never a silent one.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod acts;
 mod dependencies;
 mod floors;
 mod guards;

@@ -46,6 +46,44 @@ fn the_hospitals_of_the_demonstration_work_and_know_each_other() {
     assert_eq!(both.len(), 4, "each listens on addresses of its own: {both:?}");
 }
 
+/// What a configuration says of who reads what: what a fresh install has as hospitals want it.
+fn of_hospitals(text: &str) -> [toml::Value; 2] {
+    let file: toml::Table = text.parse().unwrap();
+    [file["rooms"]["private_history"].clone(), file["push"]["include_content"].clone()]
+}
+
+#[test]
+fn a_fresh_install_shows_no_history_and_pushes_no_content() {
+    let dir = Dir::new();
+    let example = run(dir.command(&["config", "--example"]), LIMIT);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/run.sh");
+    let script = fs::read_to_string(script).unwrap();
+    let (_, written) = script.split_once("<<TOML\n").expect("what `make run` writes");
+    let (written, _) = written.split_once("\nTOML\n").expect("its end");
+    let said = of_hospitals(example.ok());
+    assert_eq!(said, of_hospitals(written), "both ways to begin are the same");
+    assert_eq!(said[1], toml::Value::Boolean(false));
+    let config = Config::default().set("rooms.private_history", &said[0].to_string());
+    let server = server_with(config.set("push.include_content", &said[1].to_string()));
+    let alice = server.user("alice");
+    let room = alice.create_room(json!({ "preset": "private_chat" }));
+    let visibility = alice.state(&room, "m.room.history_visibility", "");
+    assert_eq!(visibility, json!({ "history_visibility": "invited" }));
+}
+
+#[test]
+fn records_are_kept_for_six_years_unless_it_is_said_twice() {
+    let dir = Dir::new();
+    dir.config("audit.retention_years = 5");
+    dir.check().failed(&["audit.retention_years", "audit.allow_short_retention"]);
+    dir.config("audit = { retention_years = 5, allow_short_retention = true }");
+    assert!(dir.check().ok().contains("audit.retention_years"), "it is pointed out");
+    for years in ["6", "0"] {
+        dir.config(&format!("audit.retention_years = {years}"));
+        dir.check().ok();
+    }
+}
+
 #[test]
 fn the_example_names_every_option() {
     let dir = Dir::new();

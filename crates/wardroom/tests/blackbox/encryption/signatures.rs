@@ -3,7 +3,7 @@
 use wardroom_testkit::{Actor, User, Value, json, v3};
 
 use super::{KeyPair, cross_signing_key, device_keys, query, signed_cross_signing_key, upload};
-use crate::{SOON, ward};
+use crate::{SOON, admin::admin_of, audit::records, ward};
 
 fn sign(user: &User, body: Value) -> Value {
     user.post(v3(&["keys", "signatures", "upload"]), body).ok()["failures"].clone()
@@ -47,6 +47,9 @@ fn a_device_is_signed_by_the_self_signing_key() {
         assert!(seen[&own].is_string(), "the device's own stays: {seen}");
     }
     assert_eq!(sign(&alice, body), json!({}), "again is fine");
+    let verified = records(&admin_of(ward()), &[("act", "device.verify"), ("user_id", &alice.id)]);
+    let on = json!({ "detail": "device", "device": alice.device, "user": alice.id });
+    assert_eq!(verified.iter().filter(|record| record["on"] == on).count(), 1, "{verified:?}");
     // The device uploads its keys again, without that signature: it stays.
     upload(&alice, json!({ "device_keys": device_keys(&alice, &KeyPair::of(1)) })).ok();
     assert!(signatures(&bob)[&by_self].is_string());

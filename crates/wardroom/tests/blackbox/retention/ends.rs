@@ -1,6 +1,6 @@
-//! How rooms end by themselves, and the other rules of deletion of a TI-Messenger service.
+//! How rooms end by themselves, and what else goes by rules that a TI-Messenger service has.
 
-use wardroom_testkit::{Actor, Config, User, bodies, json, text, unique, v3, wait_until};
+use wardroom_testkit::{Actor, User, bodies, json, text, unique, wait_until};
 
 use super::{HOUR, Ward, config};
 use crate::{
@@ -12,46 +12,15 @@ use crate::{
 
 /// Whether the server still has a room.
 #[track_caller]
-fn is_there(admin: &User, room: &str) -> bool {
+pub(super) fn is_there(admin: &User, room: &str) -> bool {
     let answer = admin.get(own(&["rooms", room, "retention"]));
     assert!([200, 404].contains(&answer.status), "{answer:?}");
     answer.status == 200
 }
 
 #[track_caller]
-fn until_gone(admin: &User, room: &str) {
+pub(super) fn until_gone(admin: &User, room: &str) {
     wait_until("the end of the room", SOON, || (!is_there(admin, room)).then_some(()));
-}
-
-/// The configuration that the documentation gives, as keys and values.
-fn documented() -> Vec<(String, String)> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/healthcare.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (_, part) = text.split_once("### A TI-Messenger service").unwrap();
-    let block = part.split("```").nth(1).unwrap().strip_prefix("toml\n").unwrap();
-    let (mut section, mut found) = (String::new(), Vec::new());
-    for line in block.lines().map(|line| line.split(" #").next().unwrap_or_default().trim()) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            name.clone_into(&mut section);
-        } else if let Some((key, value)) = line.split_once(" = ") {
-            found.push((format!("{section}.{key}"), value.to_owned()));
-        }
-    }
-    found
-}
-
-#[test]
-fn the_documented_configuration_of_a_ti_messenger_service_is_one() {
-    let documented = documented();
-    let keys: Vec<&str> = documented.iter().map(|(key, _)| key.as_str()).collect();
-    for key in ["inactive_rooms", "forgotten_rooms", "state_only_rooms", "redaction_max_age"] {
-        assert!(keys.contains(&&*format!("retention.{key}_seconds")), "{key}");
-    }
-    let all = documented.iter().fold(Config::default(), |config, (key, value)| config.set(key, value));
-    let server = server_with(all);
-    let alice = server.user("alice");
-    let told = alice.get(v3(&["retention", "configuration"])).ok();
-    assert_eq!(told["limits"]["max_lifetime"]["max"], 24 * HOUR * 183, "{told}");
 }
 
 #[test]

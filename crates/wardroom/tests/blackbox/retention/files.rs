@@ -28,7 +28,7 @@ fn send(user: &User, room: &str, event_type: &str, content: Value) -> String {
 }
 
 #[track_caller]
-fn send_file(user: &User, room: &str, uri: &str) -> String {
+pub(super) fn send_file(user: &User, room: &str, uri: &str) -> String {
     send(user, room, "m.room.message", json!({ "msgtype": "m.file", "body": "scan", "url": uri }))
 }
 
@@ -39,7 +39,7 @@ fn is_there(user: &User, uri: &str) -> bool {
 }
 
 #[track_caller]
-fn wait_gone(user: &User, uri: &str) {
+pub(super) fn wait_gone(user: &User, uri: &str) {
     wait_until("the end of a file", SOON, || (!is_there(user, uri)).then_some(()));
 }
 

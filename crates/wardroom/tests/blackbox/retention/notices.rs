@@ -25,7 +25,7 @@ fn told(user: &User) -> Vec<String> {
 }
 
 #[track_caller]
-fn until_told(user: &User, count: usize) -> Vec<String> {
+pub(super) fn until_told(user: &User, count: usize) -> Vec<String> {
     wait_until("the notice", SOON, || Some(told(user)).filter(|told| told.len() >= count))
 }
 

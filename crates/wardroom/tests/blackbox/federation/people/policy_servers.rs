@@ -9,6 +9,7 @@ use wardroom_testkit::{
 };
 
 use super::super::sites::{Site, join_via, sees};
+use crate::{admin::admin_of, audit::records};
 
 const VERSION: &str = "11";
 
@@ -170,12 +171,17 @@ fn a_server_is_the_policy_server_of_rooms_that_say_so() {
         (json!({ "room_id": room, "type": "m.room.message" }), 400, "M_BAD_JSON"),
         (json!({ "type": "m.room.message" }), 400, "M_BAD_JSON"),
     ];
-    for (event, status, errcode) in refusals {
-        ask_to_sign(&peer, &site, &event).refused(status, errcode);
+    for (event, status, errcode) in &refusals {
+        ask_to_sign(&peer, &site, event).refused(*status, errcode);
     }
     let mut forged = said(&bob, "forged");
     forged["signatures"] = json!({ peer.name(): { "ed25519:other": "AAAA" } });
     ask_to_sign(&peer, &site, &forged).refused(403, "M_FORBIDDEN");
+    let judged = records(&admin_of(&site.server), &[("act", "policy.sign"), ("room_id", &room)]);
+    for (event, outcome) in [(peer.id_of(&room, &good), 0), (peer.id_of(&room, &refusals[0].0), 8)] {
+        let of_it = judged.iter().find(|record| record["on"]["event"] == *event);
+        assert_eq!(of_it.map(|record| &record["outcome"]), Some(&json!(outcome)), "{judged:?}");
+    }
     // The room knows another key of it, or another policy server.
     let another = json!({ "via": site.name(), "public_keys": { "ed25519": Key::generate("policy_server").public() } });
     alice.set_state(&room, "m.room.policy", "", another);
