@@ -6,9 +6,9 @@ use futures_util::FutureExt as _;
 use ruma::OwnedServerName;
 use tokio::time::{Duration, sleep};
 use wardroom_holds::Verdict;
-use wardroom_store::{Batch, Scan};
+use wardroom_store::{Batch, Json, Scan};
 
-use super::{ErasedMessages, Erasure, HeldItem};
+use super::{ERASURES, ErasedMessages, Erasure, HeldItem};
 use crate::{
     Rooms,
     error::RoomError,
@@ -37,7 +37,7 @@ impl Rooms {
     pub(super) async fn erase_in(&self, room: RoomNid, nid: UserNid, row: &mut Erasure) -> Result<(), RoomError> {
         let room = self.engine.room(room).await?;
         let elsewhere = self.elsewhere(&room, row).await?;
-        let (mut any, mut held) = (false, BTreeMap::new());
+        let mut held = BTreeMap::new();
         let mut scan = Scan::prefix(&room.nid).limit(EVENTS_AT_ONCE);
         loop {
             let rows = self.engine.store.latest().scan(&PERISHABLE, scan).await?;
@@ -51,15 +51,15 @@ impl Rooms {
             if found.is_empty() {
                 continue;
             }
-            any = true;
+            if row.found_in != Some(room.nid) {
+                row.found_in = Some(room.nid);
+                for server in elsewhere.servers.keys() {
+                    row.servers.entry(server.clone()).or_default().rooms += 1;
+                }
+            }
             self.note_copies(&room, &elsewhere, &found, row).await?;
             if row.messages == ErasedMessages::Prune {
-                self.prune_sent(&room, found, row, &mut held).await?;
-            }
-        }
-        if any {
-            for server in elsewhere.servers.keys() {
-                row.servers.entry(server.clone()).or_default().rooms += 1;
+                self.prune_sent(&room, found, (nid, row), &mut held).await?;
             }
         }
         let room_id = room.view().id.clone();
@@ -130,7 +130,7 @@ impl Rooms {
         &self,
         room: &Arc<Room>,
         found: Vec<(Perishable, Arc<Stored>)>,
-        row: &mut Erasure,
+        (nid, row): (UserNid, &mut Erasure),
         held: &mut BTreeMap<String, u64>,
     ) -> Result<(), RoomError> {
         let (now_ms, user, view) = (self.engine.clock.now_ms(), row.user_id.clone(), room.view());
@@ -145,11 +145,19 @@ impl Rooms {
         if due.is_empty() {
             return Ok(());
         }
-        let cause = Cause::Erasure(user);
-        let pruned = self
-            .patiently(room, move |writer| async move { writer.prune(due, now_ms, &cause, guard).await }.boxed())
+        let (cause, mut counted) = (Cause::Erasure(user), row.clone());
+        // Counted with the deed: a crash leaves none uncounted, nor who else has them.
+        *row = self
+            .patiently(room, move |writer| {
+                async move {
+                    let pruned = writer.prune(due, now_ms, &cause, guard).await?;
+                    *counted.removed.entry("events".to_owned()).or_default() += pruned;
+                    writer.batch.put(&ERASURES, &nid, &Json(counted.clone()));
+                    Ok(counted)
+                }
+                .boxed()
+            })
             .await?;
-        *row.removed.entry("events".to_owned()).or_default() += pruned;
         sleep(PAUSE).await;
         Ok(())
     }
@@ -169,6 +177,7 @@ impl Rooms {
         threads.iter().for_each(|key| batch.delete(&SUBSCRIPTIONS, key));
         *row.removed.entry("receipts".to_owned()).or_default() += receipts.len() as u64;
         if !batch.is_empty() {
+            batch.put(&ERASURES, &nid, &Json(row.clone()));
             self.engine.store.commit(batch).await?;
         }
         Ok(())

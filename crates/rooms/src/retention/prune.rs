@@ -59,6 +59,8 @@ impl Writer {
             return Err(failure.clone());
         }
         let pruned = self.prune_all(due, now_ms, cause).await;
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Prune).await;
         self.guard(pruned)
     }
 
