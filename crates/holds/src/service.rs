@@ -16,6 +16,7 @@ use crate::{
     error::HoldError,
     hold::{Hold, HoldId, NewHold, RELEASE_REASON_BYTES_MAX, Scope, State, check_text},
     index::Index,
+    journal::{Entry, replay, write},
     tables::{HOLDS, HoldKey, IN_FORCE},
 };
 
@@ -30,7 +31,7 @@ const GUARDS_WAIT_MAX: Duration = Duration::from_secs(30);
 /// How often holds are looked at whose time is over.
 const EXPIRY_EVERY_MAX: Duration = Duration::from_secs(60);
 /// Who ends holds whose time is over, in records.
-const SERVICE: &str = "holds";
+pub(crate) const SERVICE: &str = "holds";
 
 /// How holds are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,16 +79,18 @@ impl fmt::Debug for Holds {
 }
 
 impl Holds {
-    /// Opens the holds of a store, whose catalogue must hold [`crate::TABLES`].
+    /// Opens the holds of a store, whose catalogue must hold [`crate::TABLES`], with those that an older copy of it, which was
+    /// restored, does not have.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store, or the journal of holds beside its keys, cannot be read or written.
     pub async fn open(
         store: Store,
         clock: SharedClock,
         audit: AuditLog,
         settings: HoldSettings,
     ) -> Result<Self, HoldError> {
+        replay(&store, &audit).await?;
         let mut index = Index::default();
         let mut scan = Scan::all();
         loop {
@@ -140,6 +143,7 @@ impl Holds {
             released_by: None,
             released_ts: None,
         };
+        write(&keeper.store, &Entry::Hold(Box::new(hold.clone()))).await?;
         let mut batch = Batch::default();
         let key = hold.id.key();
         batch.expect_absent(&HOLDS, &key);
@@ -153,7 +157,10 @@ impl Holds {
             drop(index);
             kept.set.notify_one();
         });
-        keeper.store.commit(batch).await?;
+        if let Err(error) = keeper.store.commit(batch).await {
+            keeper.tell(&Entry::NoHold(hold.id)).await;
+            return Err(error.into());
+        }
         tracing::info!(hold = %hold.id, "a legal hold was set");
         Ok(hold)
     }
@@ -190,6 +197,7 @@ impl Holds {
                     keeper.audit.add(&mut batch, record.detail("requested"));
                     batch.on_commit(move |_| drop(index));
                     keeper.store.commit(batch).await?;
+                    keeper.tell(&Entry::Hold(Box::new(hold.clone()))).await;
                     return Ok(hold);
                 }
             }
@@ -305,13 +313,21 @@ impl Keeper {
         self.audit.add(&mut batch, record);
         batch.on_commit(move |_| index.remove(id));
         self.store.commit(batch).await?;
+        self.tell(&Entry::Hold(Box::new(hold.clone()))).await;
         tracing::info!(hold = %id, "a legal hold has ended");
         Ok(hold)
+    }
+
+    /// Tells the journal what has become of a hold. The next start does where this fails.
+    async fn tell(&self, entry: &Entry) {
+        if let Err(error) = write(&self.store, entry).await {
+            tracing::error!(%error, "the journal of holds beside the keys could not be written");
+        }
     }
 }
 
 /// What a record says of a hold.
-fn about(mut record: Record, hold: &Hold) -> Record {
+pub(crate) fn about(mut record: Record, hold: &Hold) -> Record {
     let Scope { room_id, user_id, media, from_ts, to_ts } = &hold.scope;
     record = record.name(hold.id.to_string());
     record.on.room = room_id.as_ref().map(ToString::to_string);

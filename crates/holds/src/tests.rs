@@ -7,9 +7,13 @@ use ruma::{owned_mxc_uri, owned_room_id, owned_user_id, room_id, user_id};
 use tokio::time::timeout;
 use wardroom_audit::{Act, AuditLog, AuditSettings, Query};
 use wardroom_clock::ManualClock;
-use wardroom_store::{Catalogue, Store};
+use wardroom_store::{Batch, Catalogue, Json, Store};
 
-use crate::{HoldError, HoldId, HoldSettings, Holds, NewHold, Scope, State, TABLES, Verdict};
+use crate::{
+    Hold, HoldError, HoldId, HoldSettings, Holds, HoldsReport, NewHold, Scope, State, TABLES, Verdict, fsck,
+    journal::{self, Entry, write},
+    tables::{HOLDS, IN_FORCE},
+};
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -213,6 +217,122 @@ async fn pages_are_in_order_and_complete() {
         }
     }
     assert_eq!(seen, ids);
+}
+
+impl World {
+    /// What an older copy of the store does not have.
+    async fn lose(&self, id: HoldId) {
+        let mut batch = Batch::default();
+        batch.delete(&HOLDS, &id.key());
+        batch.delete(&IN_FORCE, &id.key());
+        self.store.commit(batch).await.unwrap();
+    }
+
+    async fn problems(&self) -> (usize, u64) {
+        let report = fsck(&self.store).await.unwrap();
+        (report.problems.len(), report.waiting)
+    }
+}
+
+#[tokio::test]
+async fn holds_outlive_a_restore_of_a_store_from_before_them() {
+    let world = World::new().await;
+    let (admin, held) = (user_id!("@admin:a.example"), room_id!("!held:a.example"));
+    let (set, released) = (world.set(room()).await, world.set(room()).await);
+    let one = world.again(HoldSettings { release_needs_two: false }).await;
+    let ended = one.release(released, admin, "settled").await.unwrap();
+    let hold = world.holds.get(set).await.unwrap();
+    assert_eq!(world.problems().await, (0, 0));
+    // As it was before both, and as it was between the hold and its release.
+    world.lose(set).await;
+    let mut batch = Batch::default();
+    batch.put(
+        &HOLDS,
+        &released.key(),
+        &Json(Hold { released_ts: None, released_by: None, release_reason: None, ..ended.clone() }),
+    );
+    batch.put(&IN_FORCE, &released.key(), &());
+    world.store.commit(batch).await.unwrap();
+    assert_eq!(world.problems().await, (0, 2));
+    for _ in 0..2 {
+        let again = world.again(HoldSettings::default()).await;
+        assert_eq!(again.nothing_changes().await.room(held), Verdict::Held(set));
+        assert_eq!((again.get(set).await.unwrap(), again.get(released).await.unwrap()), (hold.clone(), ended.clone()));
+        assert_eq!(again.list(State::InForce, None, 10).await.unwrap().holds, std::slice::from_ref(&hold));
+        assert_eq!(world.problems().await, (0, 0));
+    }
+    let restored = |details: Vec<(Option<String>, Option<String>)>| {
+        details
+            .into_iter()
+            .filter(|(detail, _)| detail.as_deref() == Some("restored"))
+            .map(|(_, why)| why.unwrap())
+            .collect()
+    };
+    let (sets, releases): (Vec<String>, Vec<String>) =
+        (restored(world.details(Act::HoldSet).await), restored(world.details(Act::HoldRelease).await));
+    assert_eq!(
+        (sets, releases),
+        (vec!["court, 7 O 12/26: a complaint".to_owned()], vec!["settled".to_owned()]),
+        "once"
+    );
+    // One that was released before the copy was lost whole is there again, and in force no more.
+    world.lose(released).await;
+    let again = world.again(HoldSettings::default()).await;
+    assert_eq!(again.get(released).await.unwrap(), ended);
+    assert_eq!(again.list(State::InForce, None, 10).await.unwrap().holds.len(), 1);
+}
+
+#[tokio::test]
+async fn what_a_crash_parts_leaves_a_hold_more_and_never_one_less() {
+    let world = World::new().await;
+    let (admin, held) = (user_id!("@admin:a.example"), room_id!("!held:a.example"));
+    // Set: the journal was told, the store was not.
+    let id = world.set(room()).await;
+    world.lose(id).await;
+    let again = world.again(HoldSettings { release_needs_two: false }).await;
+    assert!(again.nothing_changes().await.room(held).is_held());
+    // Released: the store was told, the journal was not.
+    let released = Hold { released_ts: Some(NOW_MS), ..again.get(id).await.unwrap() };
+    let mut batch = Batch::default();
+    batch.put(&HOLDS, &id.key(), &Json(released.clone()));
+    batch.delete(&IN_FORCE, &id.key());
+    world.store.commit(batch).await.unwrap();
+    assert_eq!(world.problems().await, (0, 1));
+    let again = world.again(HoldSettings::default()).await;
+    assert!(!again.nothing_changes().await.is_any());
+    assert_eq!((again.get(id).await.unwrap(), world.problems().await), (released, (0, 0)));
+    // One that could not be set is none.
+    write(&world.store, &Entry::Hold(Box::new(Hold { id: HoldId::new(NOW_MS), ..world.holds.get(id).await.unwrap() })))
+        .await
+        .unwrap();
+    let unset = journal::read(&world.store).await.unwrap().into_keys().find(|known| *known != id).unwrap();
+    write(&world.store, &Entry::NoHold(unset)).await.unwrap();
+    assert!(matches!(
+        world.again(HoldSettings::default()).await.release(unset, admin, "x").await,
+        Err(HoldError::NoSuchHold)
+    ));
+}
+
+#[tokio::test]
+async fn every_damage_of_holds_is_found() {
+    let damages: [fn(&mut Batch, &Hold); 4] = [
+        |batch, hold| batch.delete(&HOLDS, &hold.id.key()),
+        |batch, hold| batch.delete(&IN_FORCE, &hold.id.key()),
+        |batch, hold| batch.put(&HOLDS, &hold.id.key(), &Json(Hold { released_ts: Some(NOW_MS), ..hold.clone() })),
+        |batch, hold| batch.put(&HOLDS, &hold.id.key(), &Json(Hold { reason: "another".to_owned(), ..hold.clone() })),
+    ];
+    for (number, damage) in damages.into_iter().enumerate() {
+        let world = World::new().await;
+        let id = world.set(room()).await;
+        assert_eq!(fsck(&world.store).await.unwrap(), HoldsReport { holds: 1, in_force: 1, ..HoldsReport::default() });
+        let mut batch = Batch::default();
+        damage(&mut batch, &world.holds.get(id).await.unwrap());
+        world.store.commit(batch).await.unwrap();
+        assert_eq!(world.problems().await.0, 1, "damage {number}");
+    }
+    let world = World::new().await;
+    world.store.keep("not a hold".into()).await.unwrap();
+    assert_eq!(world.problems().await.0, 1);
 }
 
 proptest! {

@@ -156,7 +156,9 @@ impl Rooms {
         let mut batch = Batch::default();
         self.engine.audit.add(&mut batch, Record::of(Act::RoomDelete).room(view.id.as_str()).detail(end.word()));
         let room = view.id.clone();
-        match self.add_task(batch, Work::DeleteRoom(deletion), |work| work.room() == Some(&*room)).await {
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::EndRoom).await;
+        match self.add_task(batch, Work::DeleteRoom(Box::new(deletion)), |work| work.room() == Some(&*room)).await {
             // An administrator has it deleted already, or there is much else to do.
             Ok(_) | Err(RoomError::InvalidParam(_) | RoomError::Busy) => Ok(unfinished + 1 < ENDING_MAX),
             Err(error) => Err(error),

@@ -125,7 +125,7 @@ pub struct Erasure {
     /// When it was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_ts: Option<u64>,
-    /// What was removed, by kind. A crash may leave some uncounted.
+    /// What was removed, by kind. A crash may leave some uncounted that is neither an event nor a receipt.
     pub removed: BTreeMap<String, u64>,
     /// What a legal hold keeps.
     pub held: Vec<HeldItem>,
@@ -141,6 +141,9 @@ pub struct Erasure {
     /// The last room that is done.
     #[serde(default)]
     last_room: Option<RoomNid>,
+    /// The last room in which something was found.
+    #[serde(default)]
+    found_in: Option<RoomNid>,
 }
 
 impl Erasure {
@@ -302,6 +305,7 @@ impl Rooms {
             rooms_done: 0,
             closed: false,
             last_room: None,
+            found_in: None,
         }
     }
 

@@ -76,7 +76,7 @@ impl Rooms {
                 next.map(|(.., position, index)| Place::new(position, index))
             }
         };
-        self.engine.check_not_held(&self.engine.holds.nothing_changes().await, &view).await?;
+        self.engine.check_not_held(&self.engine.holds.nothing_changes().await, (&view.id, view.nid)).await?;
         let newest = Scan::prefix(&view.nid).reverse().limit(1);
         let newest = self.engine.store.latest().scan_keys(&TIMELINE, newest).await?.pop();
         let (_, position, index) = newest.ok_or(RoomError::NotFound("The room has no events."))?;
@@ -100,34 +100,40 @@ impl Rooms {
         let Some(nid) = self.room_nid(&known.room).await? else { return Ok(()) };
         let room = self.engine.room(nid).await?;
         loop {
-            let HistoryPurge { up_to, delete_local_events, .. } = known;
             // A hold that was set since ends the purge where it is.
-            let guard = self.engine.holds.nothing_changes().await;
+            let (guard, so_far) = (self.engine.holds.nothing_changes().await, task.clone());
             let purged = self
                 .engine
-                .write(&room, move |writer| {
-                    async move { writer.purge_oldest(up_to, delete_local_events, guard).await }.boxed()
-                })
+                .write(&room, move |writer| async move { writer.purge_oldest(so_far, guard).await }.boxed())
                 .await?;
             purge(task)?.purged += purged;
             if purged == 0 {
                 return Ok(());
             }
-            self.save_task(task, Batch::default()).await?;
+            self.engine.tasks.has_moved();
         }
     }
 }
 
 impl Writer {
     /// Takes the oldest events before a place out of the timeline, and tells how many there were.
-    async fn purge_oldest(&mut self, up_to: Place, delete_local_events: bool, guard: Guard) -> Result<u64, RoomError> {
+    async fn purge_oldest(&mut self, mut task: Task, guard: Guard) -> Result<u64, RoomError> {
+        let HistoryPurge { up_to, delete_local_events, .. } = *purge(&mut task)?;
         if let Some(failure) = &self.failed {
             return Err(failure.clone());
         }
-        self.engine.check_not_held(&guard, &self.view()).await?;
+        self.engine.check_not_held(&guard, (&self.view().id, self.nid())).await?;
         self.batch.on_commit(move |_| drop(guard));
         let purged = self.purge_page(up_to, delete_local_events).await;
-        self.guard(purged)
+        let purged = self.guard(purged)?;
+        // Counted with the deed: a crash leaves none uncounted.
+        purge(&mut task)?.purged += purged;
+        if purged > 0 {
+            self.engine.put_task(&mut self.batch, &mut task)?;
+        }
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::History).await;
+        Ok(purged)
     }
 
     async fn purge_page(&mut self, up_to: Place, delete_local_events: bool) -> Result<u64, RoomError> {

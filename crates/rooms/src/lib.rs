@@ -63,6 +63,8 @@ mod serving;
 mod shared;
 mod state;
 mod state_history;
+#[cfg(test)]
+mod steps;
 mod summary;
 mod tables;
 mod tasks;
@@ -242,6 +244,8 @@ pub(crate) struct Engine {
     erasing: erasure::Erasing,
     notices: Arc<retention::Notices>,
     walk: ends::Walk,
+    #[cfg(test)]
+    steps: steps::Steps,
 }
 
 impl Rooms {
@@ -282,6 +286,8 @@ impl Rooms {
                 erasing: erasure::Erasing::default(),
                 notices: Arc::default(),
                 walk: ends::Walk::default(),
+                #[cfg(test)]
+                steps: steps::Steps::default(),
             }),
         }
     }

@@ -17,7 +17,7 @@ use crate::{
     ends::RoomEnd,
     error::RoomError,
     ids::{RoomNid, UserNid},
-    tables::{ALIASES, AliasRecord, LISTED, Membership, ROOM_ALIASES},
+    tables::{ALIASES, AliasRecord, Head, LISTED, Membership, ROOM_ALIASES, RoomRecord},
     tasks::{Profiles, Task, Work},
 };
 
@@ -77,6 +77,18 @@ pub struct Removed {
     pub new_room: Option<OwnedRoomId>,
     /// From here on the room is gone, and what is left of it is being destroyed.
     pub closed: bool,
+    /// What was taken away then, until its contents are destroyed: a hold that comes before gets the room back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) taken: Option<Taken>,
+}
+
+/// Without which nobody finds a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    record: RoomRecord,
+    head: Head,
+    /// It has an access policy.
+    governed: bool,
 }
 
 /// Rooms that are being destroyed: nobody finds them any more.
@@ -107,7 +119,7 @@ impl Rooms {
             return Err(RoomError::InvalidParam("room_id: this server does not know that room.".to_owned()));
         }
         if let Some(view) = self.view(&deletion.room).await?.filter(|_| deletion.purge) {
-            self.engine.check_not_held(&self.engine.holds.nothing_changes().await, &view).await?;
+            self.engine.check_not_held(&self.engine.holds.nothing_changes().await, (&view.id, view.nid)).await?;
         }
         let mut batch = Batch::default();
         if deletion.block {
@@ -115,7 +127,7 @@ impl Rooms {
         }
         let room = deletion.room.clone();
         self.engine.record_change(&mut batch, Act::RoomDelete, &room, "begin");
-        self.add_task(batch, Work::DeleteRoom(deletion), |work| work.room() == Some(&*room)).await
+        self.add_task(batch, Work::DeleteRoom(Box::new(deletion)), |work| work.room() == Some(&*room)).await
     }
 
     /// Keeps a room that a task has begun to destroy from being found.

@@ -38,7 +38,7 @@ pub(crate) use self::{
     held::Passed,
     originals::ORIGINALS,
     policy::{check_content, is_retention, terms_of},
-    tables::{OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},
+    tables::{DOOMED_DAYS, OVERRIDES, PERISHABLE, PURGE_RECEIPTS, SEALED_DAYS, STUBS},
 };
 pub use self::{
     layers::{OVERRIDE_REMOVED, OVERRIDE_SET, Override, RetentionOf},
@@ -50,6 +50,7 @@ pub use self::{
 pub(crate) use self::{
     notices::Notices,
     prune::{Cause, Perishable},
+    run::PAUSE,
     shred::Doomed,
     tables::{COMPACT_DUE, NOTICES, PRUNED_RANGES, SUPERSEDED, TEMPLATE_OF, TOLD},
 };

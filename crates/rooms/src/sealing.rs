@@ -53,8 +53,8 @@ impl Engine {
         Ok(self.store.destroy_data_keys(&scopes).await?)
     }
 
-    /// Destroys every key of a room.
+    /// Destroys every key of a room, that of what lasts first.
     pub(crate) async fn destroy_keys(&self, room: RoomNid) -> Result<(), RoomError> {
-        Ok(self.store.destroy_data_keys_of(&[ROOM_DAY, ROOM_LASTING, ROOM_DELAYED], room.get()).await?)
+        Ok(self.store.destroy_data_keys_of(&[ROOM_LASTING, ROOM_DAY, ROOM_DELAYED], room.get()).await?)
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What a room is and never changes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RoomRecord {
     pub(crate) version: RoomVersionId,
     /// The create event; 0 while only an invite or knock of this room is known.
@@ -380,6 +380,7 @@ pub const TABLES: &[TableSpec] = &[
     *crate::retention::PERISHABLE.spec(),
     *crate::retention::OVERRIDES.spec(),
     *crate::retention::SEALED_DAYS.spec(),
+    *crate::retention::DOOMED_DAYS.spec(),
     *crate::retention::STUBS.spec(),
     *crate::retention::ORIGINALS.spec(),
     *crate::retention::PURGE_RECEIPTS.spec(),

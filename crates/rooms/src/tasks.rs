@@ -63,7 +63,7 @@ impl TaskStatus {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Work {
     /// Delete a room.
-    DeleteRoom(RoomDeletion),
+    DeleteRoom(Box<RoomDeletion>),
     /// Purge a room's history.
     PurgeHistory(HistoryPurge),
     /// Redact what a user sent.
@@ -138,6 +138,23 @@ pub(crate) struct Tasks {
     moved: Notify,
     /// Held while one is added: whether there is another like it must not change meanwhile.
     adding: tokio::sync::Mutex<()>,
+}
+
+impl Tasks {
+    /// Wakes who waits for tasks to get on.
+    pub(crate) fn has_moved(&self) {
+        self.moved.notify_waiters();
+    }
+}
+
+impl crate::Engine {
+    /// Writes down how far a task got, in the batch of what it did.
+    pub(crate) fn put_task(&self, batch: &mut Batch, task: &mut Task) -> Result<(), RoomError> {
+        let key = key_of(&task.id).ok_or_else(|| RoomError::inconsistent("id of a task"))?;
+        task.updated_ms = self.clock.now_ms();
+        batch.put(&TASKS, &key, &Json(task.clone()));
+        Ok(())
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "an id that a test could fix could be guessed")]
@@ -255,11 +272,9 @@ impl Rooms {
 
     /// Writes down how far a task got, with what else is to be written with it.
     pub(crate) async fn save_task(&self, task: &mut Task, mut batch: Batch) -> Result<(), RoomError> {
-        let key = key_of(&task.id).ok_or_else(|| RoomError::inconsistent("id of a task"))?;
-        task.updated_ms = self.engine.clock.now_ms();
-        batch.put(&TASKS, &key, &Json(task.clone()));
+        self.engine.put_task(&mut batch, task)?;
         self.engine.store.commit(batch).await?;
-        self.engine.tasks.moved.notify_waiters();
+        self.engine.tasks.has_moved();
         Ok(())
     }
 

@@ -233,6 +233,8 @@ pub(crate) struct Writer {
     pub(crate) named: Vec<NamedUser>,
     /// Days of past events of which this group keeps originals.
     pub(crate) days_of_originals: HashSet<u32>,
+    /// What this group has pruned, as [`crate::retention::PRUNED_RANGES`] has it.
+    pub(crate) pruned_range: Option<(EventNid, EventNid)>,
     /// First failure after which the batch must not be committed.
     pub(crate) failed: Option<RoomError>,
     pub(crate) now_ms: u64,
@@ -285,6 +287,7 @@ impl Writer {
             relating: Relating::default(),
             named: Vec::new(),
             days_of_originals: HashSet::new(),
+            pruned_range: None,
             failed: None,
             engine,
             room,

@@ -61,6 +61,14 @@ impl MasterKey {
         DataKey(Arc::new(OpenedKey { id: WRAPPING_KEY_ID, key: LessSafeKey::new(UnboundKey::from(key)) }))
     }
 
+    /// The key of what is kept beside the keys.
+    #[expect(clippy::expect_used, reason = "the requested length is a constant that HKDF allows")]
+    pub(crate) fn kept_key(&self) -> LessSafeKey {
+        let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"wardroom-store").extract(&self.0);
+        let key = root.expand(&[b"kept journal 1"], &AES_256_GCM).expect("32 bytes are within HKDF's limit");
+        LessSafeKey::new(UnboundKey::from(key))
+    }
+
     /// The key of the MACs of the shred journal.
     #[expect(clippy::expect_used, reason = "the requested length is a constant that HKDF allows")]
     pub(crate) fn journal_key(&self) -> hmac::Key {

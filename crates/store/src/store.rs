@@ -7,6 +7,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -242,6 +243,32 @@ impl Store {
             copied
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| CheckpointError("it was interrupted".into()))?
+    }
+
+    /// Keeps an entry beside the keys, durably: it is there also where an older copy of the data is restored with newer keys.
+    /// Entries are never deleted.
+    ///
+    /// # Errors
+    /// When it cannot be written, or has more than 65,536 bytes; it is not there then.
+    pub async fn keep(&self, entry: Bytes) -> Result<(), CommitError> {
+        self.beside_keys(move |core| core.keyring.vault().keep(entry)).await
+    }
+
+    /// Everything that was kept beside the keys, in the order in which it was.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn kept(&self) -> Result<Vec<Bytes>, CommitError> {
+        self.beside_keys(|core| core.keyring.vault().kept()).await
+    }
+
+    async fn beside_keys<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Core) -> Result<T, CommitError> + Send + 'static,
+    ) -> Result<T, CommitError> {
+        let core = Arc::clone(&self.0.core);
+        let done = tokio::task::spawn_blocking(move || work(&core)).await;
+        done.map_err(|_| CommitError::Engine("what is kept beside the keys was interrupted".into()))?
     }
 
     /// What was counted since opening.

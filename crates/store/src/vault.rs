@@ -3,6 +3,7 @@
 //! ```text
 //! keys/db             an engine of its own: wrapped keys by id, ids by scope
 //! keys/shred.journal  what was destroyed
+//! keys/kept.journal   what must outlive a restore of the database
 //! ```
 //!
 //! Copies of the database hold no key of a scope, so with the newest copy of the keys they show nothing that was
@@ -22,6 +23,7 @@
 mod copy;
 mod erasing;
 mod journal;
+mod kept;
 mod opening;
 
 use std::{
@@ -33,6 +35,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use zeroize::Zeroize as _;
@@ -41,6 +44,7 @@ pub use self::copy::{KeysCopy, replay_journal};
 use self::{
     erasing::Erasure,
     journal::{Contents, Journal, JournalFault},
+    kept::{Kept, KeptFile},
 };
 pub(crate) use self::{erasing::ranges_of_scopes, journal::ScopeRange, opening::VaultPlace};
 use crate::{
@@ -86,6 +90,8 @@ pub(crate) struct Vault {
     /// Held by who makes the keys that are wanted.
     making: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<State>,
+    /// What must outlive a restore.
+    kept: Mutex<Kept>,
     /// Held while files are rewritten or copied.
     files: Mutex<()>,
     opened: Instant,
@@ -117,6 +123,23 @@ impl Vault {
     pub(crate) fn id_of(&self, scope: &Scope, reach: Reach) -> Result<Option<u32>, Unread> {
         let id = self.read(&SCOPES, scope, reach)?;
         id.map(|id| u32::try_from(id).map_err(|_| Unread::Corrupt)).transpose()
+    }
+
+    /// Keeps an entry, durably.
+    pub(crate) fn keep(&self, entry: Bytes) -> Result<(), CommitError> {
+        match &mut *self.kept.lock() {
+            Kept::Memory(entries) => entries.push(entry),
+            Kept::File(file) => file.append(&[entry]).map_err(JournalFault::from)?,
+        }
+        Ok(())
+    }
+
+    /// Everything that was kept, in the order in which it was.
+    pub(crate) fn kept(&self) -> Result<Vec<Bytes>, CommitError> {
+        match &*self.kept.lock() {
+            Kept::Memory(entries) => Ok(entries.clone()),
+            Kept::File(file) => Ok(file.entries()?),
+        }
     }
 
     /// A row of the vault.

@@ -36,9 +36,10 @@ pub(crate) fn command_line() -> Origin {
 }
 
 /// Records what is done to a store while the server is stopped.
-pub(crate) async fn by_command_line(config: &Config, store: &Store, act: Act) -> Result<(), AuditError> {
+pub(crate) async fn by_command_line(config: &Config, store: &Store, act: Act) -> Result<AuditLog, AuditError> {
     let audit = open(config, store, Arc::new(SystemClock)).await?;
-    audit.write(Record::by(act, command_line())).await
+    audit.write(Record::by(act, command_line())).await?;
+    Ok(audit)
 }
 
 /// Records that the certificates were read again, as whoever may send signals wanted it.

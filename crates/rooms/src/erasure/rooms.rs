@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use futures_util::FutureExt as _;
 use ruma::OwnedServerName;
+use tokio::time::sleep;
 use wardroom_holds::Verdict;
-use wardroom_store::{Batch, Scan};
+use wardroom_store::{Batch, Json, Scan};
 
-use super::{ErasedMessages, Erasure, HeldItem};
+use super::{ERASURES, ErasedMessages, Erasure, HeldItem};
 use crate::{
     Rooms,
     error::RoomError,
     events::Stored,
     ids::{Place, RoomNid, UserNid},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
-    retention::{Cause, PERISHABLE, Perishable},
+    retention::{Cause, PAUSE, PERISHABLE, Perishable},
     room::Room,
     thread_subscriptions::SUBSCRIPTIONS,
 };
@@ -33,7 +35,7 @@ impl Rooms {
     pub(super) async fn erase_in(&self, room: RoomNid, nid: UserNid, row: &mut Erasure) -> Result<(), RoomError> {
         let room = self.engine.room(room).await?;
         let elsewhere = self.elsewhere(&room, row).await?;
-        let (mut any, mut held) = (false, BTreeMap::new());
+        let mut held = BTreeMap::new();
         let mut scan = Scan::prefix(&room.nid).limit(EVENTS_AT_ONCE);
         loop {
             let rows = self.engine.store.latest().scan(&PERISHABLE, scan).await?;
@@ -47,15 +49,15 @@ impl Rooms {
             if found.is_empty() {
                 continue;
             }
-            any = true;
+            if row.found_in != Some(room.nid) {
+                row.found_in = Some(room.nid);
+                for server in elsewhere.servers.keys() {
+                    row.servers.entry(server.clone()).or_default().rooms += 1;
+                }
+            }
             self.note_copies(&room, &elsewhere, &found, row).await?;
             if row.messages == ErasedMessages::Prune {
-                self.prune_sent(&room, found, row, &mut held).await?;
-            }
-        }
-        if any {
-            for server in elsewhere.servers.keys() {
-                row.servers.entry(server.clone()).or_default().rooms += 1;
+                self.prune_sent(&room, found, (nid, row), &mut held).await?;
             }
         }
         let room_id = room.view().id.clone();
@@ -126,7 +128,7 @@ impl Rooms {
         &self,
         room: &Arc<Room>,
         found: Vec<(Perishable, Arc<Stored>)>,
-        row: &mut Erasure,
+        (nid, row): (UserNid, &mut Erasure),
         held: &mut BTreeMap<String, u64>,
     ) -> Result<(), RoomError> {
         let (now_ms, user, view) = (self.engine.clock.now_ms(), row.user_id.clone(), room.view());
@@ -138,8 +140,25 @@ impl Rooms {
                 Verdict::Held(hold) => *held.entry(hold.to_string()).or_default() += 1,
             }
         }
-        let pruned = self.prune(room, &due, now_ms, &Cause::Erasure(user), &guard).await?;
-        *row.removed.entry("events".to_owned()).or_default() += pruned;
+        let (cause, mut dealt) = (Cause::Erasure(user), 0);
+        while let Some(rest) = due.get(dealt..).filter(|rest| !rest.is_empty()) {
+            let (rest, cause, guard) = (rest.to_vec(), cause.clone(), Arc::clone(&guard));
+            let mut counted = row.clone();
+            // Counted with the deed: a crash leaves none uncounted, nor who else has them.
+            let (counted, pruned) = self
+                .patiently(room, move |writer| {
+                    async move {
+                        let pruned = writer.prune(rest, now_ms, &cause, guard).await?;
+                        *counted.removed.entry("events".to_owned()).or_default() += pruned.events;
+                        writer.batch.put(&ERASURES, &nid, &Json(counted.clone()));
+                        Ok((counted, pruned.dealt))
+                    }
+                    .boxed()
+                })
+                .await?;
+            (*row, dealt) = (counted, dealt + pruned);
+            sleep(PAUSE).await;
+        }
         Ok(())
     }
 
@@ -158,6 +177,7 @@ impl Rooms {
         threads.iter().for_each(|key| batch.delete(&SUBSCRIPTIONS, key));
         *row.removed.entry("receipts".to_owned()).or_default() += receipts.len() as u64;
         if !batch.is_empty() {
+            batch.put(&ERASURES, &nid, &Json(row.clone()));
             self.engine.store.commit(batch).await?;
         }
         Ok(())

@@ -48,6 +48,7 @@ impl Rooms {
         }
         if row.state != ErasureState::Active {
             (row.state, row.last_room, row.rooms_done) = (ErasureState::Active, None, 0);
+            row.found_in = None;
             row.deferred_until_ts = None;
             row.held.clear();
             self.note(task, nid, &row, Some("began")).await?;

@@ -1,7 +1,8 @@
 //! Destroying everything that this server has of a room.
 //!
 //! First nobody finds the room any more, then the keys of its contents are destroyed, then the rows go, a page at a
-//! time. What stays is that local users are not in the room any more, which their clients have to hear, and numbers of
+//! time. A legal hold that is set before the keys are destroyed, while a crash has interrupted it, gets the room back as it
+//! is by then, and the deletion has failed; from there on it is carried to its end. What stays is that local users are not in the room any more, which their clients have to hear, and numbers of
 //! names.
 
 use std::{sync::Arc, time::Duration};
@@ -12,18 +13,18 @@ use tokio::time::sleep;
 use wardroom_audit::Act;
 use wardroom_store::{Batch, Json, Packed, Position, ReadError, Scan};
 
-use super::deletion;
+use super::{Taken, deletion};
 use crate::{
     Rooms,
     ends::{ACTIVITY, FORGOTTEN},
     error::RoomError,
     governed::{ARRIVALS, CHANGED, GOVERNED},
-    ids::{NS_ROOM, Place, RoomNid, UserNid},
+    ids::{NS_ROOM, Place, RoomNid, UserNid, WATCH_POLICIES},
     receipts::{RECEIPT_CHANGES, RECEIPTS},
     relations::{ANNOTATIONS, CHILDREN, SUMMARIES, THREAD_USERS, THREADS},
     retention::{
-        COMPACT_DUE, NOTICES, ORIGINALS, OVERRIDES, PERISHABLE, PRUNED_RANGES, SEALED_DAYS, STUBS, SUPERSEDED,
-        TEMPLATE_OF, TOLD,
+        COMPACT_DUE, DOOMED_DAYS, NOTICES, ORIGINALS, OVERRIDES, PERISHABLE, PRUNED_RANGES, SEALED_DAYS, STUBS,
+        SUPERSEDED, TEMPLATE_OF, TOLD,
     },
     room::Room,
     search::SEARCH_WORDS,
@@ -44,25 +45,71 @@ const TELLING_OTHERS: Duration = Duration::from_secs(10);
 
 impl Rooms {
     pub(super) async fn erase(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
-        let closed = deletion(task)?.done.closed;
+        let (id, closed) = (deletion(task)?.room.clone(), deletion(task)?.done.closed);
         if !closed {
             self.tell_others(task, room).await?;
         }
         // A hold comes before this, or when the contents are gone.
         let guard = self.engine.holds.nothing_changes().await;
+        if !closed || self.is_whole(task, room).await? {
+            match self.engine.check_not_held(&guard, (&id, room)).await {
+                Err(held @ RoomError::Held(_)) if closed => {
+                    self.reopen(task, room).await?;
+                    return Err(held);
+                }
+                checked => checked?,
+            }
+        }
         if !closed {
-            let view = self.engine.room(room).await?.view();
-            self.engine.check_not_held(&guard, &view).await?;
             self.close(task, room).await?;
         }
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::DestroyRoom).await;
         self.engine.destroy_keys(room).await?;
         drop(guard);
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::EraseRows).await;
+        self.end_memberships(room).await?;
         let mut batch = self.erase_rows(room).await?;
-        self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "destroyed");
+        self.engine.record_change(&mut batch, Act::RoomDelete, &id, "destroyed");
+        deletion(task)?.done.taken = None;
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Destroyed).await;
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
         self.engine.forget_pictures(room);
         self.engine.closed.0.lock().remove(&room);
+        Ok(())
+    }
+
+    /// Whether the contents of a closed room can still be read. The key that lasts is the first to be destroyed.
+    async fn is_whole(&self, task: &mut Task, room: RoomNid) -> Result<bool, RoomError> {
+        let Some(taken) = &deletion(task)?.done.taken else { return Ok(false) };
+        match self.engine.store.latest().get(&EVENTS, &(room, taken.record.create)).await {
+            Err(ReadError::Shredded) => Ok(false),
+            create => Ok(create?.is_some()),
+        }
+    }
+
+    /// Makes a closed room one again that is found, as it was then.
+    async fn reopen(&self, task: &mut Task, room: RoomNid) -> Result<(), RoomError> {
+        let deletion = deletion(task)?;
+        let Some(Taken { record, head, governed }) = deletion.done.taken.take() else { return Ok(()) };
+        let mut batch = Batch::default();
+        batch.put(&ROOMS, &room, &Json(record));
+        batch.put(&HEADS, &room, &Packed(head));
+        if governed {
+            batch.put(&GOVERNED, &room, &());
+            // Who may be there is looked at again.
+            batch.put(&CHANGED, &room, &());
+            batch.touch(WATCH_POLICIES);
+        }
+        batch.touch(room.watch());
+        deletion.done.closed = false;
+        self.engine.record_change(&mut batch, Act::RoomDelete, &deletion.room, "held");
+        self.save_task(task, batch).await?;
+        self.engine.closed.0.lock().remove(&room);
+        self.engine.forget_pictures(room);
         Ok(())
     }
 
@@ -94,6 +141,7 @@ impl Rooms {
         all_of!(EVENTS, TIMELINE, STATE_NODES, MEMBERS, ROOM_ALIASES, EVENT_TIMES, AUTH_EDGES, ROOM_SERVERS, GAPS);
         all_of!(EARLY_REDACTIONS, FOLLOWED, RECEIPTS, RECEIPT_CHANGES, CHILDREN, SUMMARIES, ANNOTATIONS, THREADS);
         all_of!(THREAD_USERS, SEARCH_WORDS, ARRIVALS, PERISHABLE, SEALED_DAYS, STUBS, ORIGINALS, SUPERSEDED, NOTICES);
+        all_of!(DOOMED_DAYS);
         Ok(batch)
     }
 
@@ -157,7 +205,14 @@ impl Rooms {
                 })
                 .await?;
         }
-        self.end_memberships(room).await?;
+        let store = self.engine.store.latest();
+        if let (Some(Json(record)), Some((Packed(head), written)), governed) = (
+            store.get(&ROOMS, &room).await?,
+            store.get_versioned(&HEADS, &room).await?,
+            store.get(&GOVERNED, &room).await?.is_some(),
+        ) {
+            deletion(task)?.done.taken = Some(Taken { record, head: head.settled(written), governed });
+        }
         let mut batch = Batch::default();
         batch.delete(&ROOMS, &room);
         batch.delete(&HEADS, &room);
@@ -169,6 +224,8 @@ impl Rooms {
         batch.touch(room.watch());
         deletion(task)?.done.closed = true;
         self.engine.record_change(&mut batch, Act::RoomDelete, &deletion(task)?.room, "closed");
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Close).await;
         self.save_task(task, batch).await?;
         self.engine.registry.remove(room);
         self.engine.forget_pictures(room);

@@ -23,11 +23,15 @@ impl Writer {
     /// Notes events that were pruned.
     pub(super) async fn note_pruned(&mut self, events: impl Iterator<Item = EventNid>) -> Result<(), RoomError> {
         let room = self.nid();
-        let noted = self.engine.store.latest().get(&PRUNED_RANGES, &room).await?;
-        let (first, last) = noted.map_or((EventNid::new(u64::MAX), EventNid::new(0)), |Packed(range)| range);
+        let noted = match self.pruned_range {
+            Some(range) => Some(range),
+            None => self.engine.store.latest().get(&PRUNED_RANGES, &room).await?.map(|Packed(range)| range),
+        };
+        let (first, last) = noted.unwrap_or((EventNid::new(u64::MAX), EventNid::new(0)));
         let (first, last) = events.fold((first, last), |(first, last), event| (first.min(event), last.max(event)));
         if first <= last {
             self.batch.put(&PRUNED_RANGES, &room, &Packed((first, last)));
+            self.pruned_range = Some((first, last));
         }
         Ok(())
     }
@@ -65,17 +69,23 @@ impl Rooms {
                 batch.delete(&PRUNED_RANGES, room);
             }
         }
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Compact).await;
         store.compact(&EVENTS, &events).await?;
         // What these say of messages is sealed with a key that stays.
         store.compact(&SEARCH_WORDS, &whole).await?;
         store.compact(&SUMMARIES, &whole).await?;
         store.compact(&ANNOTATIONS, &whole).await?;
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Compacted).await;
         match store.commit(batch).await {
             Ok(_) => {}
             // One of the rooms was destroyed meanwhile, and is due again with all of it.
             Err(CommitError::Conflict { .. }) => return Ok(0),
             Err(error) => return Err(error.into()),
         }
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Unmark).await;
         store.unmark(&COMPACT_DUE, &due).await?;
         Ok(due.len() as u64)
     }

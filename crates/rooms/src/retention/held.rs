@@ -6,6 +6,7 @@ mod tests;
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
+use ruma::RoomId;
 use wardroom_holds::Guard;
 
 use super::{Lifetime, originals::is_held, prune::Perishable};
@@ -118,13 +119,13 @@ impl Engine {
     }
 
     /// Refuses to destroy a room, or its history, where a hold covers it or somebody who ever was in it.
-    pub(crate) async fn check_not_held(&self, guard: &Guard, room: &RoomView) -> Result<(), RoomError> {
-        if let Some(hold) = guard.room(&room.id).hold() {
+    pub(crate) async fn check_not_held(&self, guard: &Guard, (id, room): (&RoomId, RoomNid)) -> Result<(), RoomError> {
+        if let Some(hold) = guard.room(id).hold() {
             return Err(RoomError::Held(hold));
         }
         for user in guard.users() {
             let Some(nid) = self.user_nid(user).await? else { continue };
-            if let (Some(hold), Some(_)) = (guard.user(user).hold(), self.membership(nid, room.nid).await?) {
+            if let (Some(hold), Some(_)) = (guard.user(user).hold(), self.membership(nid, room).await?) {
                 return Err(RoomError::Held(hold));
             }
         }

@@ -161,6 +161,8 @@ impl Rooms {
             let record = Record::by(Act::RetentionPurge, Origin::default()).room(view.id.as_str());
             self.engine.audit.add(&mut batch, record.detail("originals").count(count));
             batch.on_commit(move |_| drop(guard));
+            #[cfg(test)]
+            self.engine.steps.reach(crate::steps::Step::Originals).await;
             self.engine.store.commit(batch).await?;
         }
         Ok(())

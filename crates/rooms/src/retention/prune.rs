@@ -53,29 +53,30 @@ impl Perishable {
 }
 
 /// What one commit of pruning did.
-struct Pruned {
+pub(crate) struct Pruned {
     /// Events that were dealt with, the first of those that were given.
-    dealt: usize,
+    pub(crate) dealt: usize,
     /// Those of them that were pruned.
-    events: u64,
+    pub(crate) events: u64,
 }
 
 impl Rooms {
-    /// Prunes those of these events to which the cause applies, and tells how many they were. What people send meanwhile comes
-    /// first: then they are pruned a few at a time. The guard says that none is held.
-    pub(crate) async fn prune(
+    /// Prunes those of these events whose time is over, and tells how many they were. What people send meanwhile comes first: then
+    /// they are pruned a few at a time. The guard says that none is held.
+    pub(super) async fn prune(
         &self,
         room: &Arc<Room>,
         due: &[Perishable],
         now_ms: u64,
-        cause: &Cause,
         guard: &Arc<Guard>,
     ) -> Result<u64, RoomError> {
         let (mut dealt, mut events) = (0, 0);
         while let Some(rest) = due.get(dealt..).filter(|rest| !rest.is_empty()) {
-            let (rest, cause, guard) = (rest.to_vec(), cause.clone(), Arc::clone(guard));
+            let (rest, guard) = (rest.to_vec(), Arc::clone(guard));
             let pruned = self
-                .patiently(room, move |writer| async move { writer.prune(rest, now_ms, &cause, guard).await }.boxed())
+                .patiently(room, move |writer| {
+                    async move { writer.prune(rest, now_ms, &Cause::Time, guard).await }.boxed()
+                })
                 .await?;
             (dealt, events) = (dealt + pruned.dealt, events + pruned.events);
             sleep(PAUSE).await;
@@ -86,7 +87,7 @@ impl Rooms {
 
 impl Writer {
     /// Prunes the first of these events: all of them, or fewer where others wait.
-    async fn prune(
+    pub(crate) async fn prune(
         &mut self,
         due: Vec<Perishable>,
         now_ms: u64,
@@ -99,6 +100,8 @@ impl Writer {
             return Err(failure.clone());
         }
         let pruned = self.prune_all(due, now_ms, cause).await;
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Prune).await;
         self.guard(pruned)
     }
 

@@ -11,12 +11,7 @@ use tokio::time::sleep;
 use wardroom_holds::Guard;
 use wardroom_store::Scan;
 
-use super::{
-    PERISHABLE, SEALED_DAYS, STUBS, SUPERSEDED,
-    held::Walk,
-    prune::{Cause, Perishable},
-    shred::SHREDDED_AT_ONCE,
-};
+use super::{PERISHABLE, SEALED_DAYS, STUBS, SUPERSEDED, held::Walk, prune::Perishable, shred::SHREDDED_AT_ONCE};
 use crate::{
     Rooms,
     error::RoomError,
@@ -30,7 +25,7 @@ const PRUNED_AT_ONCE: usize = 100;
 /// Stubs that are dropped in one commit.
 const DROPPED_AT_ONCE: usize = 100;
 /// Between two commits, so that what people send comes first.
-pub(super) const PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 /// How often a room that is too busy is asked again, and when.
 const BUSY_TRIES_MAX: u32 = 10;
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
@@ -222,7 +217,7 @@ impl Rooms {
         if due.len() < count {
             walk.held();
         }
-        self.prune(room, &due, now_ms, &Cause::Time, &guard).await
+        self.prune(room, &due, now_ms, &guard).await
     }
 
     /// No hold is set while this lives.

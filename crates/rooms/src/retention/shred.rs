@@ -2,8 +2,8 @@
 //! can then be read nowhere, neither in what the store's files still hold of it nor in copies of them.
 //!
 //! Events are pruned before, since what is left of them is made of what they were. Destroying keys rewrites files, so the
-//! days of many rooms go together. Whatever a crash interrupts, the next run goes on with: a day stands in [`SEALED_DAYS`]
-//! until its key is gone.
+//! days of many rooms go together. That a key is about to be destroyed stands in [`DOOMED_DAYS`] before it is, until that it was
+//! is written down: whatever a crash interrupts, the next run goes on with, also where events are to stay for longer by then.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use wardroom_audit::{Act, Origin, Record};
 use wardroom_store::Scan;
 
-use super::{PERISHABLE, Purged, SEALED_DAYS, receipts::PurgeReceipt};
+use super::{DOOMED_DAYS, PERISHABLE, Purged, SEALED_DAYS, receipts::PurgeReceipt};
 use crate::{
     Rooms,
     error::RoomError,
@@ -62,6 +62,9 @@ impl Rooms {
         now_ms: u64,
         due: &mut BTreeMap<RoomNid, Vec<u32>>,
     ) -> Result<(), RoomError> {
+        let begun = Scan::prefix(&room.nid).limit(DAYS_AT_ONCE);
+        let begun = self.engine.store.latest().scan_keys(&DOOMED_DAYS, begun).await?;
+        self.doom(room, begun, due).await?;
         let Some(horizon_ms) = room.view().lifetime.horizon_ms(now_ms) else { return Ok(()) };
         let end = u32::try_from(horizon_ms / DAY_MS).unwrap_or(u32::MAX).saturating_add(1);
         // The last of them may have a part that is not over: the writer looks.
@@ -69,15 +72,30 @@ impl Rooms {
         loop {
             let days = self.engine.store.latest().scan_keys(&SEALED_DAYS, scan).await?;
             let Some(last) = days.last().copied() else { return Ok(()) };
-            let days: Vec<u32> = days.into_iter().map(|(_, day)| day).collect();
-            let doomed =
-                self.patiently(room, |writer: &mut Writer| async move { writer.doom(days).await }.boxed()).await?;
-            if !doomed.is_empty() {
-                due.entry(room.nid).or_default().extend(doomed);
-            }
+            self.doom(room, days, due).await?;
             // Those that stay, held for years, keep nobody from the others.
             scan = Scan::range(&(room.nid, 0_u32), &(room.nid, end)).after(&last).limit(DAYS_AT_ONCE);
         }
+    }
+
+    /// Adds those of these days whose keys can be destroyed.
+    async fn doom(
+        &self,
+        room: &Arc<Room>,
+        days: Vec<(RoomNid, u32)>,
+        due: &mut BTreeMap<RoomNid, Vec<u32>>,
+    ) -> Result<(), RoomError> {
+        let known = due.get(&room.nid);
+        let days = days.into_iter().map(|(_, day)| day);
+        let days: Vec<u32> = days.filter(|day| known.is_none_or(|known| !known.contains(day))).collect();
+        if days.is_empty() {
+            return Ok(());
+        }
+        let doomed = self.patiently(room, |writer: &mut Writer| async move { writer.doom(days).await }.boxed()).await?;
+        if !doomed.is_empty() {
+            due.entry(room.nid).or_default().extend(doomed);
+        }
+        Ok(())
     }
 
     /// Destroys the keys of these days, and says so.
@@ -91,6 +109,8 @@ impl Rooms {
             due.iter().flat_map(|(room, days)| days.iter().map(|day| (*room, *day))).collect();
         let mut destroyed = Ok(());
         for page in days.chunks(SHREDDED_AT_ONCE) {
+            #[cfg(test)]
+            self.engine.steps.reach(crate::steps::Step::DestroyDays).await;
             destroyed = destroyed.and(self.engine.destroy_day_keys(page).await);
         }
         {
@@ -120,6 +140,8 @@ impl Rooms {
             async move {
                 writer.quiet();
                 writer.note_shredded(days, now_ms);
+                #[cfg(test)]
+                writer.engine.steps.reach(crate::steps::Step::NoteShredded).await;
                 Ok(())
             }
             .boxed()
@@ -129,8 +151,8 @@ impl Rooms {
 }
 
 impl Writer {
-    /// Those of these days that are past and of which nothing is whole any more, nor an original kept; what is held is. From here on nothing is sealed with their
-    /// keys: only the room's writer seals, and what it built before is of another day.
+    /// Those of these days that are past and of which nothing is whole any more, nor an original kept; what is held is. From
+    /// here on nothing is sealed with their keys: only the room's writer seals, and what it built before is of another day.
     async fn doom(&mut self, days: Vec<u32>) -> Result<Vec<u32>, RoomError> {
         self.quiet();
         let (engine, room, today) = (Arc::clone(&self.engine), self.nid(), day_of(self.now_ms));
@@ -141,9 +163,12 @@ impl Writer {
                 && !engine.has_originals_of(room, day).await?
             {
                 engine.doomed.0.lock().insert((room, day));
+                self.batch.put(&DOOMED_DAYS, &(room, day), &());
                 doomed.push(day);
             }
         }
+        #[cfg(test)]
+        engine.steps.reach(crate::steps::Step::Doom).await;
         Ok(doomed)
     }
 
@@ -151,6 +176,7 @@ impl Writer {
         let (engine, room, id) = (Arc::clone(&self.engine), self.nid(), self.view().id);
         for day in &days {
             self.batch.delete(&SEALED_DAYS, &(room, *day));
+            self.batch.delete(&DOOMED_DAYS, &(room, *day));
         }
         self.want_compaction();
         let count = u64::try_from(days.len()).unwrap_or(u64::MAX);

@@ -33,6 +33,8 @@ impl Writer {
             return Err(failure.clone());
         }
         let dropped = self.drop_all(keys).await;
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Stubs).await;
         self.guard(dropped)
     }
 

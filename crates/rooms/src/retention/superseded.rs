@@ -61,6 +61,8 @@ impl Writer {
             return Err(failure.clone());
         }
         let pruned = self.prune_states(rows, &guard, now_ms).await;
+        #[cfg(test)]
+        self.engine.steps.reach(crate::steps::Step::Superseded).await;
         // Until this is written no hold is set.
         self.batch.on_commit(move |_| drop(guard));
         self.guard(pruned)

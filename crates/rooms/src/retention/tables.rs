@@ -18,6 +18,9 @@ pub(crate) const OVERRIDES: Table<RoomNid, Json<Override>> =
 /// Days of whose arrivals a room has, or had until a moment ago, contents: (room, days since 1970).
 pub(crate) const SEALED_DAYS: Table<(RoomNid, u32), ()> =
     Table::new(0x0278, "sealed_days", Profile::Scan, Seal::System);
+/// Days of rooms whose keys are being destroyed, until that they were is written down.
+pub(crate) const DOOMED_DAYS: Table<(RoomNid, u32), ()> =
+    Table::new(0x028B, "doomed_days", Profile::Churn, Seal::System);
 /// What is left of purged events: (room, when it was purged, event).
 pub(crate) const STUBS: Table<(RoomNid, u64, EventNid), ()> = Table::new(0x0279, "stubs", Profile::Scan, Seal::System);
 /// Receipts of purges: (milliseconds since 1970, position).

@@ -1,5 +1,6 @@
 //! The purge over the in-memory store, with a clock that moves when it is told to.
 
+mod crashes;
 mod endings;
 mod records;
 

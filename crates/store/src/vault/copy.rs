@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Contents, Vault, VaultPlace,
+    Contents, Kept, Vault, VaultPlace,
     journal::Journal,
-    opening::{ENGINE_DIR, JOURNAL_FILE, bad_journal},
+    opening::{ENGINE_DIR, JOURNAL_FILE, KEPT_FILE, bad_journal},
 };
 use crate::{CheckpointError, MasterKey, OpenError};
 
@@ -38,6 +38,9 @@ impl Vault {
         DirBuilder::new().mode(0o700).create(dir)?;
         journal.milestone(now)?;
         journal.copy(&dir.join(JOURNAL_FILE))?;
+        if let Kept::File(kept) = &*self.kept.lock() {
+            kept.copy(&dir.join(KEPT_FILE))?;
+        }
         self.engine.checkpoint(&dir.join(ENGINE_DIR))?;
         File::open(dir)?.sync_all()?;
         Ok(KeysCopy { store_id: self.store_id, destructions: journal.count() })
@@ -45,7 +48,8 @@ impl Vault {
 }
 
 /// Brings a copy of the keys up to a newer journal of the same store: destroys what was destroyed since the copy was
-/// made. Without a journal, only finishes what the own one says. A crash in between is repaired by doing it again.
+/// made, and takes over what was kept since, from the file that lies beside that journal. Without a journal, only finishes
+/// what the own one says. A crash in between is repaired by doing it again.
 ///
 /// # Errors
 /// When the copy or the journal cannot be read, or the journal does not continue that of the copy.
@@ -70,6 +74,9 @@ pub fn replay_journal(
     }
     // Opening carries out what the journal says.
     let vault = VaultPlace { dir: Some(keys), master, now_unix_seconds }.open_alone()?;
+    if let (Some(beside), Kept::File(kept)) = (journal.and_then(Path::parent), &mut *vault.kept.lock()) {
+        kept.take_over(&beside.join(KEPT_FILE)).map_err(bad_journal)?;
+    }
     let destructions = vault.state.lock().journal.as_ref().map_or(0, Journal::count);
     Ok(KeysCopy { store_id: vault.store_id, destructions })
 }

@@ -67,8 +67,17 @@ pub(crate) enum JournalFault {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// Altered, cut off, or of another master key.
-    #[error("the shred journal is damaged, or belongs to another master key")]
+    #[error("a journal beside the keys is damaged, or belongs to another master key")]
     Corrupt,
+}
+
+impl From<JournalFault> for crate::CommitError {
+    fn from(fault: JournalFault) -> Self {
+        match fault {
+            JournalFault::Io(error) if error.kind() == io::ErrorKind::StorageFull => Self::DiskFull,
+            fault => Self::Engine(fault.to_string().into()),
+        }
+    }
 }
 
 /// What a journal says.

@@ -12,7 +12,7 @@ use std::{
 use aws_lc_rs::rand;
 use parking_lot::Mutex;
 
-use super::{Contents, Journal, JournalFault, SCOPED_KEY_ID_MIN, State, Vault, read_row};
+use super::{Contents, Journal, JournalFault, Kept, KeptFile, SCOPED_KEY_ID_MIN, State, Vault, read_row};
 use crate::{
     Batch, MasterKey, OpenError, Packed, Position,
     engine::{Engine, Memory, Reach, Rocks},
@@ -24,6 +24,8 @@ use crate::{
 pub(super) const ENGINE_DIR: &str = "db";
 /// The journal's file.
 pub(super) const JOURNAL_FILE: &str = "shred.journal";
+/// The file of what must outlive a restore.
+pub(super) const KEPT_FILE: &str = "kept.journal";
 /// A file that an engine has as soon as it holds anything.
 const ENGINE_FILE: &str = "CURRENT";
 
@@ -57,6 +59,7 @@ impl VaultPlace<'_> {
             Journal::create(&dir.join(JOURNAL_FILE), self.master.journal_key(), store_id, self.now_unix_seconds)
         };
         let journal = dir.map(make_journal).transpose()?;
+        let kept = dir.map(|dir| self.open_kept(dir, store_id)).transpose()?.unwrap_or(Kept::Memory(Vec::new()));
         if let Some(dir) = dir {
             sync_up(dir)?;
         }
@@ -67,7 +70,12 @@ impl VaultPlace<'_> {
         batch.put(&ERASED, &(), &0);
         batch.seal(Position::ZERO, &wrapping, &mut Nonces::default())?;
         engine.write(&mut batch.changes(), true)?;
-        Ok(self.vault(engine, store_id, SCOPED_KEY_ID_MIN, journal))
+        Ok(self.vault(engine, store_id, SCOPED_KEY_ID_MIN, (journal, kept)))
+    }
+
+    fn open_kept(&self, dir: &Path, store_id: [u8; 16]) -> Result<Kept, OpenError> {
+        let opened = KeptFile::open(&dir.join(KEPT_FILE), self.master.kept_key(), store_id);
+        Ok(Kept::File(opened.map_err(bad_journal)?))
     }
 
     /// The vault of a store that was made before; carries out what its journal says and a crash left undone.
@@ -110,12 +118,19 @@ impl VaultPlace<'_> {
         let journal = Journal::open(&path, self.master.journal_key(), &read)?;
         // A journal that was continued elsewhere names keys that these do not know.
         let next = read.destroyed.iter().map(|(_, destroyed)| destroyed.before).fold(next, u32::max);
-        let vault = self.vault(engine, store_id, next, Some(journal));
+        let kept = self.open_kept(dir, store_id)?;
+        let vault = self.vault(engine, store_id, next, (Some(journal), kept));
         vault.carry_out(&read, erased).map_err(|error| OpenError::Engine(error.to_string().into()))?;
         Ok(vault)
     }
 
-    fn vault(&self, engine: Arc<dyn Engine>, store_id: [u8; 16], next: u32, journal: Option<Journal>) -> Vault {
+    fn vault(
+        &self,
+        engine: Arc<dyn Engine>,
+        store_id: [u8; 16],
+        next: u32,
+        (journal, kept): (Option<Journal>, Kept),
+    ) -> Vault {
         Vault {
             engine,
             wrapping: self.master.wrapping_key(),
@@ -124,6 +139,7 @@ impl VaultPlace<'_> {
             wanted: Mutex::default(),
             making: Arc::default(),
             state: Mutex::new(State { journal, undeleted: Vec::new(), unerased: Vec::new() }),
+            kept: Mutex::new(kept),
             files: Mutex::default(),
             opened: Instant::now(),
             opened_unix_seconds: self.now_unix_seconds,

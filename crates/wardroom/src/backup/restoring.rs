@@ -52,6 +52,8 @@ pub(crate) struct Restored {
     pub(crate) dropped: u64,
     /// Files that were destroyed since the copy was made.
     pub(crate) removed_files: u64,
+    /// Legal holds that were set or released since.
+    pub(crate) holds: u64,
 }
 
 /// Restores a backup into a data directory that holds none of its parts. None where it only moved what an interrupted
@@ -69,8 +71,8 @@ pub(crate) async fn restore(config: &Config, from: Copies<'_>) -> Result<Option<
     let master = keys::master_key(config, false)?;
     keys::make_private_dir(target).map_err(at(target))?;
     put_together(&work, &master, from, |_, _| By::Copy)?;
-    let restored = look_through(config, &work, &master).await?;
-    note_restored(config, &work, &master).await?;
+    let mut restored = look_through(config, &work, &master).await?;
+    restored.holds = note_restored(config, &work, &master).await?;
     File::create(work.join(GOOD)).map_err(at(&work))?;
     files::sync(&work)?;
     move_in(&work, target)?;
@@ -109,12 +111,16 @@ pub(super) async fn look_through(config: &Config, dir: &Path, master: &MasterKey
     Err(BackupError::Problems(restored.report.problems))
 }
 
-/// Records in what was restored that it was.
-async fn note_restored(config: &Config, dir: &Path, master: &MasterKey) -> Result<(), BackupError> {
+/// Records in what was restored that it was, and brings back the legal holds that it is too old for; answers how many.
+async fn note_restored(config: &Config, dir: &Path, master: &MasterKey) -> Result<u64, BackupError> {
     let store = wiring::open_store_in(dir, config, &SystemClock, master).await?;
-    let noted = by_command_line(config, &store, Act::BackupRestore).await;
+    let noted = async {
+        let audit = by_command_line(config, &store, Act::BackupRestore).await?;
+        Ok::<_, wiring::StartError>(wardroom_holds::replay(&store, &audit).await?)
+    };
+    let noted = noted.await;
     store.close().await;
-    Ok(noted.map_err(wiring::StartError::from)?)
+    Ok(noted?)
 }
 
 async fn look_at(config: &Config, dir: &Path, store: &Store) -> Result<Restored, BackupError> {
@@ -132,7 +138,7 @@ async fn look_at(config: &Config, dir: &Path, store: &Store) -> Result<Restored,
     let dropped = rooms.drop_lost().await?;
     drop(rooms);
     let removed_files = remove_files(config, dir, store).await?;
-    Ok(Restored { report: fsck(store).await?, removed, dropped, removed_files })
+    Ok(Restored { report: fsck(store).await?, removed, dropped, removed_files, holds: 0 })
 }
 
 /// Takes away files that were deleted since the copy was made.

@@ -106,10 +106,11 @@ pub(super) fn restore(restore: &Restore) -> Result<(), Failure> {
 }
 
 fn told(restored: &Restored) -> String {
-    let Restored { report, removed, dropped, removed_files } = restored;
+    let Restored { report, removed, dropped, removed_files, holds } = restored;
     format!(
         "{} rooms and {} events were checked; {removed} rooms that were destroyed since were taken away, {removed_files} files \
-         that were deleted since, and {dropped} events of other rooms.\n",
+         that were deleted since, and {dropped} events of other rooms. {holds} legal holds that were set or released since \
+         are as they were.\n",
         report.rooms, report.events
     )
 }

@@ -3,6 +3,7 @@
 mod api;
 mod blocked;
 mod crash;
+mod restored;
 
 use wardroom_testkit::{Actor, Reply, Target, User, Value, json};
 
