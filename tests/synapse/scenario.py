@@ -12,10 +12,11 @@ import sys
 import tempfile
 
 import encrypted
+from authority import Authority
 from gated import Gated
 from harness import Failure, expect, quote, run_scenario, wait_for
 from kept import Kept
-from servers import Authority, Synapse, Wardroom
+from servers import Synapse, Wardroom
 
 VERSIONS = ["10", "11", "12"]
 UPGRADES = {"10": "11", "11": "12", "12": "12"}
