@@ -11,8 +11,13 @@ command -v c++ >/dev/null && command -v make >/dev/null || packages+=(build-esse
 has_libclang() {
     [ -n "${LIBCLANG_PATH:-}" ] && return
     ldconfig -p 2>/dev/null | grep -q 'libclang[-.0-9]*\.so' && return
-    compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib64/llvm*/lib*/libclang*.so*' >/dev/null ||
-        compgen -G '/usr/lib*/libclang*.so*' >/dev/null
+    # Not `libclang-cpp`, which stands there with a compiler and is of no use to the bindings.
+    local dir
+    for dir in '/usr/lib/llvm-*/lib' '/usr/lib64/llvm*/lib*' '/usr/lib*'; do
+        compgen -G "$dir/libclang.so*" >/dev/null || compgen -G "$dir/libclang-[0-9]*.so*" >/dev/null || continue
+        return 0
+    done
+    return 1
 }
 has_libclang || packages+=(libclang-dev)
 
