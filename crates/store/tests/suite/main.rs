@@ -12,7 +12,11 @@ mod scans;
 mod vault;
 mod watches;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use wardroom_store::{
     Catalogue, DATABASE_DIR, KEYS_DIR, MasterKey, OpenError, Options, Position, Profile, Seal, Store, Table,
@@ -31,8 +35,8 @@ fn catalogue() -> Catalogue {
     Catalogue::new(&[&[*POINTS.spec(), *LINES.spec()], &[*SECRETS.spec(), *TEXTS.spec()]]).unwrap()
 }
 
-/// Attempts to copy the files of a store between two changes of their list.
-const COPIES_MAX: usize = 100;
+/// How long the engine may take to come to rest, so that its files can be copied between two changes of their list.
+const REST_MAX: Duration = Duration::from_secs(30);
 
 /// A directory with a master key: a store that can be opened again.
 struct Site {
@@ -66,7 +70,8 @@ impl Site {
     /// The files as a crash at this moment would leave them.
     fn crashed(&self) -> Self {
         // Background work of the engine may add and remove files while they are copied: such a copy is of no moment.
-        for _ in 0..COPIES_MAX {
+        let begun = Instant::now();
+        while begun.elapsed() < REST_MAX {
             let copy = Self { dir: tempfile::tempdir().unwrap(), key: self.key.clone() };
             let names = self.names();
             let whole = names.iter().all(|name| {
