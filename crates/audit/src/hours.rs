@@ -86,8 +86,9 @@ impl Inner {
         Ok((first, end))
     }
 
-    /// The number at which the first of two parts of a range ends, as the times of records tell them apart: every record before it
-    /// is `is_before`, or one right before it is. A record that was deleted meanwhile is of the first part.
+    /// A number in this range, or its end: the record right before it, if one in the range was looked at, is `is_before`, and the
+    /// record at it, if so, is not. Where the clock went back there may be several; each keeps to what was looked at. What was
+    /// deleted meanwhile counts as before.
     async fn split(&self, mut first: u64, mut end: u64, is_before: impl Fn(u64) -> bool) -> Result<u64, AuditError> {
         while first < end {
             let middle = first + (end - first) / 2;

@@ -21,7 +21,7 @@ use crate::{
     checkpoint::origin_of,
     error::AuditError,
     note::{KeyKind, NoteKey, NoteSigner},
-    reads::Windows,
+    reads::{Gathering, Windows},
     sequence::Sequence,
     tables::{KEY, RECORDS, WATCH_AUDIT},
     witness::{WITNESS_KEY, witness_of},
@@ -97,6 +97,7 @@ pub(crate) struct Inner {
     missing: OnceLock<OnMissing>,
     gap: parking_lot::Mutex<Gap>,
     pub(crate) windows: Windows,
+    pub(crate) gathering: Gathering,
 }
 
 /// The audit trail. Clones share everything.
@@ -137,6 +138,7 @@ impl AuditLog {
             missing: OnceLock::new(),
             gap: parking_lot::Mutex::default(),
             windows: Windows::default(),
+            gathering: Gathering::default(),
         })));
         log.close_left_windows().await?;
         Ok(log)

@@ -12,9 +12,11 @@ use crate::{
     tables::{INDEX, PERIODS},
 };
 
-/// Lists that the first read brings; each one after it brings twice as many, up to the last of these.
+/// Lists that the first read brings, and the most that one does: while lists are short, each read brings twice as many.
 const LISTS_AT_FIRST: usize = 4;
 const LISTS_AT_ONCE_MAX: usize = 64;
+/// Postings of a read from which on lists are not short.
+const POSTINGS_OF_SHORT_LISTS_MAX: usize = 4_096;
 /// What reading a row costs, beside its postings.
 const ROW_COST: usize = 10;
 
@@ -106,7 +108,6 @@ impl Postings {
         // What is in memory is read without waiting: others have their turn here.
         tokio::task::consume_budget().await;
         let ahead = self.ahead;
-        self.ahead = (2 * ahead).min(LISTS_AT_ONCE_MAX);
         let (view, key) = (inner.store.latest(), |number: u64| (period, self.kind, self.hash, number));
         let all = Scan::prefix(&(period, self.kind, self.hash));
         let lists = if self.newest_first {
@@ -128,6 +129,9 @@ impl Postings {
         };
         work.spend(ROW_COST * (1 + lists.len()));
         let any = !lists.is_empty();
+        let postings: usize = lists.iter().map(|(_, Packed(postings))| postings.len()).sum();
+        let short = postings < POSTINGS_OF_SHORT_LISTS_MAX;
+        self.ahead = if short { (2 * ahead).min(LISTS_AT_ONCE_MAX) } else { LISTS_AT_FIRST };
         for ((_, _, _, last), Packed(postings)) in lists {
             self.list = Some(last);
             work.spend(postings.len());

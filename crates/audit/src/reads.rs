@@ -6,17 +6,19 @@
 //! writes the record and the evidence of what reached which device (`evidence`). Windows that were open when the server
 //! died are closed when the trail is opened again.
 //!
-//! Nobody waits for anybody: rows of one window are numbered in memory, and the store groups them into one fsync.
+//! Rows of one window are numbered in memory; those of many who are answered at the same moment are one commit (`gather`).
 
 mod closing;
 mod evidence;
 mod expiry;
+mod gather;
 mod window;
 
 pub use self::evidence::{Delivery, ReadMark};
 pub(crate) use self::{
     evidence::{LAST_READS, READ_MARKS, READERS, RECEIVED},
     expiry::SWEPT,
+    gather::Gathering,
     window::{ROWS, Windows},
 };
 
@@ -77,7 +79,7 @@ impl AuditLog {
     pub async fn read(&self, reads: &[ReadOf<'_>]) -> Result<(), AuditError> {
         let Some(inner) = self.inner() else { return Ok(()) };
         let (batch, news) = origin::inspect(|origin| inner.note_reads(origin, reads));
-        inner.settle(batch, news).await
+        inner.settle_together(batch, news).await
     }
 
     /// As [`AuditLog::read`], for what goes to somebody outside of any request: a push to a device.
@@ -87,7 +89,7 @@ impl AuditLog {
     pub async fn read_as(&self, origin: &Origin, reads: &[ReadOf<'_>]) -> Result<(), AuditError> {
         let Some(inner) = self.inner() else { return Ok(()) };
         let (batch, news) = inner.note_reads(origin, reads);
-        inner.settle(batch, news).await
+        inner.settle_together(batch, news).await
     }
 
     /// Records that somebody was refused, durably and at once. The same again within five minutes is counted, and the count

@@ -65,6 +65,31 @@ async fn reads_of_a_window_are_one_record() {
 }
 
 #[tokio::test]
+async fn those_who_are_answered_at_the_same_moment_share_a_commit() {
+    let (store, _, log) = world().await;
+    let before = store.stats().commits;
+    let mut readers = tokio::task::JoinSet::new();
+    for number in 0..50 {
+        let log = log.clone();
+        readers.spawn(async move { read(&log, &format!("@u{number}"), "sync", &[7]).await });
+    }
+    // One who gives up when the group is opened, or joined.
+    let gone = log.clone();
+    let gone = tokio::spawn(async move { read(&gone, "@gone", "sync", &[7]).await });
+    tokio::task::yield_now().await;
+    gone.abort();
+    while let Some(reader) = readers.join_next().await {
+        reader.unwrap();
+    }
+    assert!(store.stats().commits - before < 5, "{} commits", store.stats().commits - before);
+    let deliveries = log.deliveries(7).await.unwrap();
+    assert!((50..=51).contains(&deliveries.len()), "{}", deliveries.len());
+    let at = store.position();
+    read(&log, "@u7", "sync", &[7]).await;
+    assert_eq!(store.position(), at, "what the group wrote is known");
+}
+
+#[tokio::test]
 async fn a_crash_loses_no_read() {
     let (store, clock, log) = world().await;
     read(&log, "@a", "sync", &[3]).await;
