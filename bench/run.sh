@@ -39,6 +39,18 @@ export TMPDIR=$cache/bench-data
 . "$here/../tests/server.sh"
 start_server "$binary" "registration.shared_secret = \"$secret\"" 'durability.sync = true'
 
+# Measures the client-server API once: `audited`, or `silent` without an audit trail.
+trail_share() {
+    local url
+    coproc SERVER { exec "$(target_dir)/release/examples/trail_share" "$1" "$TMPDIR"; }
+    local pid=$SERVER_PID
+    read -r -t 60 url <&"${SERVER[0]}"
+    "$loadgen" --base-url "$url" --label "$1" --pid "$pid" --out "$shares" all --only send,initial-sync,fanout >/dev/null
+    # It ends when its input does.
+    eval "exec ${SERVER[1]}>&-"
+    wait "$pid"
+}
+
 status=0
 "$loadgen" --base-url "$base_url" --label wardroom --pid "$server_pid" --data-dir "$server_dir/data" \
     --shared-secret "$secret" --out "$out" all --repeats "$repeats" ${1:+--only "$1"} >/dev/null || status=$?
@@ -84,6 +96,17 @@ if [ -z "${1:-}" ]; then
     echo "Purging a million messages (targets: 200 MiB; p99 of sending at most doubled)"
     (cd "$here/.." && cargo build --release --quiet --workspace --example purge_speed)
     "$(target_dir)/release/examples/purge_speed" 1000000 "$TMPDIR"
+    echo
+    echo "What the audit trail costs (targets: 10 % of sending, 15 % of /sync)"
+    (cd "$here/.." && cargo build --release --quiet --workspace --example trail_share)
+    shares=$out.shares
+    # In turns, so that what else the machine does falls on both.
+    for _ in $(seq "$repeats"); do
+        for trail in silent audited; do
+            trail_share "$trail"
+        done
+    done
+    "$loadgen" share "$shares" || true
     echo
     echo "The audit trail"
     (cd "$here/.." && cargo build --release --quiet --workspace --example audit_speed)

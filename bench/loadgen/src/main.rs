@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use loadgen::client::{Registration, Res, Server};
 use loadgen::procstat::Target;
 use loadgen::scenarios::{self as sc, Ctx};
-use loadgen::{report, targets};
+use loadgen::{report, share, targets};
 use serde_json::{Value, json};
 
 /// Black-box load benchmark for Matrix homeservers. One JSON line per scenario on stdout.
@@ -87,6 +87,11 @@ enum Cmd {
         /// Result files, the peer's among them.
         files: Vec<PathBuf>,
     },
+    /// What the audit trail costs: runs labelled `audited` beside those labelled `silent`; fails when it is more than it may be.
+    Share {
+        /// Result files of both.
+        files: Vec<PathBuf>,
+    },
 }
 
 /// Default arguments of a scenario, as the command line would give them.
@@ -127,6 +132,11 @@ fn main() {
         }
         Cmd::Targets { files } => {
             let (table, all) = targets::table(&result_lines(files), &cli.label);
+            print!("{table}");
+            std::process::exit(i32::from(!all));
+        }
+        Cmd::Share { files } => {
+            let (table, all) = share::table(&result_lines(files), "audited", "silent");
             print!("{table}");
             std::process::exit(i32::from(!all));
         }
@@ -216,7 +226,7 @@ async fn run(cli: Cli) -> bool {
             }
             ok
         }
-        Cmd::Report { .. } | Cmd::Targets { .. } => true,
+        Cmd::Report { .. } | Cmd::Targets { .. } | Cmd::Share { .. } => true,
     }
 }
 
