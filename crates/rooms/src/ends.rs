@@ -31,7 +31,7 @@ use crate::{
     Rooms, UserNid,
     error::RoomError,
     ids::RoomNid,
-    removal::{Removed, RoomDeletion},
+    removal::RoomDeletion,
     tables::{ROOM_SERVERS, ROOMS},
     tasks::Work,
 };
@@ -140,19 +140,8 @@ impl Rooms {
             return Ok(true);
         }
         drop(guard);
-        let deletion = RoomDeletion {
-            room: view.id.clone(),
-            requested_by: self.engine.own_hand()?,
-            requester: UserNid::new(0),
-            block: false,
-            purge: true,
-            force: true,
-            new_room_user: None,
-            new_room_name: None,
-            message: None,
-            end: Some(end),
-            done: Removed::default(),
-        };
+        let deletion = RoomDeletion::new(view.id.clone(), self.engine.own_hand()?, UserNid::new(0));
+        let deletion = RoomDeletion { force: true, end: Some(end), ..deletion };
         let mut batch = Batch::default();
         self.engine.audit.add(&mut batch, Record::of(Act::RoomDelete).room(view.id.as_str()).detail(end.word()));
         let room = view.id.clone();

@@ -184,6 +184,7 @@ impl Writer {
             return Ok(());
         }
         self.forget_children(event.nid).await?;
+        self.forget_related(event).await?;
         self.forget_named(event);
         self.batch.delete(&EVENTS, &(room, event.nid));
         self.batch.delete(&AUTH_EDGES, &(room, event.nid));

@@ -33,6 +33,8 @@ pub const WATCH_POLICIES: WatchKey = WatchKey { kind: 9, id: 0 };
 
 /// Watch key of rooms that guests have to leave.
 pub(crate) const WATCH_GUESTS: WatchKey = WatchKey { kind: 11, id: 0 };
+/// Watch key of events that are to be redacted with the one they relate to.
+pub(crate) const WATCH_RELATED: WatchKey = WatchKey { kind: 13, id: 0 };
 /// Kind of the [`WatchKey`] of a room's memberships: somebody joined, left, was invited or banned.
 pub const WATCH_MEMBERS: u8 = 6;
 

@@ -132,7 +132,10 @@ pub use self::{
     policy_server::{PolicyServers, Unsigned},
     receipts::{RECEIPTS_READ_MAX, Receipt},
     receive::{Before, Lacking, Received},
-    relations::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery, THREADS_PAGE_MAX, ThreadsPage, Viewer},
+    relations::{
+        RELATED_TYPES_MAX, RELATIONS_RECURSION_DEPTH, Related, RelationsPage, RelationsQuery, THREADS_PAGE_MAX,
+        ThreadsPage, Viewer,
+    },
     removal::{Removed, RoomDeletion},
     reports::{REPORT_REASON_CHARS_MAX, REPORTS_PER_USER_MAX, Report, Reported},
     retention::{

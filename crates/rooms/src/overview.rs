@@ -405,19 +405,7 @@ mod tests {
             let kitchen = &page.rooms[0];
             assert_eq!((kitchen.facts.name.as_deref(), kitchen.facts.joined_local_members), (Some("Kitchen"), 2));
             assert_eq!(kitchen.state_events, 8, "{kitchen:?}");
-            let deletion = RoomDeletion {
-                room: made[0].clone(),
-                requested_by: user_id!("@alice:a.example").to_owned(),
-                requester: alice.actor().nid,
-                end: None,
-                block: false,
-                purge: true,
-                force: false,
-                new_room_user: None,
-                new_room_name: None,
-                message: None,
-                done: crate::Removed::default(),
-            };
+            let deletion = RoomDeletion::new(made[0].clone(), alice.actor().user.to_owned(), alice.actor().nid);
             let task = world.rooms.delete_room(deletion).await.unwrap();
             let profiles = crate::Profiles::new(|_| Box::pin(async { MemberProfile::default() }));
             let running = tokio::spawn(world.rooms.clone().run_tasks(profiles));

@@ -10,12 +10,14 @@
 //! - [`ANNOTATIONS`]: who has annotated what with what, to refuse doing so twice.
 //! - [`THREADS`] and [`THREAD_USERS`]: the threads of a room by their newest reply, and who has replied in them.
 //!
-//! Redacting a child takes it out of all of them; redacting a parent leaves its children where they are.
+//! Redacting a child takes it out of all of them; redacting a parent leaves its children where they are, unless whoever does it
+//! wishes otherwise (`redacting`).
 
 mod bundle;
 mod check;
 mod index;
 mod page;
+mod redacting;
 mod summaries;
 #[cfg(test)]
 mod tests;
@@ -35,9 +37,15 @@ use crate::{
     ids::{EventNid, RoomNid, UserNid},
 };
 
-pub(crate) use self::{check::RelationsCheck, index::Relating, summaries::SummaryCache};
+pub(crate) use self::{
+    check::RelationsCheck,
+    index::Relating,
+    redacting::{RELATED_DUE, RELATED_WISHES, Wish},
+    summaries::SummaryCache,
+};
 pub use self::{
     page::{RELATIONS_RECURSION_DEPTH, RelationsPage, RelationsQuery},
+    redacting::{RELATED_TYPES_MAX, Related},
     threads::{THREADS_PAGE_MAX, ThreadsPage},
 };
 

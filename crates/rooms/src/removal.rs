@@ -64,6 +64,25 @@ pub struct RoomDeletion {
     pub done: Removed,
 }
 
+impl RoomDeletion {
+    /// Destroys a room, with nowhere for its users to go: nothing has been done of it yet.
+    pub fn new(room: OwnedRoomId, requested_by: OwnedUserId, requester: UserNid) -> Self {
+        Self {
+            room,
+            requested_by,
+            requester,
+            block: false,
+            purge: true,
+            force: false,
+            new_room_user: None,
+            new_room_name: None,
+            message: None,
+            end: None,
+            done: Removed::default(),
+        }
+    }
+}
+
 /// What was done to delete a room.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {

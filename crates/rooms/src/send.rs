@@ -13,7 +13,8 @@ use crate::{
     Action, Actor, Engine, Rooms,
     error::RoomError,
     events::Stored,
-    ids::EventNid,
+    ids::{EventNid, UserNid},
+    relations::{Related, Wish},
     room::RoomView,
     sealing::day_of,
     tables::TRANSACTIONS,
@@ -92,7 +93,12 @@ impl Writer {
     }
 
     /// Sends a redaction, and replaces the target by its redacted form in the same batch.
-    async fn redact(&mut self, redaction: NewEvent, target: EventNid) -> Result<Arc<Stored>, RoomError> {
+    async fn redact(
+        &mut self,
+        redaction: NewEvent,
+        target: EventNid,
+        related: Option<(UserNid, Wish)>,
+    ) -> Result<Arc<Stored>, RoomError> {
         let target = self.event(target).await?.ok_or(RoomError::NoSuchEvent)?;
         if !self.may_redact(&redaction.sender, &target).await? {
             return Err(RoomError::Forbidden("You may not redact other users' events in this room.".to_owned()));
@@ -102,6 +108,10 @@ impl Writer {
         if let Err(failure) = self.replace_redacted(&target, redacted, redaction.nid).await {
             self.fail(failure.clone());
             return Err(failure);
+        }
+        if let Some((user, wish)) = related {
+            let noted = self.redact_related((&target, redaction.nid), user, wish).await;
+            self.guard(noted)?;
         }
         Ok(redaction)
     }
@@ -268,10 +278,28 @@ impl Rooms {
         reason: Option<String>,
         transaction: Option<&TransactionId>,
     ) -> Result<OwnedEventId, RoomError> {
+        let related = Related { rel_types: &[], own_only: false };
+        self.redact_with(related, actor, room, event, reason, transaction).await
+    }
+
+    /// As [`Rooms::redact`], with what relates to the event in these ways: that is redacted soon, as far as the user may.
+    ///
+    /// # Errors
+    /// As [`Rooms::redact`]; [`RoomError::InvalidParam`] where too many types are named.
+    pub async fn redact_with(
+        &self,
+        related: Related<'_>,
+        actor: Actor<'_>,
+        room: &RoomId,
+        event: &EventId,
+        reason: Option<String>,
+        transaction: Option<&TransactionId>,
+    ) -> Result<OwnedEventId, RoomError> {
+        let wish = Wish::of(&self.engine, actor, related)?;
         if let Some(view) = self.view(room).await? {
             self.check_redactable(actor, &view, event).await?;
         }
-        self.redact_at_any_age(actor, room, event, reason, transaction).await
+        self.write_redaction(wish, actor, (room, event), reason, transaction).await
     }
 
     /// Refuses to take back a message that is too old for it, to those who may know of it.
@@ -299,6 +327,17 @@ impl Rooms {
         reason: Option<String>,
         transaction: Option<&TransactionId>,
     ) -> Result<OwnedEventId, RoomError> {
+        self.write_redaction(None, actor, (room, event), reason, transaction).await
+    }
+
+    async fn write_redaction(
+        &self,
+        wish: Option<Wish>,
+        actor: Actor<'_>,
+        (room, event): (&RoomId, &EventId),
+        reason: Option<String>,
+        transaction: Option<&TransactionId>,
+    ) -> Result<OwnedEventId, RoomError> {
         let found = self.engine.find_room(room).await?.ok_or(RoomError::NoSuchRoom)?;
         let view = found.view();
         self.engine.permit(actor, &view, Action::Redact).await?;
@@ -318,13 +357,14 @@ impl Rooms {
             redacts: (!in_content).then(|| event.to_owned()),
             transaction: transaction.as_ref().map(|transaction| (transaction.device, transaction.id.clone())),
         };
+        let user = actor.nid;
         self.engine
             .write(&found, move |writer| {
                 async move {
                     if let Some(sent) = writer.sent_before(transaction.as_ref()).await? {
                         return Ok(sent);
                     }
-                    let redaction = writer.redact(new, target).await?;
+                    let redaction = writer.redact(new, target, wish.map(|wish| (user, wish))).await?;
                     writer.remember(transaction.as_ref(), redaction.nid);
                     Ok(redaction.pdu.event_id().to_owned())
                 }

@@ -393,6 +393,8 @@ pub const TABLES: &[TableSpec] = &[
     *crate::ends::ACTIVITY.spec(),
     *crate::ends::FORGOTTEN.spec(),
     *crate::guests::GUESTS_OUT.spec(),
+    *crate::relations::RELATED_WISHES.spec(),
+    *crate::relations::RELATED_DUE.spec(),
     *crate::blocked::BLOCKED.spec(),
     *crate::tasks::TASKS.spec(),
 ];

@@ -61,6 +61,7 @@ pub(crate) fn start(
         async move { guests.user(&user).await.ok().map(|user| user.is_some_and(|user| user.guest)) }
     };
     tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_guests(is_guest)));
+    tokio::spawn(stopping.clone().run_until_cancelled_owned(rooms.clone().run_related()));
     if federation.is_some() {
         let care = care.clone();
         tokio::spawn(stopping.clone().run_until_cancelled_owned(async move { care.run_attestations().await }));

@@ -59,17 +59,13 @@ async fn begin(state: &AdminState, asked: &Asked) -> Result<String, ApiError> {
         }
     };
     let deletion = RoomDeletion {
-        room,
-        requested_by: asked.session.user.clone(),
-        requester: asked.nid(),
         block: body.block,
         purge: body.purge,
         force: body.force_purge,
         new_room_user,
         new_room_name: body.room_name,
         message: body.message,
-        end: None,
-        done: Removed::default(),
+        ..RoomDeletion::new(room, asked.session.user.clone(), asked.nid())
     };
     state.rooms.delete_room(deletion).await.map_err(error::of_room)
 }

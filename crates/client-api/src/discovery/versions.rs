@@ -23,6 +23,7 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3771",
     "org.matrix.msc3814",
     "org.matrix.msc3856.stable",
+    "org.matrix.msc3912",
     "org.matrix.msc3916",
     "org.matrix.msc3916.stable",
     "org.matrix.msc3981",

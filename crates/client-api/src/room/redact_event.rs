@@ -2,33 +2,32 @@
 //! ([spec](https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid)), and `POST`
 //! without a transaction id, as clients of the first versions ask.
 
+use std::marker::PhantomData;
+
 use axum::extract::State;
 use ruma::{
-    EventId, OwnedEventId, OwnedRoomId, RoomId, TransactionId,
-    api::client::redact::redact_event::v3::{Request, Response},
+    OwnedEventId, OwnedRoomId, OwnedTransactionId,
+    api::{
+        IncomingRequest, Metadata,
+        auth_scheme::AccessToken,
+        client::redact::redact_event::v3::{Request, Response},
+        error::{DeserializationError, Error as MatrixError},
+    },
 };
-use wardroom_accounts::Session;
+use serde::Deserialize;
+use wardroom_rooms::Related;
 use wardroom_web::{ApiError, Class, Reply, Routes, Ruma};
 
 use super::{registered, unsuspended};
-use crate::{ClientState, error};
+use crate::{ClientState, error, same_endpoint::same_endpoint};
 
 pub(super) fn routes() -> Routes<ClientState> {
-    Routes::new().endpoint(redact_event).endpoint(redact_event_each_time)
+    Routes::new().endpoint(redact_event::<Request>).endpoint(redact_event::<each_time::Request>)
 }
 
 /// Redacting without a transaction id: each request is a redaction of its own.
 mod each_time {
-    use ruma::api::{
-        IncomingRequest,
-        auth_scheme::AccessToken,
-        client::redact::redact_event::v3::Response,
-        error::{DeserializationError, Error as MatrixError},
-        metadata,
-    };
-    use serde::Deserialize;
-
-    use super::{OwnedEventId, OwnedRoomId};
+    use ruma::api::{auth_scheme::AccessToken, metadata};
 
     metadata! {
         method: POST,
@@ -37,67 +36,70 @@ mod each_time {
         path: "/_matrix/client/v3/rooms/{room_id}/redact/{event_id}",
     }
 
-    #[derive(Debug, Default, Deserialize)]
-    pub(super) struct Body {
-        #[serde(default)]
-        pub(super) reason: Option<String>,
-    }
-
-    #[derive(Debug)]
-    pub(super) struct Request {
-        pub(super) room_id: OwnedRoomId,
-        pub(super) event_id: OwnedEventId,
-        pub(super) body: Body,
-    }
-
-    impl IncomingRequest for Request {
-        type EndpointError = MatrixError;
-        type OutgoingResponse = Response;
-
-        fn try_from_http_request_inner(
-            request: http::Request<&[u8]>,
-            path_args: &[&str],
-        ) -> Result<Self, DeserializationError> {
-            let argument = |index: usize| path_args.get(index).copied().unwrap_or_default();
-            let body: &[u8] = request.into_body();
-            Ok(Self {
-                room_id: argument(0).try_into()?,
-                event_id: argument(1).try_into()?,
-                body: if body.is_empty() { Body::default() } else { serde_json::from_slice(body)? },
-            })
-        }
-    }
+    pub(super) struct Request;
 }
 
-async fn redact_event(
-    State(state): State<ClientState>,
-    Ruma { body: request, session, .. }: Ruma<Request>,
-) -> Result<Reply<Response>, ApiError> {
-    redact(&state, &session, (&request.room_id, &request.event_id), request.reason, Some(&request.txn_id)).await
+/// A request at the endpoint of `T`, with what ruma does not read: what else is to be redacted (MSC3912).
+#[derive(Debug)]
+struct Redact<T> {
+    room_id: OwnedRoomId,
+    event_id: OwnedEventId,
+    /// None where the path has none.
+    txn_id: Option<OwnedTransactionId>,
+    body: Body,
+    endpoint: PhantomData<fn() -> T>,
 }
 
-async fn redact_event_each_time(
-    State(state): State<ClientState>,
-    Ruma { body: request, session, .. }: Ruma<each_time::Request>,
-) -> Result<Reply<Response>, ApiError> {
-    redact(&state, &session, (&request.room_id, &request.event_id), request.body.reason, None).await
-}
+same_endpoint!(Redact);
 
-async fn redact(
-    state: &ClientState,
-    session: &Session,
-    (room, event): (&RoomId, &EventId),
+#[derive(Debug, Default, Deserialize)]
+struct Body {
+    #[serde(default)]
     reason: Option<String>,
-    transaction: Option<&TransactionId>,
+    /// Types of relations to the event of what is redacted too; `*` for all.
+    #[serde(default)]
+    with_rel_types: Option<Vec<String>>,
+    /// The same, by the name of the time before it is stable.
+    #[serde(default, rename = "org.matrix.msc3912.with_relations")]
+    with_relations: Option<Vec<String>>,
+}
+
+impl<T: Metadata> IncomingRequest for Redact<T> {
+    type EndpointError = MatrixError;
+    type OutgoingResponse = Response;
+
+    fn try_from_http_request_inner(
+        request: http::Request<&[u8]>,
+        path_args: &[&str],
+    ) -> Result<Self, DeserializationError> {
+        let argument = |index: usize| path_args.get(index).copied().unwrap_or_default();
+        let body: &[u8] = request.into_body();
+        Ok(Self {
+            room_id: argument(0).try_into()?,
+            event_id: argument(1).try_into()?,
+            txn_id: path_args.get(2).map(|id| (*id).into()),
+            body: if body.is_empty() { Body::default() } else { serde_json::from_slice(body)? },
+            endpoint: PhantomData,
+        })
+    }
+}
+
+async fn redact_event<T: Metadata<Authentication = AccessToken>>(
+    State(state): State<ClientState>,
+    Ruma { body: request, session, .. }: Ruma<Redact<T>>,
 ) -> Result<Reply<Response>, ApiError> {
+    let Redact { room_id, event_id, txn_id, body, .. } = request;
     state.limits.take(Class::Message, session.nid)?;
     if session.moderation.suspended {
         // One's own words may be taken back.
-        let redacted = state.rooms.event(registered(session)?, room, event).await;
+        let redacted = state.rooms.event(registered(&session)?, &room_id, &event_id).await;
         if session.user != redacted.map_err(error::of_room)?.pdu.sender() {
-            unsuspended(session)?;
+            unsuspended(&session)?;
         }
     }
-    let redacted = state.rooms.redact(registered(session)?, room, event, reason, transaction);
+    let rel_types = body.with_rel_types.or(body.with_relations).unwrap_or_default();
+    let related = Related { rel_types: &rel_types, own_only: session.moderation.suspended };
+    let (actor, reason, transaction) = (registered(&session)?, body.reason, txn_id.as_deref());
+    let redacted = state.rooms.redact_with(related, actor, &room_id, &event_id, reason, transaction);
     Ok(Reply(Response::new(redacted.await.map_err(error::of_room)?)))
 }

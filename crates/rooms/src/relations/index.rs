@@ -130,6 +130,7 @@ impl Writer {
         let child = Child::of(&self.engine.store, pdu, &relation, stored.nid, sender);
         self.batch.put(&CHILDREN, &(room, parent, class, at.0, at.1), &Packed(child));
         self.relating.added.push(Added { parent, class, at, child });
+        self.note_related(stored, parent).await?;
         let before = self.summary(parent).await?;
         let mut summary = before.unwrap_or_default();
         summary.classes |= 1 << class;

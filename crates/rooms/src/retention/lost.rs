@@ -21,7 +21,7 @@ use crate::{
     relations::{ANNOTATIONS, CHILDREN},
     room::Room,
     search::SEARCH_WORDS,
-    tables::{AUTH_EDGES, EVENT_META, EVENT_TIMES, EVENTS, Standing},
+    tables::{AUTH_EDGES, EVENT_META, EVENT_TIMES, EVENTS, ROOMS, Standing},
     writer::Writer,
 };
 
@@ -52,6 +52,10 @@ impl Rooms {
         let (mut dropped, mut after) = (0, None);
         while let Some(room) = self.next_room(after).await? {
             after = Some(room);
+            // The copy was made while it was being deleted: that goes on when the server starts.
+            if self.engine.store.latest().get(&ROOMS, &room).await?.is_none() {
+                continue;
+            }
             let lost = self.lost_of(room).await?;
             if lost.is_empty() {
                 continue;

@@ -91,6 +91,7 @@ impl Writer {
         if self.head.extremities.contains(&nid) || has_children || changes_more {
             return Ok(None);
         }
+        self.forget_related(&event).await?;
         self.batch.delete(&STUBS, &key);
         self.batch.delete(&EVENT_TIMES, &(room, event.pdu.origin_server_ts(), at.1, at.2));
         meta.standing = Standing::SoftFailed;

@@ -12,8 +12,8 @@ use wardroom_event::{Pdu, RoomVersion, SigningKey};
 use wardroom_store::{Catalogue, Store};
 
 use crate::{
-    Before, Entry, MemberProfile, Membership, Place, Preset, Received, Standing, StateWhich, TABLES, TimelineRange,
-    fsck,
+    Before, Entry, MemberProfile, Membership, Place, Preset, Received, Related, Standing, StateWhich, TABLES,
+    TimelineRange, fsck,
     tests::{Person, World, new_room, run},
 };
 
@@ -207,6 +207,42 @@ fn a_room_that_is_entered_begins_with_a_gap_that_can_be_filled() {
         assert_eq!(b.world.rooms.fill_gap(&gap, rest).await.unwrap(), None, "the room is whole");
         let ids = |events: &[Arc<Pdu>]| events.iter().map(|pdu| pdu.event_id().to_owned()).collect::<Vec<_>>();
         assert_eq!(ids(&b.events(&room).await), ids(&all));
+        b.check().await;
+    });
+}
+
+/// MSC3912, "Redaction of related events": what another server sent meanwhile.
+#[test]
+fn what_comes_later_is_redacted_with_the_event_that_it_relates_to() {
+    run(async {
+        let servers = Server::trio().await;
+        let [a, b, _] = &servers;
+        let room = gather(&servers, "11").await;
+        b.hear(&room, a, 1).await;
+        let root = a.say(&room, "root").await;
+        b.hear(&room, a, 1).await;
+        let relate = async |server: &Server, rel_type: &str| {
+            let content = json!({ "body": "text", "m.relates_to": { "rel_type": rel_type, "event_id": root } });
+            let content = to_raw_value(&content).unwrap();
+            server.world.rooms.send(server.user.actor(), &room, "m.room.message", content, None).await.unwrap()
+        };
+        let rel_types = ["m.thread".to_owned()];
+        let related = Related { rel_types: &rel_types, own_only: false };
+        a.world.rooms.redact_with(related, a.user.actor(), &room, &root, None, None).await.unwrap();
+        a.world.rooms.redact_all_related().await.unwrap();
+        // Bob has not heard of it yet; Alice says something that she wants to stay.
+        let (reply, reference) = (relate(b, "m.thread").await, relate(b, "m.reference").await);
+        let own = relate(a, "m.thread").await;
+        a.hear(&room, b, 1).await;
+        a.world.rooms.redact_all_related().await.unwrap();
+        for (event, is_redacted) in [(&reply, true), (&reference, false), (&own, false)] {
+            let (_, _, stored) = a.world.rooms.standing(event).await.unwrap().unwrap();
+            assert_eq!(stored.redacted_because.is_some(), is_redacted, "{event}");
+        }
+        b.hear(&room, a, 1).await;
+        let (_, _, stored) = b.world.rooms.standing(&reply).await.unwrap().unwrap();
+        assert!(stored.redacted_because.is_some());
+        a.check().await;
         b.check().await;
     });
 }

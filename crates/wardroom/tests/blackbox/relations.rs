@@ -3,6 +3,7 @@
 mod annotations;
 mod bundles;
 mod children;
+mod redacting;
 mod subscriptions;
 mod thread_list;
 mod visibility;

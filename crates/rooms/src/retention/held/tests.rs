@@ -234,19 +234,9 @@ fn a_room_that_is_held_is_not_destroyed_and_neither_is_its_history() {
         ward.say(&bob, "evidence").await;
         let newest = ward.say(&ward.alice, "newest").await;
         let rooms = &ward.world.rooms;
-        let deletion = || RoomDeletion {
-            room: ward.room.clone(),
-            requested_by: ward.alice.actor().user.to_owned(),
-            requester: ward.alice.actor().nid,
-            block: false,
-            purge: true,
-            force: true,
-            new_room_user: None,
-            new_room_name: None,
-            message: None,
-            end: None,
-            done: Default::default(),
-        };
+        let alice = ward.alice.actor();
+        let deletion =
+            || RoomDeletion { force: true, ..RoomDeletion::new(ward.room.clone(), alice.user.to_owned(), alice.nid) };
         for scope in [ward.of_room(), Scope { user_id: Some(bob.actor().user.to_owned()), ..Scope::default() }] {
             let hold = ward.hold(scope).await;
             let up_to = PurgeUpTo::Event(newest.clone());

@@ -1,8 +1,12 @@
 //! Crashes while a room is deleted, its history purged, or a person erased.
 
+use futures_util::{FutureExt as _, future::BoxFuture};
+use ruma::{OwnedServerName, UserId};
+
 use super::*;
 use crate::{
-    ErasureState, ErasureWish, MemberProfile, Profiles, PurgeUpTo, RoomDeletion, RoomEnd, Task, TaskStatus,
+    ErasureState, ErasureWish, Forgotten, MemberProfile, Memory, NotForgotten, Profiles, PurgeUpTo, RoomDeletion,
+    RoomEnd, RoomNid, Task, TaskStatus, UserNid,
     tables::{HEADS, ROOMS},
 };
 
@@ -39,20 +43,8 @@ fn ward(messages: u64) -> (Place, OwnedRoomId, OwnedUserId) {
 
 async fn delete(life: &Life, room: &OwnedRoomId, end: Option<RoomEnd>) -> String {
     let alice = life.world.person(user_id!("@alice:a.example")).await;
-    let deletion = RoomDeletion {
-        room: room.clone(),
-        requested_by: alice.actor().user.to_owned(),
-        requester: alice.actor().nid,
-        block: false,
-        purge: true,
-        force: true,
-        new_room_user: None,
-        new_room_name: None,
-        message: None,
-        end,
-        done: Default::default(),
-    };
-    life.world.rooms.delete_room(deletion).await.unwrap()
+    let deletion = RoomDeletion::new(room.clone(), alice.actor().user.to_owned(), alice.actor().nid);
+    life.world.rooms.delete_room(RoomDeletion { force: true, end, ..deletion }).await.unwrap()
 }
 
 async fn only_task(life: &Life) -> Task {
@@ -117,6 +109,27 @@ fn the_deletion_of_a_room_goes_on_unless_a_hold_came_before_its_keys_went() {
     }
 }
 
+/// As in a store that was restored from a copy that was made in the middle of a deletion which has ended since.
+#[test]
+fn a_restored_deletion_whose_keys_are_gone_goes_on() {
+    let (place, room, _) = ward(5);
+    run(async {
+        let life = place.open(START_MS).await;
+        delete(&life, &room, None).await;
+    });
+    assert!(place.crash(START_MS, Some((Step::DestroyRoom, 0)), finish).0);
+    run(async {
+        let life = place.open(START_MS).await;
+        let rooms = &life.world.rooms;
+        let nid = rooms.engine.room_nid(&room).await.unwrap().unwrap();
+        rooms.engine.destroy_keys(nid).await.unwrap();
+        assert_eq!((rooms.remove_remains().await.unwrap(), rooms.drop_lost().await.unwrap()), (0, 0));
+        life.sound().await;
+        finish(rooms.clone(), life.world.clock.clone()).await;
+        gone(&life).await;
+    });
+}
+
 #[test]
 fn a_room_that_ends_by_itself_is_destroyed_once() {
     let (mut template, _, _) = ward(1);
@@ -166,25 +179,68 @@ fn what_a_purge_of_history_says_that_it_did_is_what_is_gone() {
     }
 }
 
+/// Another server took all messages of the room but the last.
+#[derive(Debug)]
+struct Partner {
+    took: crate::Place,
+}
+
+impl Memory for Partner {
+    fn close<'a>(&'a self, _: &'a UserId) -> BoxFuture<'a, Result<(), NotForgotten>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn forget<'a>(&'a self, _: &'a UserId, _: UserNid) -> BoxFuture<'a, Result<Forgotten, NotForgotten>> {
+        async { Ok(Forgotten::default()) }.boxed()
+    }
+
+    fn sent(&self, _: RoomNid) -> BoxFuture<'_, Result<Vec<(OwnedServerName, crate::Place)>, NotForgotten>> {
+        async { Ok(vec![(owned_server_name!("b.example"), self.took)]) }.boxed()
+    }
+
+    fn tell<'a>(
+        &'a self,
+        _: &'a UserId,
+        servers: Vec<OwnedServerName>,
+    ) -> BoxFuture<'a, Result<Vec<OwnedServerName>, NotForgotten>> {
+        async { Ok(servers) }.boxed()
+    }
+
+    fn destroy_key<'a>(&'a self, _: &'a UserId, _: UserNid) -> BoxFuture<'a, Result<(), NotForgotten>> {
+        async { Ok(()) }.boxed()
+    }
+}
+
 #[test]
-fn what_an_erasure_says_that_it_removed_is_what_is_gone() {
-    let (template, _, user) = ward(MESSAGES);
-    run(async {
+fn what_an_erasure_says_that_it_removed_is_what_is_gone_and_who_has_copies_is_named() {
+    let (template, room, user) = ward(MESSAGES);
+    let (took, newest) = run(async {
         let life = template.open(START_MS).await;
         let alice = life.world.person(&user).await;
+        let said = [life.say(&alice, &room, "taken").await, life.say(&alice, &room, "not taken").await];
         let wish = ErasureWish { user: &user, nid: alice.actor().nid, reason: None, until_ms: None };
         life.world.rooms.erase_user(wish).await.unwrap();
+        let engine = &life.world.rooms.engine;
+        let nid = engine.event_nid(&said[0]).await.unwrap().unwrap();
+        (engine.meta(nid).await.unwrap().unwrap().1, said[0].clone())
     });
+    let erase = |rooms: Rooms, clock| async move {
+        rooms.remember_with(Arc::new(Partner { took }));
+        finish(rooms, clock).await;
+    };
     for passed in [0, 1, 2] {
         let place = template.copied();
-        assert!(place.crash(START_MS, Some((Step::Prune, passed)), finish).0);
-        place.crash(START_MS, None, finish);
+        assert!(place.crash(START_MS, Some((Step::Prune, passed)), erase).0);
+        place.crash(START_MS, None, erase);
         run(async {
             let life = place.open(START_MS).await;
             let alice = life.world.person(&user).await;
             let done = life.world.rooms.erasure(alice.actor().nid).await.unwrap().unwrap();
-            assert_eq!((done.state, done.removed["events"]), (ErasureState::Complete, MESSAGES));
-            assert_eq!(life.recorded().await["account.erase events"], MESSAGES, "{passed} pages before the crash");
+            assert_eq!((done.state, done.removed["events"]), (ErasureState::Complete, MESSAGES + 2));
+            assert_eq!(life.recorded().await["account.erase events"], MESSAGES + 2, "{passed} pages before the crash");
+            let copies = &done.servers["b.example"];
+            assert_eq!((copies.rooms, copies.last_event_id.as_ref()), (1, Some(&newest)), "{passed} pages before");
+            assert_eq!((&copies.last_room_id, copies.told_ts), (&Some(room.clone()), Some(START_MS)));
             life.sound().await;
         });
     }
