@@ -39,7 +39,7 @@ export TMPDIR=$cache/bench-data
 . "$here/../tests/server.sh"
 start_server "$binary" "registration.shared_secret = \"$secret\"" 'durability.sync = true'
 
-# Measures the client-server API once: `audited`, or `silent` without an audit trail.
+# Measures the client-server API once: `audited`, `unwaited` where reads do not wait for the disk, or `silent` without an audit trail.
 trail_share() {
     local url
     coproc SERVER { exec "$(target_dir)/release/examples/trail_share" "$1" "$TMPDIR"; }
@@ -102,11 +102,13 @@ if [ -z "${1:-}" ]; then
     shares=$out.shares
     # In turns, so that what else the machine does falls on both.
     for _ in $(seq "$repeats"); do
-        for trail in silent audited; do
+        for trail in silent audited unwaited; do
             trail_share "$trail"
         done
     done
-    "$loadgen" share "$shares" || true
+    for trail in audited unwaited; do
+        "$loadgen" share --with "$trail" "$shares" || true
+    done
     echo
     echo "The audit trail"
     (cd "$here/.." && cargo build --release --quiet --workspace --example audit_speed)

@@ -89,6 +89,9 @@ enum Cmd {
     },
     /// What the audit trail costs: runs labelled `audited` beside those labelled `silent`; fails when it is more than it may be.
     Share {
+        /// The label of the runs that have a trail.
+        #[arg(long, default_value = "audited")]
+        with: String,
         /// Result files of both.
         files: Vec<PathBuf>,
     },
@@ -135,8 +138,8 @@ fn main() {
             print!("{table}");
             std::process::exit(i32::from(!all));
         }
-        Cmd::Share { files } => {
-            let (table, all) = share::table(&result_lines(files), "audited", "silent");
+        Cmd::Share { with, files } => {
+            let (table, all) = share::table(&result_lines(files), with, "silent");
             print!("{table}");
             std::process::exit(i32::from(!all));
         }

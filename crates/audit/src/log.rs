@@ -49,6 +49,8 @@ pub struct AuditSettings {
     pub server_name: String,
     /// What happens where a record cannot be written.
     pub on_failure: OnFailure,
+    /// Whether what somebody is about to read is recorded durably before they get it, or while they do.
+    pub reads_before_answers: bool,
     /// The longest time that new records wait for a checkpoint, in seconds.
     pub checkpoint_seconds: u32,
     /// For how many years (of 366 days) records are kept; for ever where there is none.
@@ -59,7 +61,13 @@ impl AuditSettings {
     /// The defaults, for the server of this name.
     pub fn new(server_name: impl Into<String>) -> Self {
         let server_name = server_name.into();
-        Self { server_name, on_failure: OnFailure::default(), checkpoint_seconds: 60, retention_years: Some(6) }
+        Self {
+            server_name,
+            on_failure: OnFailure::default(),
+            reads_before_answers: true,
+            checkpoint_seconds: 60,
+            retention_years: Some(6),
+        }
     }
 }
 
@@ -230,11 +238,11 @@ impl AuditLog {
 }
 
 impl Gap {
-    fn add(&mut self, now_ms: u64) {
+    fn add(&mut self, now_ms: u64, times: u64) {
         if self.count == 0 {
             self.since_ms = now_ms;
         }
-        (self.count, self.until_ms) = (self.count.saturating_add(1), now_ms);
+        (self.count, self.until_ms) = (self.count.saturating_add(times), now_ms);
     }
 }
 
@@ -260,14 +268,19 @@ impl Inner {
     pub(crate) fn or_go_on(&self, written: Result<(), AuditError>) -> Result<(), AuditError> {
         match (written, self.settings.on_failure) {
             (Err(error), OnFailure::Continue) => {
-                tracing::error!(%error, "an audit record could not be written");
-                self.gap.lock().add(self.now_ms());
-                if let Some(tell) = self.missing.get() {
-                    tell();
-                }
+                self.note_missing(&error, 1);
                 Ok(())
             }
             (written, _) => written,
+        }
+    }
+
+    /// Says that so many records are missing, of what was done all the same.
+    pub(crate) fn note_missing(&self, error: &AuditError, times: u64) {
+        tracing::error!(%error, "an audit record could not be written");
+        self.gap.lock().add(self.now_ms(), times);
+        if let Some(tell) = self.missing.get() {
+            tell();
         }
     }
 

@@ -71,8 +71,8 @@ pub struct ReadOf<'a> {
 }
 
 impl AuditLog {
-    /// Records what the current request is about to receive, durably. Nothing is written where all of it was received in the
-    /// same window before. Where it cannot be written and the settings say that work goes on, this succeeds.
+    /// Records what the current request is about to receive, durably, unless the settings say that answers need not wait for
+    /// that. Nothing is written where all of it was received in the same window before. Where it cannot be written and the settings say that work goes on, this succeeds.
     ///
     /// # Errors
     /// When it cannot be written, and without a record there is to be no answer.

@@ -1,8 +1,9 @@
 //! The client-server API with or without an audit trail, over HTTP and on a real store, for measuring what the trail costs.
-//! A server always has one: only here can it be left out.
+//! A server always has one: only here can it be left out. `unwaited` is one whose reads do not wait for the disk
+//! (`audit.reads_before_answers`).
 //!
 //! ```text
-//! cargo run --release --workspace --example trail_share -- audited|silent DIRECTORY
+//! cargo run --release --workspace --example trail_share -- audited|unwaited|silent DIRECTORY
 //! ```
 //!
 //! Prints the URL at which it answers, and serves until its standard input ends. Whoever reaches it may register; it binds
@@ -30,11 +31,12 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let usage = "usage: trail_share audited|silent DIRECTORY";
+    let usage = "usage: trail_share audited|unwaited|silent DIRECTORY";
     let mut arguments = std::env::args().skip(1);
-    let audited = match arguments.next().as_deref() {
-        Some("audited") => true,
-        Some("silent") => false,
+    let trail = match arguments.next().as_deref() {
+        Some("audited") => Some(AuditSettings::default()),
+        Some("unwaited") => Some(AuditSettings { reads_before_answers: false, ..AuditSettings::default() }),
+        Some("silent") => None,
         _ => return Err(usage.into()),
     };
     let dir = tempfile::tempdir_in(arguments.next().map(PathBuf::from).ok_or(usage)?)?;
@@ -46,9 +48,9 @@ async fn main() -> Result<(), Failure> {
         wardroom_care::TABLES,
     ];
     let store = Store::open(dir.path(), &MasterKey::generate(), Catalogue::new(&tables)?, Options::default()).await?;
-    let audit = match audited {
-        true => AuditLog::open(store.clone(), Arc::new(SystemClock), AuditSettings::default()).await?,
-        false => AuditLog::silent(),
+    let audit = match trail {
+        Some(settings) => AuditLog::open(store.clone(), Arc::new(SystemClock), settings).await?,
+        None => AuditLog::silent(),
     };
     let (numbering, windows) = (audit.clone(), audit.clone());
     tokio::spawn(async move { numbering.run().await });

@@ -62,6 +62,8 @@ impl AuditLog {
 impl Inner {
     pub(super) async fn close_windows(&self, all: bool) -> Result<(), AuditError> {
         let _alone = self.windows.turn.lock().await;
+        // Of whoever was answered before their rows were written.
+        self.write_group().await;
         let over = self.windows.over(self.now_ms(), all);
         if over.is_empty() {
             return Ok(());

@@ -4,8 +4,15 @@
 //! them opens a group and lets those who are ready to run add theirs: an idle server commits at once, a busy one waits for
 //! the disk once for all of them. The group is committed by a task of its own: whoever gives up waiting takes nothing away
 //! from the others.
+//!
+//! Where the settings say that answers need not wait, they do not: groups are written one after another, the next one
+//! gathers what comes meanwhile, and who finds it full waits. When a group could not be written, answers wait again until
+//! one is.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
 use wardroom_store::{Batch, CommitError};
@@ -25,34 +32,44 @@ struct Group {
     batch: Batch,
     news: Vec<News>,
     written: watch::Sender<Written>,
+    /// How many of them were answered before.
+    answered: u64,
 }
 
-/// The group that reads may still join.
+/// Reads that wait to be written.
 #[derive(Default)]
-pub(crate) struct Gathering(parking_lot::Mutex<Option<Group>>);
+pub(crate) struct Gathering {
+    /// The group that reads may still join.
+    open: parking_lot::Mutex<Option<Group>>,
+    /// Held by whoever writes a group that not everybody waits for.
+    turn: tokio::sync::Mutex<()>,
+    /// Whether the last group could not be written.
+    failing: AtomicBool,
+}
 
 impl Gathering {
     /// Whether a group with so many more rows would be too large.
     fn is_full(&self, rows: usize) -> bool {
-        self.0.lock().as_ref().map_or(0, |group| group.news.len()).saturating_add(rows) > GROUP_ROWS_MAX
+        self.open.lock().as_ref().map_or(0, |group| group.news.len()).saturating_add(rows) > GROUP_ROWS_MAX
     }
 
-    /// Adds rows to the open group, and tells whether that is a new one.
-    fn join(&self, batch: Batch, news: Vec<News>) -> (watch::Receiver<Written>, bool) {
-        let mut open = self.0.lock();
+    /// Adds rows of somebody who waits for them, or who is answered before; and tells whether the group is a new one.
+    fn join(&self, batch: Batch, news: Vec<News>, waits: bool) -> (watch::Receiver<Written>, bool) {
+        let mut open = self.open.lock();
         if let Some(group) = &mut *open {
             group.batch.append(batch);
             group.news.extend(news);
+            group.answered = group.answered.saturating_add(u64::from(!waits));
             return (group.written.subscribe(), false);
         }
         let (written, told) = watch::channel(None);
-        *open = Some(Group { batch, news, written });
+        *open = Some(Group { batch, news, written, answered: u64::from(!waits) });
         (told, true)
     }
 }
 
 impl Inner {
-    /// Makes rows durable, with those of others; then what they say is known.
+    /// Makes rows durable, with those of others; then what they say is known. Waits for it, where the settings say so.
     pub(super) async fn settle_together(self: &Arc<Self>, batch: Batch, news: Vec<News>) -> Result<(), AuditError> {
         if batch.is_empty() {
             return Ok(());
@@ -60,9 +77,14 @@ impl Inner {
         if self.gathering.is_full(news.len()) {
             return self.settle(batch, news).await;
         }
-        let (mut told, is_first) = self.gathering.join(batch, news);
+        let waits = self.settings.reads_before_answers || self.gathering.failing.load(Ordering::Relaxed);
+        let (mut told, is_first) = self.gathering.join(batch, news, waits);
         if is_first {
-            tokio::spawn(Arc::clone(self).write_group());
+            let inner = Arc::clone(self);
+            tokio::spawn(async move { inner.write_group().await });
+        }
+        if !waits {
+            return Ok(());
         }
         let written = match told.wait_for(Option::is_some).await {
             Ok(written) => (*written).clone(),
@@ -74,11 +96,21 @@ impl Inner {
         })
     }
 
-    async fn write_group(self: Arc<Self>) {
+    /// Writes the open group, and where answers do not wait, after the one before it: then nothing that was answered until
+    /// now is left in memory.
+    pub(super) async fn write_group(&self) {
         // Those who are ready to run go first: what woke this one has woken them too.
         tokio::task::yield_now().await;
-        let Some(Group { batch, news, written }) = self.gathering.0.lock().take() else { return };
+        let _turn = match self.settings.reads_before_answers {
+            true => None,
+            false => Some(self.gathering.turn.lock().await),
+        };
+        let Some(Group { batch, news, written, answered }) = self.gathering.open.lock().take() else { return };
         let outcome = self.store.commit(batch).await.map(drop);
+        self.gathering.failing.store(outcome.is_err(), Ordering::Relaxed);
+        if let (Err(error), 1..) = (&outcome, answered) {
+            self.note_missing(&AuditError::from(error.clone()), answered);
+        }
         if outcome.is_ok() {
             for News { window, numbers } in news {
                 self.windows.remember(&window, numbers);

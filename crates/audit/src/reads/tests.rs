@@ -90,6 +90,37 @@ async fn those_who_are_answered_at_the_same_moment_share_a_commit() {
 }
 
 #[tokio::test]
+async fn answers_wait_for_no_disk_where_the_settings_say_so() {
+    let store = Store::in_memory(Catalogue::new(&[TABLES]).unwrap());
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let settings = AuditSettings { reads_before_answers: false, ..AuditSettings::default() };
+    let log = AuditLog::open(store.clone(), clock, settings).await.unwrap();
+    let (at, before) = (store.position(), store.stats().commits);
+    for number in 0..1_000 {
+        read(&log, "@a", "sync", &[number]).await;
+    }
+    assert_eq!(store.position(), at, "nobody waited, so nothing had its turn to be written");
+    let full = log.clone();
+    read(&full, "@b", "sync", &[1]).await;
+    assert!(store.position() > at, "who finds the group full waits");
+    log.finish_windows().await.unwrap();
+    let mut found = records(&log).await;
+    found.sort_by(|a, b| a.who.user.cmp(&b.who.user));
+    let counts: Vec<_> = found.iter().map(|record| (record.who.user.as_deref(), record.on.count)).collect();
+    assert_eq!(counts, [(Some("@a"), Some(1_000)), (Some("@b"), Some(1))]);
+    assert!(store.stats().commits - before < 10, "{} commits", store.stats().commits - before);
+    let at = store.position();
+    read(&log, "@a", "sync", &[2_000]).await;
+    log.finish_windows().await.unwrap();
+    assert!(store.position() > at);
+    assert_eq!(
+        log.deliveries(2_000).await.unwrap().len(),
+        1,
+        "what was answered is in the trail when windows are finished"
+    );
+}
+
+#[tokio::test]
 async fn a_crash_loses_no_read() {
     let (store, clock, log) = world().await;
     read(&log, "@a", "sync", &[3]).await;

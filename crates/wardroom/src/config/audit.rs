@@ -20,6 +20,8 @@ const WITNESS_SECONDS_MAX: u32 = 60 * 60;
 pub(crate) struct Audit {
     /// What happens to a request whose record cannot be written.
     pub(crate) on_failure: Failing,
+    /// Whether reads are recorded durably before they are answered.
+    pub(crate) reads_before_answers: bool,
     /// Years for which records are kept; 0 keeps them for ever.
     pub(crate) retention_years: u32,
     /// Whether they may be kept for less than six years.
@@ -48,6 +50,7 @@ impl Default for Audit {
     fn default() -> Self {
         Self {
             on_failure: Failing::Refuse,
+            reads_before_answers: true,
             retention_years: YEARS_MIN,
             allow_short_retention: false,
             checkpoint_seconds: 60,
@@ -68,6 +71,7 @@ impl Audit {
                 Failing::Refuse => OnFailure::Refuse,
                 Failing::Continue => OnFailure::Continue,
             },
+            reads_before_answers: self.reads_before_answers,
             checkpoint_seconds: self.checkpoint_seconds,
             retention_years: Some(self.retention_years).filter(|years| *years > 0),
         }
@@ -133,6 +137,11 @@ impl Audit {
         let mut warnings = Vec::new();
         if self.on_failure == Failing::Continue {
             let sentence = "audit.on_failure: \"continue\", what cannot be recorded is done all the same";
+            warnings.push(sentence.to_owned());
+        }
+        if !self.reads_before_answers {
+            let sentence =
+                "audit.reads_before_answers: false, a crash can lose the records of what was read in its last moment";
             warnings.push(sentence.to_owned());
         }
         if (1..YEARS_MIN).contains(&self.retention_years) {

@@ -137,3 +137,30 @@ fn with_continue_a_full_disk_lets_work_go_on_and_the_gap_is_told() {
     let said = alice.say(&room, "after");
     bob.try_event(&room, &said).ok();
 }
+
+#[test]
+fn reads_that_do_not_wait_are_refused_all_the_same_when_the_disk_is_full() {
+    if !can_mount() {
+        skip_loudly("full_disk", "this machine does not let a test mount a tmpfs (unshare --map-root-user --mount)");
+        return;
+    }
+    let launcher = ["unshare", "--map-root-user", "--mount", "sh", "-c", MOUNT, "sh"];
+    let server = server_with(Config::default().set("audit.reads_before_answers", "false").launched_by(&launcher));
+    let (admin, alice, bob) = (admin_of(&server), server.user("alice"), server.user("bob"));
+    let room = alice.create_public_room(&[&bob]);
+    let said = alice.say(&room, "before");
+    let filler = fill(&server);
+    let refused = (0..WRITES_MAX).any(|_| write(&alice, &room).status != 200);
+    assert!(refused, "a full disk refuses writes");
+    // Only what is being answered when the disk fails goes without its record.
+    let refused = wait_until("reads are refused", LIMIT, || {
+        let answer = bob.try_event(&room, &said);
+        (answer.status != 200).then_some(answer)
+    });
+    refused.refused(500, "M_UNKNOWN");
+    bob.try_event(&room, &said).refused(500, "M_UNKNOWN");
+    std::fs::remove_file(filler).unwrap();
+    wait_until("reads work again", LIMIT, || (bob.try_event(&room, &said).status == 200).then_some(()));
+    let gap = wait_until("the record of the gap", LIMIT, || records(&admin, &[("act", "audit.gap")]).pop());
+    assert!(gap["on"]["count"].as_u64() >= Some(1), "{gap}");
+}

@@ -85,6 +85,15 @@ fn records_are_kept_for_six_years_unless_it_is_said_twice() {
 }
 
 #[test]
+fn that_reads_are_answered_before_their_records_are_kept_is_pointed_out() {
+    let dir = Dir::new();
+    dir.config("audit.reads_before_answers = true");
+    assert!(!dir.check().ok().contains("audit.reads_before_answers"));
+    dir.config("audit.reads_before_answers = false");
+    assert!(dir.check().ok().contains("audit.reads_before_answers"));
+}
+
+#[test]
 fn the_example_names_every_option() {
     let dir = Dir::new();
     let printed = run(dir.command(&["config", "--example"]), LIMIT);
