@@ -29,6 +29,7 @@ const ROOMS: u64 = 500;
 const PACE_MS: u64 = 20;
 const START_MS: u64 = 1_700_000_000_000;
 const ROUNDS: u32 = 20;
+const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 fn record(number: u64) -> Record {
     // Numbers without a pattern that lists could profit from.
@@ -103,6 +104,32 @@ async fn search(log: &AuditLog, count: u64) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Every read of a person, of a room, within a day, and of all: what a notice of a breach is made of (GDPR Art. 33).
+async fn report(log: &AuditLog) -> Result<(), Failure> {
+    let user = Some("@user97:hospital-a.example".to_owned());
+    let room = Some("!room31:hospital-a.example".to_owned());
+    let shapes = [
+        ("of a user", Query { user, ..Query::default() }),
+        ("of a room", Query { room, ..Query::default() }),
+        ("within a day", Query { from_ms: Some(START_MS), before_ms: Some(START_MS + DAY_MS), ..Query::default() }),
+        ("all", Query::default()),
+    ];
+    for (name, shape) in shapes {
+        let mut query = Query { acts: vec![Act::RoomRead], limit: ENTRIES_MAX, ..shape };
+        let (started, mut found) = (Instant::now(), 0);
+        loop {
+            let page = log.page(&query).await?;
+            found += page.entries.len();
+            query.after = page.next;
+            if page.next.is_none() {
+                break;
+            }
+        }
+        println!("  reads {name:<14} {found:>8} records in {:.2?}", started.elapsed());
+    }
+    Ok(())
+}
+
 async fn export(log: &AuditLog, dir: &Path) -> Result<u64, Failure> {
     let (size, _) = log.extent().await?;
     let mut records = None::<BufWriter<File>>;
@@ -160,6 +187,8 @@ async fn main() -> Result<(), Failure> {
     println!("  numbering alone      {} (target: 50000)", rate(count, numbering));
     println!("Pages of 100 records (target: 200 ms)");
     search(&log, count).await?;
+    println!("Reports for a notice of a breach (target: a minute)");
+    report(&log).await?;
     log.end().await?;
     let exported = dir.path().join("export");
     fs::create_dir(&exported)?;
